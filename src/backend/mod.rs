@@ -1,0 +1,165 @@
+//! Layer 2: what trains lanes. A [`Trainer`] is a backend opened on one model and one problem.
+
+pub mod cpu;
+pub mod gpu;
+
+use crate::space::Points;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One candidate on one fold: the unit that a backend trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lane {
+    /// The candidate's row in the points given to [`Trainer::start`].
+    pub point: usize,
+    /// The fold's index in the problem.
+    pub fold: usize,
+}
+
+/// A started lane's place in its trainer, until it is released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(pub u32);
+
+/// How a lane's training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LaneStatus {
+    /// Trained to its budget, or converged.
+    Trained,
+    /// Scored, but its solver stopped at its cap before it converged.
+    IterationLimit,
+    /// Its weights or loss became NaN or infinite; its scores are NaN.
+    NotFinite,
+}
+
+/// What a lane reports when it has reached its budget.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LaneReport {
+    /// The lane.
+    pub slot: Slot,
+    /// How its training ended.
+    pub status: LaneStatus,
+    /// The metric on the fold's training rows.
+    pub train: f64,
+    /// The metric on each of the fold's row sets to score.
+    pub evals: Vec<f64>,
+    /// Units of budget that were really used: epochs, iterations, trees.
+    pub used: u64,
+    /// The lane's share of wall time, in seconds.
+    pub seconds: f64,
+}
+
+/// Asks a trainer to stop: it finishes the lanes or the dispatch in flight, reports what is whole, and returns.
+#[derive(Debug, Clone, Default)]
+pub struct StopFlag(Arc<AtomicBool>);
+
+impl StopFlag {
+    /// Asks for the stop.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was asked for.
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A lane's trained weights: named arrays, in the model's own order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    /// Name, shape and row-major values of each array.
+    pub arrays: Vec<WeightArray>,
+}
+
+/// One named array of weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WeightArray {
+    /// Such as `layer_0.weight`.
+    pub name: String,
+    /// Extent of each dimension.
+    pub shape: Vec<usize>,
+    /// Row-major values.
+    pub values: Vec<f32>,
+}
+
+/// A backend opened on one model and one problem. A lane's bits depend on its point, its fold and its budget alone:
+/// not on its neighbours, on how lanes were batched, or on how often its training was continued.
+pub trait Trainer: Send {
+    /// Gives each lane a slot. Nothing is trained yet.
+    fn start(&mut self, points: &Points, lanes: &[Lane]) -> Result<Vec<Slot>, BackendError>;
+
+    /// Trains lanes up to `budget` (in the model's unit, counted from the lane's start) and scores them. Each report is
+    /// handed over as soon as its lane is done; on `Break`, or when the stop flag is raised, what is in flight is
+    /// finished and reported, and the rest stays where it was. With `keep` the slots can be advanced further or read
+    /// back; without it their state is dropped as soon as they are scored.
+    fn advance(
+        &mut self,
+        slots: &[Slot],
+        budget: u64,
+        keep: bool,
+        stop: &StopFlag,
+        report: &mut dyn FnMut(LaneReport) -> ControlFlow<()>,
+    ) -> Result<(), BackendError>;
+
+    /// The weights of a lane that was advanced with `keep`.
+    fn read_back(&mut self, slot: Slot) -> Result<Weights, BackendError>;
+
+    /// Frees slots; they must not be used again.
+    fn release(&mut self, slots: &[Slot]);
+}
+
+/// Why a backend could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// No device fits what was asked for.
+    #[error("no usable GPU adapter: {reason}\n  adapters: {}\n  To train on the processor: --backend cpu", if known.is_empty() { "none".to_owned() } else { known.join("; ") })]
+    NoAdapter {
+        /// Why none was taken.
+        reason: String,
+        /// Names of the adapters that were seen.
+        known: Vec<String>,
+    },
+    /// A device is too small for one lane.
+    #[error("{device} is too small for this study: {need}\n  To train on the processor: --backend cpu")]
+    DeviceTooSmall {
+        /// The device.
+        device: String,
+        /// What is needed and what there is.
+        need: String,
+    },
+    /// A device was lost twice in a row, or failed in a way that a retry does not mend.
+    #[error(
+        "{device} failed: {reason}\n  Everything journalled is safe; go on with --resume, on the processor with --backend cpu"
+    )]
+    DeviceFailed {
+        /// The device.
+        device: String,
+        /// What it said.
+        reason: String,
+    },
+    /// A shader did not compile on this device.
+    #[error("{device} rejected the shader {shader}: {reason}\n  To train on the processor: --backend cpu")]
+    ShaderRejected {
+        /// The device.
+        device: String,
+        /// The shader's name.
+        shader: String,
+        /// What the compiler said.
+        reason: String,
+    },
+    /// The slot was never started, was released, or kept no state.
+    #[error("slot {0} holds no trained lane")]
+    NoSuchSlot(u32),
+    /// Not enough host memory for a lane of this model on this data.
+    #[error(
+        "one lane needs {need_mib} MiB, more than the {limit_mib} MiB that are allowed\n  Allow more with --set run.memory=..., or take a smaller model"
+    )]
+    OutOfMemory {
+        /// What one lane needs.
+        need_mib: u64,
+        /// What is allowed.
+        limit_mib: u64,
+    },
+}

@@ -1,0 +1,5 @@
+//! Layer 0: what everything else stands on, and what knows of nothing else here.
+
+pub mod order;
+pub mod random;
+pub mod registry;

@@ -1,0 +1,1 @@
+//! Layer 6: the command line, one file a subcommand; conversion only.

@@ -1,0 +1,120 @@
+//! Layer 1: tables, their preparation, splits of their rows, and metrics on predictions.
+//!
+//! What backends see of all this is a [`Problem`]: for every fold the prepared training rows and the rows to score.
+
+use crate::base::random::Key;
+use ndarray::Array2;
+use std::sync::Arc;
+
+/// What is predicted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// One of several classes; two are a case of several.
+    Classification,
+    /// A real number.
+    Regression,
+}
+
+/// The true targets of some rows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Target {
+    /// Class codes in `0..classes`; a class need not occur in these rows.
+    Classes {
+        /// One code a row.
+        codes: Vec<u32>,
+        /// How many classes the study knows.
+        classes: usize,
+    },
+    /// Real numbers in the target's own units.
+    Values(Vec<f32>),
+}
+
+impl Target {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Target::Classes { codes, .. } => codes.len(),
+            Target::Values(values) => values.len(),
+        }
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What one row's prediction holds: the number of classes, or 1 for a real number.
+    pub fn outputs(&self) -> usize {
+        match self {
+            Target::Classes { classes, .. } => *classes,
+            Target::Values(_) => 1,
+        }
+    }
+}
+
+/// What a model says of some rows.
+#[derive(Debug, Clone, Copy)]
+pub enum Prediction<'a> {
+    /// Row-major `[rows, classes]`; each row sums to 1 unless the lane went to NaN.
+    Probabilities {
+        /// Number of classes.
+        classes: usize,
+        /// The probabilities.
+        values: &'a [f32],
+    },
+    /// One real number a row, in the target's own units.
+    Values(&'a [f32]),
+}
+
+/// Rows that are ready for a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rows {
+    /// Prepared features, `[rows, features]`, row-major, finite.
+    pub x: Array2<f32>,
+    /// True targets, in their own units.
+    pub y: Target,
+}
+
+/// `scaled = (own - shift) / scale`, fitted on a fold's training targets; the identity for classes.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Affine {
+    /// In the target's own units.
+    pub shift: f32,
+    /// In the target's own units; positive.
+    pub scale: f32,
+}
+
+impl Affine {
+    /// Changes nothing.
+    pub const IDENTITY: Affine = Affine { shift: 0.0, scale: 1.0 };
+}
+
+/// One fold of one repeat: what its lanes train on, and what they are scored on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fold {
+    /// Everything that training draws on this fold is keyed below this key, never by the candidate.
+    pub key: Key,
+    /// Training rows.
+    pub train: Rows,
+    /// Row sets to score: usually the one validation fold; two in nested cross-validation, where a pair of outer folds
+    /// shares its training rows; none when only the weights are wanted.
+    pub evals: Vec<Rows>,
+    /// How models that want a scaled regression target scale it.
+    pub target: Affine,
+}
+
+/// All that a backend needs to know of the data of a study.
+#[derive(Clone)]
+pub struct Problem {
+    /// What is predicted.
+    pub task: Task,
+    /// Outputs of a row's prediction: the number of classes, or 1.
+    pub outputs: usize,
+    /// The score of a lane.
+    pub metric: &'static dyn metrics::Metric,
+    /// Every fold of every repeat; a lane names one by its index.
+    pub folds: Vec<Arc<Fold>>,
+}
+
+pub mod metrics;

@@ -1,0 +1,76 @@
+//! Layer 3: the built-in models. One file or folder, one shader, one line in [`MODELS`].
+
+use crate::backend::cpu::CpuOptions;
+use crate::backend::gpu::Gpu;
+use crate::backend::{BackendError, Trainer, Weights};
+use crate::base::registry::{self, Named, UnknownName};
+use crate::data::{Affine, Problem, Task};
+use crate::space::Space;
+use ndarray::{Array2, ArrayView2};
+use std::sync::Arc;
+
+/// What a default space may depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataShape {
+    /// What is predicted.
+    pub task: Task,
+    /// Training rows of a fold.
+    pub rows: usize,
+    /// Prepared features.
+    pub features: usize,
+    /// Number of classes, or 1.
+    pub outputs: usize,
+}
+
+/// What a model's budget counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// The unit's name: "epochs", "iterations".
+    pub unit: &'static str,
+    /// What a lane gets when the study says nothing.
+    pub default: u64,
+}
+
+/// A family of models that can be trained in lanes.
+pub trait Model: Named {
+    /// The tasks it can learn.
+    fn tasks(&self) -> &'static [Task];
+    /// What its budget counts.
+    fn budget(&self) -> Budget;
+    /// Every hyperparameter with its default range, scale, condition and default value.
+    fn space(&self, shape: DataShape) -> Space;
+    /// Size of a candidate, to break ties and for the one-standard-error choice: less is simpler. Roughly the number of
+    /// effective weights; stronger regularisation counts as simpler.
+    fn cost(&self, space: &Space, point: &[f64], shape: DataShape) -> f64;
+    /// Opens the model on the CPU.
+    fn open_cpu(
+        &self,
+        space: &Space,
+        problem: Arc<Problem>,
+        options: &CpuOptions,
+    ) -> Result<Box<dyn Trainer>, BackendError>;
+    /// Opens the model on a GPU.
+    fn open_gpu(&self, space: &Space, problem: Arc<Problem>, gpu: &Gpu) -> Result<Box<dyn Trainer>, BackendError>;
+    /// Predicts on the host from weights that were read back: `[rows, outputs]` probabilities, or values in the
+    /// target's own units. Errors when the weights' names or shapes are not this model's.
+    fn predict(
+        &self,
+        weights: &Weights,
+        task: Task,
+        target: Affine,
+        x: ArrayView2<'_, f32>,
+    ) -> Result<Array2<f32>, WeightsError>;
+}
+
+/// Weights that do not fit the model or the rows they are used on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the weights do not fit the model: {0}")]
+pub struct WeightsError(pub String);
+
+/// Every model.
+pub static MODELS: &[&dyn Model] = &[];
+
+/// Finds a model by name.
+pub fn find(name: &str) -> Result<&'static dyn Model, UnknownName> {
+    registry::find("model", MODELS, name)
+}

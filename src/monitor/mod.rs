@@ -1,0 +1,1 @@
+//! Layer 5: progress, tables and exporters: events in, bytes out.

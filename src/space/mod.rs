@@ -1,0 +1,165 @@
+//! Layer 1: the search space: parameters with their scales and conditions, and the codec to the unit cube.
+//!
+//! A candidate's values travel as one row of [`Points`]: numbers as they are, a choice as its index, a bool as 0 or 1,
+//! and NaN where the parameter does not exist (its condition does not hold). [`Space`] gives the rows their meaning.
+
+use std::fmt;
+
+/// A parameter's value as a study file, a table or the journal shows it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// true or false
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A real number.
+    Float(f64),
+    /// A name of a choice.
+    Text(String),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Bool(value) => write!(f, "{value}"),
+            Value::Int(value) => write!(f, "{value}"),
+            Value::Float(value) => write!(f, "{value:?}"),
+            Value::Text(value) => f.write_str(value),
+        }
+    }
+}
+
+/// How a number's range is walked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// Equal differences are equally far apart.
+    Linear,
+    /// Equal ratios are equally far apart.
+    Log,
+    /// Equal ratios of odds are equally far apart; for shares in (0, 1).
+    Logit,
+}
+
+/// The values that a parameter may take.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Domain {
+    /// Real numbers from `low` to `high`, both included; with a step, only `low + k step`.
+    Float {
+        /// Least value.
+        low: f64,
+        /// Greatest value.
+        high: f64,
+        /// How the range is walked.
+        scale: Scale,
+        /// Distance of neighbours, if the values are stepped.
+        step: Option<f64>,
+    },
+    /// Whole numbers from `low` to `high`, both included, `step` apart.
+    Int {
+        /// Least value.
+        low: i64,
+        /// Greatest value.
+        high: i64,
+        /// `Linear` or `Log`.
+        scale: Scale,
+        /// Distance of neighbours, 1 or more.
+        step: i64,
+    },
+    /// Choices with an order, which neighbours share.
+    Ordinal(Vec<Value>),
+    /// Choices without an order.
+    Categorical(Vec<Value>),
+    /// false or true
+    Bool,
+    /// One value: not searched.
+    Fixed(Value),
+}
+
+/// A parameter exists only where its parent has one of `values`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Condition {
+    /// The parent's place in [`Space::parameters`]; always before the child's.
+    pub parent: usize,
+    /// The parent's values, encoded as in [`Points`], for which the child exists.
+    pub values: Vec<f64>,
+}
+
+/// One dimension of the search.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter {
+    /// The same name in TOML, Rust, WGSL, journal and page.
+    pub name: String,
+    /// What it may be.
+    pub domain: Domain,
+    /// The encoded value of candidate 0.
+    pub default: f64,
+    /// All must hold for the parameter to exist; a parent that does not exist holds no condition.
+    pub conditions: Vec<Condition>,
+}
+
+/// Rows of encoded parameter values, one a candidate.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Points {
+    width: usize,
+    values: Vec<f64>,
+}
+
+impl Points {
+    /// No points yet, of `width` parameters each.
+    pub fn new(width: usize) -> Points {
+        Points { width, values: Vec::new() }
+    }
+
+    /// Points from their rows, one after another; `values.len()` is a multiple of `width`.
+    pub fn from_values(width: usize, values: Vec<f64>) -> Points {
+        assert!(width > 0 && values.len().is_multiple_of(width), "rows of {width} values, got {}", values.len());
+        Points { width, values }
+    }
+
+    /// Number of candidates.
+    pub fn len(&self) -> usize {
+        self.values.len().checked_div(self.width).unwrap_or(0)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Number of parameters.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// One candidate's values.
+    pub fn row(&self, index: usize) -> &[f64] {
+        &self.values[index * self.width..][..self.width]
+    }
+
+    /// Every candidate's values, in order.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f64]> {
+        self.values.chunks_exact(self.width.max(1))
+    }
+
+    /// Adds a candidate.
+    pub fn push(&mut self, row: &[f64]) {
+        assert_eq!(row.len(), self.width);
+        self.values.extend_from_slice(row);
+    }
+}
+
+/// All parameters of a study. Parents stand before their children.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Space {
+    /// The parameters in the order of [`Points`]' columns.
+    pub parameters: Vec<Parameter>,
+}
+
+impl Space {
+    /// The column of a parameter.
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.parameters.iter().position(|parameter| parameter.name == name)
+    }
+}

@@ -1,0 +1,1 @@
+//! Layer 4: a study, from its file to its result, and the only loop.

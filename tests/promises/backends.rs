@@ -1,0 +1,1 @@
+//! Both backends keep the trainer's contract.

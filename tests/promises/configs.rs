@@ -1,0 +1,1 @@
+//! Every study in configs/ runs as it is.

@@ -1,0 +1,1 @@
+//! Every error names place, cause and remedy.

@@ -1,0 +1,1 @@
+//! The logistic model against scikit-learn and a plain loop.

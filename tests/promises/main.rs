@@ -1,0 +1,18 @@
+//! What Thousandfold promises, a module a topic. One binary, so that the whole suite links once.
+
+mod backends;
+mod cli;
+mod configs;
+mod data;
+mod errors;
+mod gpu;
+mod logistic;
+mod metrics;
+mod mlp;
+mod preparation;
+mod proposals;
+mod resume;
+mod shaders;
+mod space;
+mod splits;
+mod study;

@@ -1,0 +1,1 @@
+//! Metrics equal scikit-learn's.

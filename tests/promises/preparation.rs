@@ -1,0 +1,1 @@
+//! Preparation is fitted on training rows only.

@@ -1,0 +1,1 @@
+//! Strategies propose what they say.

@@ -1,0 +1,1 @@
+//! A killed study ends with the same bits.

@@ -1,0 +1,1 @@
+//! Every shader translates for every platform.

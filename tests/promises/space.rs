@@ -1,0 +1,1 @@
+//! The space's codec is exact.

@@ -1,0 +1,1 @@
+//! Splits are fair and repeatable.

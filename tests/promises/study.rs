@@ -1,0 +1,1 @@
+//! Studies from file to result.
