@@ -111,6 +111,8 @@ pub struct Problem {
     pub task: Task,
     /// Outputs of a row's prediction: the number of classes, or 1.
     pub outputs: usize,
+    /// A lane's full budget in the model's unit: learning-rate schedules end here, whatever rungs a scheduler makes.
+    pub budget: u64,
     /// The score of a lane.
     pub metric: &'static dyn metrics::Metric,
     /// Every fold of every repeat; a lane names one by its index.

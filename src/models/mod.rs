@@ -1,5 +1,7 @@
 //! Layer 3: the built-in models. One file or folder, one shader, one line in [`MODELS`].
 
+pub mod mlp;
+
 use crate::backend::cpu::CpuOptions;
 use crate::backend::gpu::Gpu;
 use crate::backend::{BackendError, Trainer, Weights};

@@ -1,5 +1,8 @@
 //! The CPU backend: a lane is a SIMD lane, sixteen of them a group, groups spread over threads.
 
+pub mod math;
+pub mod simd;
+
 /// How the CPU backend may use the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CpuOptions {
