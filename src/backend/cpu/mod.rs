@@ -2,12 +2,32 @@
 
 pub mod math;
 pub mod simd;
+mod trainer;
 
-/// How the CPU backend may use the machine.
+pub use trainer::{CpuTrainer, GroupKey, LaneModel, LaneProgress};
+
+/// How the CPU backend may use the machine. Nothing here changes a bit of any result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CpuOptions {
     /// Threads that train; 0 takes one a core.
     pub threads: usize,
-    /// Bytes that lanes' state may take; 0 takes half of what is free.
+    /// Bytes that the lanes in training may take; 0 takes half of the machine's memory.
     pub memory: u64,
+    /// The instruction set; the widest that there is unless a test or benchmark names one.
+    pub simd: Option<simd::Level>,
+}
+
+impl CpuOptions {
+    fn memory_limit(&self) -> u64 {
+        match self.memory {
+            0 => half_of_memory().unwrap_or(1 << 30),
+            limit => limit,
+        }
+    }
+}
+
+fn half_of_memory() -> Option<u64> {
+    let mut system = sysinfo::System::new().ok()?;
+    system.refresh_memory();
+    Some(system.total_memory() / 2).filter(|&bytes| bytes > 0)
 }

@@ -1,0 +1,430 @@
+//! The CPU's trainer: lanes become groups of sixteen, groups become tasks for threads, scores stream back.
+//!
+//! A model says only how one group walks ([`LaneModel`]). Which lanes share a group changes no bit of any of them, so
+//! the trainer is free to sort lanes by shape, to take as many threads as there are, and to regroup survivors.
+
+use super::CpuOptions;
+use super::simd::{LANES, Lanes, Level};
+use crate::backend::{BackendError, Lane, LaneReport, LaneStatus, Slot, StopFlag, Trainer, Weights};
+use crate::data::{Fold, Prediction, Problem, Rows, Target};
+use crate::space::Points;
+use ndarray::{ArrayView2, s};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Instant;
+
+/// What lanes of a group must have in common, and what they are sorted by so that neighbours are alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupKey {
+    /// Lanes walk in step only where these are equal (minibatch size, depth).
+    pub step: [u32; 2],
+    /// Alike lanes waste less: widths, or a measure of how long a lane takes.
+    pub likeness: [u32; 4],
+}
+
+/// How far a lane of a group has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneProgress {
+    /// Units of budget used since its start.
+    pub used: u64,
+    /// Whether its solver stopped at its cap.
+    pub is_capped: bool,
+}
+
+/// A model whose lanes walk in step, as the CPU runs it.
+pub trait LaneModel: Send + Sync + 'static {
+    /// A candidate's hyperparameters.
+    type Params: Clone + Send + Sync;
+    /// A fold as this model's lanes want it: padded, rotated, targets scaled.
+    type Fold: Send + Sync;
+    /// The state of up to sixteen lanes on one fold.
+    type Group: Send + Sync;
+
+    /// Reads a candidate's encoded values.
+    fn params(&self, point: &[f64]) -> Self::Params;
+    /// Which lanes may share a group, and which should.
+    fn key(&self, params: &Self::Params) -> GroupKey;
+    /// Prepares a fold, once.
+    fn open_fold(&self, fold: &Fold) -> Self::Fold;
+    /// Bytes of a group's state.
+    fn bytes(&self, fold: &Self::Fold, lanes: &[Self::Params]) -> u64;
+    /// A group at its start; `lanes` are 1 to 16 with one step key.
+    fn start(&self, fold: &Self::Fold, lanes: &[Self::Params]) -> Self::Group;
+    /// A group made of lanes of other groups, whose bits go on as if nothing had happened.
+    fn gather(&self, fold: &Self::Fold, lanes: &[(&Self::Group, usize)]) -> Self::Group;
+    /// Trains every lane of a group up to `budget`, counted from its start; one entry a lane.
+    fn advance(&self, level: Level, fold: &Self::Fold, group: &mut Self::Group, budget: u64) -> Vec<LaneProgress>;
+    /// Predicts a block of prepared rows: `out[row * outputs + output]`, probabilities or values in the target's own
+    /// units.
+    fn predict(
+        &self,
+        level: Level,
+        fold: &Self::Fold,
+        group: &mut Self::Group,
+        x: ArrayView2<'_, f32>,
+        out: &mut [Lanes],
+    );
+    /// One lane's weights.
+    fn read_back(&self, fold: &Self::Fold, group: &Self::Group, lane: usize) -> Weights;
+}
+
+/// Rows that are predicted at a time, so that a block's predictions stay in the cache.
+const PREDICT_ROWS: usize = 256;
+
+enum SlotState<M: LaneModel> {
+    Free,
+    Started {
+        params: M::Params,
+        fold: usize,
+    },
+    Trained {
+        group: usize,
+        lane: usize,
+        fold: usize,
+    },
+    /// Trained and scored without being kept; only waits to be released.
+    Spent,
+}
+
+/// A model opened on the CPU.
+pub struct CpuTrainer<M: LaneModel> {
+    model: Arc<M>,
+    problem: Arc<Problem>,
+    folds: Vec<OnceLock<M::Fold>>,
+    pool: rayon::ThreadPool,
+    level: Level,
+    memory: u64,
+    slots: Vec<SlotState<M>>,
+    free_slots: Vec<u32>,
+    groups: Vec<Option<KeptGroup<M>>>,
+}
+
+/// A group whose lanes may be advanced further, and how many slots still point at it.
+struct KeptGroup<M: LaneModel> {
+    state: M::Group,
+    params: Vec<M::Params>,
+    users: usize,
+}
+
+/// Sixteen lanes or fewer on their way through one call of `advance`.
+struct Job<M: LaneModel> {
+    fold: usize,
+    slots: Vec<Slot>,
+    params: Vec<M::Params>,
+    /// `None` until the lanes' first training.
+    state: Option<M::Group>,
+}
+
+impl<M: LaneModel> CpuTrainer<M> {
+    /// Opens a model on a problem; folds are prepared when their first lane starts.
+    pub fn open(model: M, problem: Arc<Problem>, options: &CpuOptions) -> Result<CpuTrainer<M>, BackendError> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build().map_err(|error| {
+            BackendError::DeviceFailed { device: "the processor".to_owned(), reason: format!("no threads: {error}") }
+        })?;
+        Ok(CpuTrainer {
+            model: Arc::new(model),
+            folds: problem.folds.iter().map(|_| OnceLock::new()).collect(),
+            problem,
+            pool,
+            level: options.simd.unwrap_or_else(Level::detect),
+            memory: options.memory_limit(),
+            slots: Vec::new(),
+            free_slots: Vec::new(),
+            groups: Vec::new(),
+        })
+    }
+
+    /// Takes the lanes out of their slots and groups them: new lanes by shape, trained ones as they stand where a whole
+    /// group goes on, else gathered afresh.
+    fn jobs(&mut self, slots: &[Slot]) -> Result<Vec<Job<M>>, BackendError> {
+        let mut fresh: BTreeMap<usize, Vec<(GroupKey, Slot)>> = BTreeMap::new();
+        let mut trained: BTreeMap<(usize, usize), Vec<(usize, Slot)>> = BTreeMap::new();
+        for &slot in slots {
+            match self.slots.get(slot.0 as usize) {
+                Some(SlotState::Started { params, fold }) => {
+                    fresh.entry(*fold).or_default().push((self.model.key(params), slot));
+                }
+                Some(SlotState::Trained { group, lane, fold }) => {
+                    trained.entry((*fold, *group)).or_default().push((*lane, slot));
+                }
+                _ => return Err(BackendError::NoSuchSlot(slot.0)),
+            }
+        }
+        let mut jobs = Vec::new();
+        for (fold, mut lanes) in fresh {
+            // The longest first, so that no thread is left with a long group at the end.
+            lanes.sort_by(|a, b| b.cmp(a));
+            for members in lanes.chunk_by(|a, b| a.0.step == b.0.step).flat_map(|alike| alike.chunks(LANES)) {
+                let slots: Vec<Slot> = members.iter().map(|(_, slot)| *slot).collect();
+                let params = slots.iter().map(|slot| self.started_params(*slot)).collect();
+                jobs.push(Job { fold, slots, params, state: None });
+            }
+        }
+        // The same candidates' folds next to each other: a stop leaves few candidates with half their folds.
+        let mut place: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut order: Vec<(usize, usize, Job<M>)> = Vec::new();
+        for job in jobs {
+            let nth = place.entry(job.fold).or_default();
+            order.push((*nth, job.fold, job));
+            *nth += 1;
+        }
+        order.sort_by_key(|(nth, fold, _)| (*nth, *fold));
+        let mut jobs: Vec<Job<M>> = order.into_iter().map(|(.., job)| job).collect();
+        jobs.extend(self.trained_jobs(trained));
+        Ok(jobs)
+    }
+
+    fn started_params(&self, slot: Slot) -> M::Params {
+        match &self.slots[slot.0 as usize] {
+            SlotState::Started { params, .. } => params.clone(),
+            _ => unreachable!("only started slots are grouped afresh"),
+        }
+    }
+
+    fn trained_jobs(&mut self, trained: BTreeMap<(usize, usize), Vec<(usize, Slot)>>) -> Vec<Job<M>> {
+        let mut jobs = Vec::new();
+        let mut survivors: BTreeMap<usize, Vec<(GroupKey, usize, usize, Slot)>> = BTreeMap::new();
+        for ((fold, group), mut lanes) in trained {
+            let Some(kept) = &self.groups[group] else { continue };
+            if lanes.len() == kept.params.len() {
+                lanes.sort_unstable();
+                let Some(kept) = self.groups[group].take() else { continue };
+                let slots = lanes.into_iter().map(|(_, slot)| slot).collect();
+                jobs.push(Job { fold, slots, params: kept.params, state: Some(kept.state) });
+            } else {
+                survivors.entry(fold).or_default().extend(
+                    lanes.into_iter().map(|(lane, slot)| (self.model.key(&kept.params[lane]), group, lane, slot)),
+                );
+            }
+        }
+        for (fold, mut lanes) in survivors {
+            lanes.sort_by(|a, b| b.cmp(a));
+            let prepared = self.fold(fold);
+            for members in lanes.chunk_by(|a, b| a.0.step == b.0.step).flat_map(|alike| alike.chunks(LANES)) {
+                let sources: Vec<(&KeptGroup<M>, usize)> = members
+                    .iter()
+                    .filter_map(|(_, group, lane, _)| self.groups[*group].as_ref().map(|kept| (kept, *lane)))
+                    .collect();
+                let states: Vec<(&M::Group, usize)> = sources.iter().map(|(kept, lane)| (&kept.state, *lane)).collect();
+                jobs.push(Job {
+                    fold,
+                    slots: members.iter().map(|(.., slot)| *slot).collect(),
+                    params: sources.iter().map(|(kept, lane)| kept.params[*lane].clone()).collect(),
+                    state: Some(self.model.gather(prepared, &states)),
+                });
+            }
+            for (_, group, ..) in lanes {
+                self.leave_group(group);
+            }
+        }
+        jobs
+    }
+
+    fn fold(&self, fold: usize) -> &M::Fold {
+        self.folds[fold].get_or_init(|| self.model.open_fold(&self.problem.folds[fold]))
+    }
+
+    fn leave_group(&mut self, group: usize) {
+        if let Some(kept) = &mut self.groups[group] {
+            kept.users -= 1;
+            if kept.users == 0 {
+                self.groups[group] = None;
+            }
+        }
+    }
+
+    /// How many groups fit in memory at a time.
+    fn width(&self, jobs: &[Job<M>]) -> Result<usize, BackendError> {
+        let largest = jobs
+            .iter()
+            .filter(|job| job.state.is_none())
+            .map(|job| self.model.bytes(self.fold(job.fold), &job.params))
+            .max()
+            .unwrap_or(0);
+        if largest > self.memory {
+            return Err(BackendError::OutOfMemory { need_mib: largest >> 20, limit_mib: self.memory >> 20 });
+        }
+        let fitting = self.memory.checked_div(largest).unwrap_or(u64::MAX);
+        Ok(self.pool.current_num_threads().min(fitting as usize).max(1))
+    }
+
+    /// Trains and scores one group.
+    fn train(&self, job: &mut Job<M>, budget: u64) -> Vec<LaneReport> {
+        let began = Instant::now();
+        let fold = self.fold(job.fold);
+        let mut group = job.state.take().unwrap_or_else(|| self.model.start(fold, &job.params));
+        let progress = self.model.advance(self.level, fold, &mut group, budget);
+        let rows = &self.problem.folds[job.fold];
+        let train = self.score(fold, &mut group, &rows.train, job.slots.len());
+        let evals: Vec<Vec<LaneScore>> =
+            rows.evals.iter().map(|eval| self.score(fold, &mut group, eval, job.slots.len())).collect();
+        job.state = Some(group);
+        let seconds = began.elapsed().as_secs_f64() / job.slots.len() as f64;
+        let reports = job.slots.iter().zip(progress).enumerate();
+        reports
+            .map(|(lane, (&slot, progress))| {
+                let is_finite = train[lane].is_finite && evals.iter().all(|scores| scores[lane].is_finite);
+                let evals: Vec<f64> = evals.iter().map(|scores| scores[lane].score).collect();
+                let status = match (is_finite, progress.is_capped) {
+                    (false, _) => LaneStatus::NotFinite,
+                    (true, true) => LaneStatus::IterationLimit,
+                    (true, false) => LaneStatus::Trained,
+                };
+                LaneReport { slot, status, train: train[lane].score, evals, used: progress.used, seconds }
+            })
+            .collect()
+    }
+
+    /// Scores every lane of a group on one set of rows.
+    fn score(&self, fold: &M::Fold, group: &mut M::Group, rows: &Rows, lanes: usize) -> Vec<LaneScore> {
+        let (n, outputs) = (rows.y.len(), self.problem.outputs);
+        let mut predictions: Vec<Vec<f32>> = (0..lanes).map(|_| Vec::with_capacity(n * outputs)).collect();
+        let mut block = vec![Lanes::ZERO; PREDICT_ROWS.min(n) * outputs];
+        for first in (0..n).step_by(PREDICT_ROWS) {
+            let last = (first + PREDICT_ROWS).min(n);
+            let block = &mut block[..(last - first) * outputs];
+            self.model.predict(self.level, fold, group, rows.x.slice(s![first..last, ..]), block);
+            for (lane, values) in predictions.iter_mut().enumerate() {
+                values.extend(block.iter().map(|value| value.0[lane]));
+            }
+        }
+        predictions
+            .iter()
+            .map(|values| {
+                let prediction = match rows.y {
+                    Target::Classes { classes, .. } => Prediction::Probabilities { classes, values },
+                    Target::Values(_) => Prediction::Values(values),
+                };
+                // A sum is finite exactly if its terms are, up to an overflow that no prediction in range reaches.
+                let is_finite = values.iter().map(|&value| f64::from(value)).sum::<f64>().is_finite();
+                let score = if is_finite { self.problem.metric.score(&rows.y, prediction) } else { f64::NAN };
+                LaneScore { score, is_finite }
+            })
+            .collect()
+    }
+
+    /// Puts a trained group's lanes back into their slots; without a state they are spent.
+    fn put_back(&mut self, job: Job<M>) {
+        let Some(state) = job.state else {
+            for slot in job.slots {
+                self.slots[slot.0 as usize] = SlotState::Spent;
+            }
+            return;
+        };
+        let group = match self.groups.iter().position(Option::is_none) {
+            Some(free) => free,
+            None => {
+                self.groups.push(None);
+                self.groups.len() - 1
+            }
+        };
+        for (lane, slot) in job.slots.iter().enumerate() {
+            self.slots[slot.0 as usize] = SlotState::Trained { group, lane, fold: job.fold };
+        }
+        self.groups[group] = Some(KeptGroup { state, params: job.params, users: job.slots.len() });
+    }
+}
+
+#[derive(Clone, Copy)]
+struct LaneScore {
+    score: f64,
+    is_finite: bool,
+}
+
+impl<M: LaneModel> Trainer for CpuTrainer<M> {
+    fn start(&mut self, points: &Points, lanes: &[Lane]) -> Result<Vec<Slot>, BackendError> {
+        let mut slots = Vec::with_capacity(lanes.len());
+        for lane in lanes {
+            let state = SlotState::Started { params: self.model.params(points.row(lane.point)), fold: lane.fold };
+            let slot = match self.free_slots.pop() {
+                Some(free) => {
+                    self.slots[free as usize] = state;
+                    free
+                }
+                None => {
+                    self.slots.push(state);
+                    self.slots.len() as u32 - 1
+                }
+            };
+            slots.push(Slot(slot));
+        }
+        Ok(slots)
+    }
+
+    fn advance(
+        &mut self,
+        slots: &[Slot],
+        budget: u64,
+        keep: bool,
+        stop: &StopFlag,
+        report: &mut dyn FnMut(LaneReport) -> ControlFlow<()>,
+    ) -> Result<(), BackendError> {
+        let jobs = self.jobs(slots)?;
+        let threads = self.width(&jobs)?;
+        let (sender, receiver) = mpsc::sync_channel::<(Job<M>, Vec<LaneReport>)>(2 * threads);
+        let next = AtomicUsize::new(0);
+        let is_broken = AtomicBool::new(false);
+        let jobs: Vec<std::sync::Mutex<Option<Job<M>>>> =
+            jobs.into_iter().map(|job| std::sync::Mutex::new(Some(job))).collect();
+        let mut done = Vec::new();
+        let this: &CpuTrainer<M> = self;
+        this.pool.in_place_scope(|scope| {
+            for _ in 0..threads {
+                let (sender, jobs, next, is_broken) = (sender.clone(), &jobs, &next, &is_broken);
+                scope.spawn(move |_| {
+                    while !stop.is_raised() && !is_broken.load(Ordering::Relaxed) {
+                        let Some(place) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                        let Some(mut job) = place.lock().ok().and_then(|mut job| job.take()) else { break };
+                        let reports = this.train(&mut job, budget);
+                        if !keep {
+                            job.state = None;
+                        }
+                        if sender.send((job, reports)).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            for (job, reports) in receiver {
+                done.push(job);
+                for lane in reports {
+                    if report(lane).is_break() {
+                        is_broken.store(true, Ordering::Relaxed);
+                    }
+                }
+            }
+        });
+        // What a stop left untouched: trained lanes go back to where they stood.
+        let untouched = jobs.into_iter().filter_map(|job| job.into_inner().ok().flatten());
+        for job in done {
+            self.put_back(job);
+        }
+        untouched.filter(|job| job.state.is_some()).for_each(|job| self.put_back(job));
+        Ok(())
+    }
+
+    fn read_back(&mut self, slot: Slot) -> Result<Weights, BackendError> {
+        match self.slots.get(slot.0 as usize) {
+            Some(SlotState::Trained { group, lane, fold }) => match &self.groups[*group] {
+                Some(kept) => Ok(self.model.read_back(self.fold(*fold), &kept.state, *lane)),
+                None => Err(BackendError::NoSuchSlot(slot.0)),
+            },
+            _ => Err(BackendError::NoSuchSlot(slot.0)),
+        }
+    }
+
+    fn release(&mut self, slots: &[Slot]) {
+        for slot in slots {
+            let Some(place) = self.slots.get_mut(slot.0 as usize) else { continue };
+            match std::mem::replace(place, SlotState::Free) {
+                SlotState::Free => continue,
+                SlotState::Trained { group, .. } => self.leave_group(group),
+                SlotState::Started { .. } | SlotState::Spent => {}
+            }
+            self.free_slots.push(slot.0);
+        }
+    }
+}
