@@ -2,6 +2,17 @@
 //!
 //! What backends see of all this is a [`Problem`]: for every fold the prepared training rows and the rows to score.
 
+pub mod error;
+pub mod metrics;
+pub mod note;
+pub mod read;
+pub mod table;
+
+pub use error::DataError;
+pub use note::Note;
+pub use read::{ReadOptions, read_table};
+pub use table::{Categories, Cells, Column, MISSING, Table};
+
 use crate::base::random::Key;
 use ndarray::Array2;
 use std::sync::Arc;
@@ -70,7 +81,8 @@ pub enum Prediction<'a> {
 /// Rows that are ready for a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rows {
-    /// Prepared features, `[rows, features]`, row-major, finite.
+    /// Prepared features, `[rows, features]`, row-major, finite. The number of features may differ from fold to fold:
+    /// which categories have a column is decided by the fold's training rows.
     pub x: Array2<f32>,
     /// True targets, in their own units.
     pub y: Target,
@@ -118,5 +130,3 @@ pub struct Problem {
     /// Every fold of every repeat; a lane names one by its index.
     pub folds: Vec<Arc<Fold>>,
 }
-
-pub mod metrics;

@@ -1,0 +1,362 @@
+//! What can be wrong with data: what happened and where, then, on lines of their own, what to do.
+
+use crate::base::registry::nearest;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Why a file cannot be read as a table, or a table cannot be learned from.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// No such file.
+    #[error("{} does not exist{}", path.display(), did_you_mean(near.as_deref()))]
+    NotFound {
+        /// As it was given.
+        path: PathBuf,
+        /// A file in the same folder with nearly that name.
+        near: Option<String>,
+    },
+    /// The file cannot be opened, or reading it stopped.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system, or the decompressor, said.
+        source: std::io::Error,
+    },
+    /// No byte in the file.
+    #[error("{} is empty", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Column names and nothing below them.
+    #[error("{} holds column names but no rows", path.display())]
+    NoRows {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The first line is data.
+    #[error(
+        "{}, line 1: only numbers where column names belong (\"{first}\", ...)\n  The first line must name the columns",
+        path.display()
+    )]
+    NoHeader {
+        /// The file.
+        path: PathBuf,
+        /// The first cell.
+        first: String,
+    },
+    /// Two columns share a name.
+    #[error("{}: two columns are named \"{column}\"\n  Rename one of them", path.display())]
+    DuplicateColumn {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        column: String,
+    },
+    /// A row with more or fewer cells than the header.
+    #[error(
+        "{}, line {line}: {} where the header has {expected}\n  A stray delimiter or an open quote often is the cause",
+        path.display(), count(*found, "cell")
+    )]
+    Ragged {
+        /// The file.
+        path: PathBuf,
+        /// Where the row starts, from 1.
+        line: u64,
+        /// Its cells.
+        found: u64,
+        /// The header's cells.
+        expected: u64,
+    },
+    /// Text in another encoding.
+    #[error(
+        "{}, line {line}: not UTF-8 (byte 0x{byte:02x} in \"{text}\")\n  Save the file as UTF-8, or convert it: iconv -f WINDOWS-1252 -t UTF-8",
+        path.display()
+    )]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// Where its row starts, from 1.
+        line: u64,
+        /// The first byte that is not.
+        byte: u8,
+        /// The cell, with replacement characters.
+        text: String,
+    },
+    /// A column of numbers with text in it.
+    #[error("{}, line {line}: column \"{column}\" holds \"{text}\", which is not a number\n  {texts} of {} hold text in this column. To read \"{text}\" as missing: [data] missing = [{text:?}]{}\n  To read the column as categories: [data] categories = [{column:?}]",
+        path.display(), count(*rows, "row"), several(*distinct))]
+    Mixed {
+        /// The file.
+        path: PathBuf,
+        /// The first such row, from 1.
+        line: u64,
+        /// The column.
+        column: String,
+        /// What it holds there.
+        text: String,
+        /// Rows with text in this column.
+        texts: u64,
+        /// How many different texts there are.
+        distinct: u64,
+        /// All rows.
+        rows: u64,
+    },
+    /// A number that is not finite.
+    #[error("{}, line {line}: column \"{column}\" holds {text}, which is not a finite number\n  {found} of {} in this column do. To read {text} as missing: [data] missing = [\"{text}\"]", path.display(), count(*rows, "row"))]
+    Infinite {
+        /// The file.
+        path: PathBuf,
+        /// The first such row, from 1; in Parquet, its number.
+        line: u64,
+        /// The column.
+        column: String,
+        /// How it is written there.
+        text: String,
+        /// Rows that hold one.
+        found: u64,
+        /// All rows.
+        rows: u64,
+    },
+    /// A Parquet file that is damaged, or uses what is not read.
+    #[error("{}: not readable as Parquet: {reason}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A Parquet column of a type without a meaning here.
+    #[error("{}: column \"{column}\" is {kind}, which cannot be read as numbers or categories\n  To leave it out: [data] drop = [{column:?}]", path.display())]
+    ColumnType {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// Its type, with an article.
+        kind: String,
+    },
+    /// A column that the study names is not there.
+    #[error("{}: no column \"{name}\", named by data.{role}{}\n  columns: {}", path.display(), did_you_mean(near(name, known)), list(known))]
+    UnknownColumn {
+        /// The file.
+        path: PathBuf,
+        /// The key that names it.
+        role: &'static str,
+        /// The name.
+        name: String,
+        /// Every column of the file.
+        known: Vec<String>,
+    },
+    /// One column is given two parts to play.
+    #[error("column \"{column}\" cannot be data.{first} and data.{second} at once")]
+    TwoRoles {
+        /// The column.
+        column: String,
+        /// One key that names it.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
+    /// Test rows are chosen in two ways.
+    #[error("data.{first} and data.{second} both choose the test rows\n  Keep one of them")]
+    TestTwice {
+        /// One key.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
+    /// Rows whose part in the splits is not known.
+    #[error("{}, row {row}: column \"{column}\", named by data.{role}, is missing\n  {found} of {} lack it: fill it in, or remove them", path.display(), count(*rows, "row"))]
+    RoleMissing {
+        /// The file.
+        path: PathBuf,
+        /// The key that names the column.
+        role: &'static str,
+        /// The column.
+        column: String,
+        /// The first such row, counted from 1 below the header.
+        row: usize,
+        /// How many there are.
+        found: usize,
+        /// All rows.
+        rows: usize,
+    },
+    /// Rows without a target.
+    #[error("{}, row {row}: the target \"{target}\" is missing\n  {found} of {} have no target; a row without one cannot be learned from or scored: remove them", path.display(), count(*rows, "row"))]
+    TargetMissing {
+        /// The file.
+        path: PathBuf,
+        /// The target's column.
+        target: String,
+        /// The first such row, counted from 1 below the header.
+        row: usize,
+        /// How many there are.
+        found: usize,
+        /// All rows.
+        rows: usize,
+    },
+    /// Nothing to predict.
+    #[error("{}: the target \"{target}\" is {value} in every row\n  Name the column to predict: [data] target = \"...\"", path.display())]
+    TargetConstant {
+        /// The file.
+        path: PathBuf,
+        /// The target's column.
+        target: String,
+        /// Its only value.
+        value: String,
+    },
+    /// Regression on text.
+    #[error("{}: the target \"{target}\" holds text (\"{level}\", ...), which regression cannot predict\n  To predict classes: [data] task = \"classification\"", path.display())]
+    TargetText {
+        /// The file.
+        path: PathBuf,
+        /// The target's column.
+        target: String,
+        /// One of its levels.
+        level: String,
+    },
+    /// A target with about as many classes as rows.
+    #[error("{}: the target \"{target}\" has {classes} classes in {}\n  For a number: [data] task = \"regression\"; otherwise name another column: [data] target = \"...\"", path.display(), count(*rows, "row"))]
+    TooManyClasses {
+        /// The file.
+        path: PathBuf,
+        /// The target's column.
+        target: String,
+        /// Distinct values.
+        classes: usize,
+        /// All rows.
+        rows: usize,
+    },
+    /// A target beyond what 32-bit numbers hold.
+    #[error("{}, row {row}: the target {value} is beyond the range of 32-bit numbers (3.4e38)\n  Scale the column", path.display())]
+    TargetRange {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1 below the header.
+        row: usize,
+        /// The value.
+        value: f64,
+    },
+    /// A category that would become more features than anything can learn from.
+    #[error("{}: column \"{column}\" has {levels} different categories, more than {limit}\n  If it only names rows, leave it out: [data] drop = [{column:?}]", path.display())]
+    TooManyCategories {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// Distinct levels.
+        levels: usize,
+        /// The most that are taken.
+        limit: usize,
+    },
+    /// Every column was dropped.
+    #[error("{}: no feature is left{}", path.display(), reasons(dropped))]
+    NoFeature {
+        /// The file.
+        path: PathBuf,
+        /// Why, column by column.
+        dropped: Vec<String>,
+    },
+    /// No feature varies over a fold's training rows.
+    #[error("no feature varies over the {} of repeat {repeat}, fold {fold}\n  Take fewer folds, or other columns", count(*rows, "training row"))]
+    NothingToLearn {
+        /// The repeat.
+        repeat: u32,
+        /// The fold.
+        fold: u32,
+        /// Its training rows.
+        rows: usize,
+    },
+    /// The column that marks test rows holds something else.
+    #[error("{}, row {row}: data.test_column \"{column}\" holds \"{text}\"\n  A test row is marked with test, true or 1, any other with train, false or 0", path.display())]
+    TestMark {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1 below the header.
+        row: usize,
+        /// The column.
+        column: String,
+        /// What it holds.
+        text: String,
+    },
+    /// A second file, or a file to predict, that lacks columns.
+    #[error("{}: {} missing: {}\n  Columns are matched by name; their order does not matter", path.display(), if columns.len() == 1 { "a column is".to_owned() } else { format!("{} columns are", columns.len()) }, list(columns))]
+    MissingColumns {
+        /// The file.
+        path: PathBuf,
+        /// Their names.
+        columns: Vec<String>,
+    },
+    /// A column of the other kind than the one that was trained on.
+    #[error("{}: column \"{column}\" holds {found} where {expected} were trained on", path.display())]
+    OtherKind {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// What it holds.
+        found: &'static str,
+        /// What it held.
+        expected: &'static str,
+    },
+}
+
+fn did_you_mean(near: Option<&str>) -> impl fmt::Display {
+    near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"))
+}
+
+fn near<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
+    nearest(name, known.iter().map(String::as_str))
+}
+
+pub(crate) fn count(n: impl Into<Count>, what: &str) -> String {
+    let Count(n) = n.into();
+    format!("{} {what}{}", thousands(n), if n == 1 { "" } else { "s" })
+}
+
+pub(crate) struct Count(u64);
+
+impl From<u64> for Count {
+    fn from(n: u64) -> Count {
+        Count(n)
+    }
+}
+
+impl From<usize> for Count {
+    fn from(n: usize) -> Count {
+        Count(n as u64)
+    }
+}
+
+/// `1,797`, as people write it.
+pub(crate) fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// At most a dozen names: a table can have thousands.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 12;
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{}, and {more} more", shown.join(", ")),
+    }
+}
+
+fn several(distinct: u64) -> String {
+    if distinct > 1 { format!(" (and {} more)", distinct - 1) } else { String::new() }
+}
+
+fn reasons(dropped: &[String]) -> String {
+    dropped.iter().take(12).map(|reason| format!("\n  {reason}")).collect()
+}
