@@ -2,14 +2,19 @@
 //!
 //! What backends see of all this is a [`Problem`]: for every fold the prepared training rows and the rows to score.
 
+pub mod dataset;
 pub mod error;
 pub mod metrics;
 pub mod note;
+pub mod options;
 pub mod read;
+mod suspect;
 pub mod table;
 
+pub use dataset::Dataset;
 pub use error::DataError;
 pub use note::Note;
+pub use options::DataOptions;
 pub use read::{ReadOptions, read_table};
 pub use table::{Categories, Cells, Column, MISSING, Table};
 
