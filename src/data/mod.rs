@@ -7,6 +7,8 @@ pub mod error;
 pub mod metrics;
 pub mod note;
 pub mod options;
+pub mod prepare;
+pub mod problem;
 pub mod read;
 mod suspect;
 pub mod table;
@@ -15,6 +17,8 @@ pub use dataset::Dataset;
 pub use error::DataError;
 pub use note::Note;
 pub use options::DataOptions;
+pub use prepare::{Preparation, PrepareOptions};
+pub use problem::{FoldRows, build_problem, prepare_fold};
 pub use read::{ReadOptions, read_table};
 pub use table::{Categories, Cells, Column, MISSING, Table};
 

@@ -1,0 +1,128 @@
+//! Preparation turns a table's columns into finite features. It is fitted on the training rows of one fold and on nothing
+//! else, then applied to any rows with the same columns, those of a file to predict among them.
+//!
+//! Features that do not vary over the training rows are left out, so the number of features can differ between folds.
+
+mod fit;
+mod options;
+mod transform;
+
+pub use options::{Impute, PrepareOptions, Scale, TargetScale};
+
+use super::dataset::Dataset;
+use super::read::ReadOptions;
+use super::table::Cells;
+use super::{Affine, Target};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// A fitted preparation. It goes into the model file, and says by name which columns it needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Preparation {
+    columns: Vec<Plan>,
+    features: Vec<String>,
+}
+
+/// What becomes of one column. Features are named by their index.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Plan {
+    Number(NumberPlan),
+    Category(CategoryPlan),
+}
+
+/// `feature = (cell - shift) / scale`, with `fill` for a missing cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct NumberPlan {
+    name: String,
+    fill: f64,
+    shift: f64,
+    scale: f64,
+    value: Option<u32>,
+    /// 1 where the cell is missing.
+    indicator: Option<u32>,
+}
+
+/// One-hot: 1 in the feature of the cell's category, and 0 in all others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct CategoryPlan {
+    name: String,
+    /// Categories that the training rows have, each with its feature; rare ones share one.
+    levels: Vec<(String, Option<u32>)>,
+    rare: Option<u32>,
+    /// Where missing cells go, and categories that the training rows do not have.
+    unknown: Option<u32>,
+    /// The category that missing cells are taken for, if they are.
+    fill: Option<String>,
+}
+
+impl Plan {
+    fn name(&self) -> &str {
+        match self {
+            Plan::Number(plan) => &plan.name,
+            Plan::Category(plan) => &plan.name,
+        }
+    }
+}
+
+impl Preparation {
+    /// Fits every column on these rows of the data set's features.
+    pub fn fit(dataset: &Dataset, rows: &[u32], options: &PrepareOptions) -> Preparation {
+        let fitted: Vec<(Plan, Vec<String>)> = (dataset.features.columns.par_iter())
+            .map(|column| match &column.cells {
+                Cells::Numbers(values) => fit::number(&column.name, values, rows, options),
+                Cells::Categories(categories) => fit::category(&column.name, categories, rows, options),
+            })
+            .collect();
+        let (mut columns, mut features) = (Vec::with_capacity(fitted.len()), Vec::new());
+        for (mut plan, names) in fitted {
+            plan.shift_features(features.len() as u32);
+            columns.push(plan);
+            features.extend(names);
+        }
+        Preparation { columns, features }
+    }
+
+    /// The features' names, in their order: `age`, `age is missing`, `deck=B`, `deck is rare`, `deck is unknown`.
+    pub fn features(&self) -> &[String] {
+        &self.features
+    }
+
+    /// The columns it needs.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(Plan::name)
+    }
+
+    /// How a file to predict is read: these columns only, and each as the kind it was fitted on.
+    pub fn read_options(&self, missing: &[String]) -> ReadOptions {
+        let categories = self.columns.iter().filter(|plan| matches!(plan, Plan::Category(_)));
+        ReadOptions {
+            only: Some(self.columns().map(str::to_owned).collect()),
+            skip: Vec::new(),
+            categories: categories.map(|plan| plan.name().to_owned()).collect(),
+            missing: missing.to_vec(),
+        }
+    }
+}
+
+impl Plan {
+    /// Moves all feature indices up, which a plan counts from 0 when it is fitted.
+    fn shift_features(&mut self, by: u32) {
+        let shift = |feature: &mut Option<u32>| feature.iter_mut().for_each(|feature| *feature += by);
+        match self {
+            Plan::Number(plan) => [&mut plan.value, &mut plan.indicator].into_iter().for_each(shift),
+            Plan::Category(plan) => {
+                plan.levels.iter_mut().for_each(|(_, feature)| shift(feature));
+                [&mut plan.rare, &mut plan.unknown].into_iter().for_each(shift);
+            }
+        }
+    }
+}
+
+/// How the targets of these rows are scaled; classes never are.
+pub fn fit_target(target: &Target, rows: &[u32], scale: TargetScale) -> Affine {
+    match (target, scale) {
+        (Target::Values(values), TargetScale::Standard) => fit::target(values, rows),
+        _ => Affine::IDENTITY,
+    }
+}

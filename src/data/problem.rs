@@ -1,0 +1,72 @@
+//! From a data set and its splits to what backends train on: every fold prepared by what its own training rows say.
+
+use super::dataset::Dataset;
+use super::error::DataError;
+use super::metrics::Metric;
+use super::prepare::{Preparation, PrepareOptions, fit_target};
+use super::{Fold, Problem, Rows, Target};
+use crate::base::random::{Key, stream};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// The rows of one fold of one repeat, by their index in the data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoldRows {
+    /// Which repeat of the splits, from 0.
+    pub repeat: u32,
+    /// Which fold of the repeat, from 0.
+    pub fold: u32,
+    /// Training rows, ascending.
+    pub train: Vec<u32>,
+    /// Row sets to score.
+    pub evals: Vec<Vec<u32>>,
+}
+
+/// Prepares every fold, in parallel. `budget` is a lane's full one; `key` is the study's: what training draws is keyed by
+/// repeat and fold below it.
+pub fn build_problem(
+    dataset: &Dataset,
+    folds: &[FoldRows],
+    options: &PrepareOptions,
+    metric: &'static dyn Metric,
+    budget: u64,
+    key: Key,
+) -> Result<Problem, DataError> {
+    let prepare = |rows: &FoldRows| prepare_fold(dataset, rows, options, key).map(|(fold, _)| Arc::new(fold));
+    let folds = folds.par_iter().map(prepare).collect::<Result<_, _>>()?;
+    Ok(Problem { task: dataset.task, outputs: dataset.target.outputs(), budget, metric, folds })
+}
+
+/// Prepares one fold, and gives the preparation that was fitted on its training rows.
+pub fn prepare_fold(
+    dataset: &Dataset,
+    rows: &FoldRows,
+    options: &PrepareOptions,
+    key: Key,
+) -> Result<(Fold, Preparation), DataError> {
+    let preparation = Preparation::fit(dataset, &rows.train, options);
+    if preparation.features().is_empty() {
+        let (repeat, fold, rows) = (rows.repeat, rows.fold, rows.train.len());
+        return Err(DataError::NothingToLearn { repeat, fold, rows });
+    }
+    let ready = |rows: &[u32]| -> Result<Rows, DataError> {
+        Ok(Rows { x: preparation.transform(&dataset.features, rows)?, y: pick(&dataset.target, rows) })
+    };
+    let fold = Fold {
+        key: key.child(stream::TRAINING).child(rows.repeat).child(rows.fold),
+        train: ready(&rows.train)?,
+        evals: rows.evals.iter().map(|rows| ready(rows)).collect::<Result<_, _>>()?,
+        target: fit_target(&dataset.target, &rows.train, options.target),
+    };
+    Ok((fold, preparation))
+}
+
+/// The targets of some rows.
+fn pick(target: &Target, rows: &[u32]) -> Target {
+    match target {
+        Target::Classes { codes, classes } => {
+            Target::Classes { codes: rows.iter().map(|&row| codes[row as usize]).collect(), classes: *classes }
+        }
+        Target::Values(values) => Target::Values(rows.iter().map(|&row| values[row as usize]).collect()),
+    }
+}
