@@ -69,9 +69,20 @@ pub enum DataError {
         /// The header's cells.
         expected: u64,
     },
+    /// A quoted cell without an end.
+    #[error(
+        "{}, line {line}: a quote is opened in this row and never closed\n  A quote within a quoted cell is written twice: \"\"",
+        path.display()
+    )]
+    OpenQuote {
+        /// The file.
+        path: PathBuf,
+        /// Where the row starts, from 1.
+        line: u64,
+    },
     /// Text in another encoding.
     #[error(
-        "{}, line {line}: not UTF-8 (byte 0x{byte:02x} in \"{text}\")\n  Save the file as UTF-8, or convert it: iconv -f WINDOWS-1252 -t UTF-8",
+        "{}, line {line}: not UTF-8 (byte 0x{byte:02x} in {text:?})\n  Save the file as UTF-8, or convert it: iconv -f WINDOWS-1252 -t UTF-8",
         path.display()
     )]
     NotUtf8 {
@@ -85,7 +96,7 @@ pub enum DataError {
         text: String,
     },
     /// A column of numbers with text in it.
-    #[error("{}, line {line}: column \"{column}\" holds \"{text}\", which is not a number\n  {texts} of {} hold text in this column. To read \"{text}\" as missing: [data] missing = [{text:?}]{}\n  To read the column as categories: [data] categories = [{column:?}]",
+    #[error("{}, line {line}: column \"{column}\" holds \"{text}\", which is not a number\n  {texts} of {} hold text in this column{}. To read \"{text}\" as missing: [data] missing = [{text:?}]\n  To read the column as categories: [data] categories = [{column:?}]",
         path.display(), count(*rows, "row"), several(*distinct))]
     Mixed {
         /// The file.
@@ -240,7 +251,7 @@ pub enum DataError {
         value: f64,
     },
     /// A category that would become more features than anything can learn from.
-    #[error("{}: column \"{column}\" has {levels} different categories, more than {limit}\n  If it only names rows, leave it out: [data] drop = [{column:?}]", path.display())]
+    #[error("{}: column \"{column}\" has {} different categories, more than {}\n  If it only names rows, leave it out: [data] drop = [{column:?}]", path.display(), thousands(*levels as u64), thousands(*limit as u64))]
     TooManyCategories {
         /// The file.
         path: PathBuf,
@@ -354,7 +365,7 @@ fn list(names: &[String]) -> String {
 }
 
 fn several(distinct: u64) -> String {
-    if distinct > 1 { format!(" (and {} more)", distinct - 1) } else { String::new() }
+    if distinct > 1 { ", not all the same".to_owned() } else { String::new() }
 }
 
 fn reasons(dropped: &[String]) -> String {

@@ -22,11 +22,7 @@ pub(super) fn warnings(features: &Table, target: &Target) -> Vec<Note> {
     let all: Vec<u32> = (0..features.rows as u32).collect();
     let sample: Vec<u32> = all.iter().copied().step_by(features.rows.div_ceil(SAMPLE_ROWS)).collect();
     let warn = |column: &Column| {
-        let name = || column.name.clone();
-        if [&sample, &all].into_iter().all(|rows| is_id(column, rows)) {
-            return Some(Note::LooksLikeId { column: name() });
-        }
-        let how = match target {
+        let leak = match target {
             Target::Classes { codes, classes } => [&sample, &all]
                 .into_iter()
                 .all(|rows| separates(column, codes, *classes, rows))
@@ -35,7 +31,14 @@ pub(super) fn warnings(features: &Table, target: &Target) -> Vec<Note> {
                 correlation(column, values).filter(|r| r.abs() > CORRELATION).map(Leak::Correlates)
             }
         };
-        how.map(|how| Note::LeaksTarget { column: name(), how })
+        let name = column.name.clone();
+        match leak {
+            Some(how) => Some(Note::LeaksTarget { column: name, how }),
+            None => [&sample, &all]
+                .into_iter()
+                .all(|rows| is_id(column, rows))
+                .then_some(Note::LooksLikeId { column: name }),
+        }
     };
     features.columns.par_iter().filter_map(warn).collect()
 }

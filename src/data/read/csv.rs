@@ -46,7 +46,7 @@ fn pass(
         .delimiter(delimiter(&sample))
         .has_headers(false)
         .buffer_capacity(BUFFER_BYTES)
-        .from_reader(Cursor::new(sample).chain(bytes));
+        .from_reader(Tail { bytes: Cursor::new(sample).chain(bytes), last: 0, is_over: false });
 
     let mut record = ByteRecord::new();
     if !reader.read_byte_record(&mut record).map_err(|error| csv_error(path, error))? {
@@ -65,12 +65,39 @@ fn pass(
     let mut rows = 0;
     while reader.read_byte_record(&mut record).map_err(|error| csv_error(path, error))? {
         let line = record.position().map_or(0, |position| position.line());
+        if reader.get_ref().cuts(&record) {
+            return Err(DataError::OpenQuote { path: path.to_owned(), line });
+        }
         for (builder, cell) in builders.iter_mut().zip(record.iter()) {
             builder.push(cell, line, markers).map_err(|error| not_utf8(path, line, error))?;
         }
         rows += 1;
     }
     finish(path, names, builders, rows)
+}
+
+/// Watches the end of the file, where the parser closes an open quote without a word.
+struct Tail<R> {
+    bytes: R,
+    /// The last byte that ends no line.
+    last: u8,
+    is_over: bool,
+}
+
+impl<R> Tail<R> {
+    /// Whether the file ended within this record: only a quoted cell spans lines, and its end would end the file.
+    fn cuts(&self, record: &ByteRecord) -> bool {
+        self.is_over && self.last != b'"' && record.iter().next_back().is_some_and(|cell| cell.contains(&b'\n'))
+    }
+}
+
+impl<R: Read> Read for Tail<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.bytes.read(buffer)?;
+        self.is_over = n == 0;
+        self.last = buffer[..n].trim_ascii_end().last().copied().unwrap_or(self.last);
+        Ok(n)
+    }
 }
 
 fn finish(path: &Path, names: Vec<String>, builders: Vec<Builder>, rows: usize) -> Result<Pass, DataError> {
