@@ -70,7 +70,7 @@ pub trait Model: Named {
 pub struct WeightsError(pub String);
 
 /// Every model.
-pub static MODELS: &[&dyn Model] = &[];
+pub static MODELS: &[&dyn Model] = &[&mlp::Mlp];
 
 /// Finds a model by name.
 pub fn find(name: &str) -> Result<&'static dyn Model, UnknownName> {

@@ -3,6 +3,11 @@
 //! A candidate's values travel as one row of [`Points`]: numbers as they are, a choice as its index, a bool as 0 or 1,
 //! and NaN where the parameter does not exist (its condition does not hold). [`Space`] gives the rows their meaning.
 
+mod builder;
+
+pub use builder::SpaceBuilder;
+
+use indexmap::IndexMap;
 use std::fmt;
 
 /// A parameter's value as a study file, a table or the journal shows it.
@@ -161,5 +166,63 @@ impl Space {
     /// The column of a parameter.
     pub fn index(&self, name: &str) -> Option<usize> {
         self.parameters.iter().position(|parameter| parameter.name == name)
+    }
+
+    /// Candidate 0: every parameter's default, NaN where its conditions do not hold.
+    pub fn defaults(&self) -> Vec<f64> {
+        let mut row: Vec<f64> = self.parameters.iter().map(|parameter| parameter.default).collect();
+        self.mask(&mut row);
+        row
+    }
+
+    /// Puts NaN where a parameter's conditions do not hold.
+    pub fn mask(&self, row: &mut [f64]) {
+        for (column, parameter) in self.parameters.iter().enumerate() {
+            if !parameter.conditions.iter().all(|condition| condition.values.contains(&row[condition.parent])) {
+                row[column] = f64::NAN;
+            }
+        }
+    }
+
+    /// What an encoded value means; `None` where the parameter does not exist, or for a value that it cannot have.
+    pub fn value(&self, column: usize, encoded: f64) -> Option<Value> {
+        if encoded.is_nan() {
+            return None;
+        }
+        match &self.parameters.get(column)?.domain {
+            Domain::Float { .. } => Some(Value::Float(encoded)),
+            Domain::Int { .. } => Some(Value::Int(encoded as i64)),
+            Domain::Ordinal(choices) | Domain::Categorical(choices) => choices.get(encoded as usize).cloned(),
+            Domain::Bool => Some(Value::Bool(encoded != 0.0)),
+            Domain::Fixed(value) => Some(value.clone()),
+        }
+    }
+
+    /// The existing parameters of a candidate, by name.
+    pub fn named(&self, row: &[f64]) -> IndexMap<String, Value> {
+        let columns = self.parameters.iter().zip(row).enumerate();
+        columns
+            .filter_map(|(column, (parameter, encoded))| Some((parameter.name.clone(), self.value(column, *encoded)?)))
+            .collect()
+    }
+
+    /// A candidate's value as a number; `None` where the parameter does not exist or is no number. A bool is 0 or 1.
+    pub fn number(&self, row: &[f64], name: &str) -> Option<f64> {
+        let column = self.index(name)?;
+        match self.value(column, *row.get(column)?)? {
+            Value::Bool(value) => Some(f64::from(u8::from(value))),
+            Value::Int(value) => Some(value as f64),
+            Value::Float(value) => Some(value),
+            Value::Text(_) => None,
+        }
+    }
+
+    /// A candidate's choice by its name; `None` where the parameter does not exist or is no text.
+    pub fn text(&self, row: &[f64], name: &str) -> Option<String> {
+        let column = self.index(name)?;
+        match self.value(column, *row.get(column)?)? {
+            Value::Text(value) => Some(value),
+            _ => None,
+        }
     }
 }

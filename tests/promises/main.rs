@@ -1,5 +1,9 @@
 //! What Thousandfold promises, a module a topic. One binary, so that the whole suite links once.
 
+#[path = "../reference/mod.rs"]
+mod reference;
+mod support;
+
 mod backends;
 mod cli;
 mod configs;

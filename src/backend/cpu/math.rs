@@ -78,17 +78,20 @@ pub fn tanh<V: Simd>(x: V) -> V {
     odd.mul(x).div(even)
 }
 
-/// `1 / sqrt(x)` to 2 ulp for normal positive numbers: a guess from the bits, one third-order and one Newton step,
-/// which take a third of the time of a hardware square root and division.
+/// `1 / sqrt(x)` to 5 ulp for normal positive numbers: a guess from the bits and one step of fifth order, which takes a
+/// quarter of the time of a hardware square root and division.
 #[inline(always)]
 pub fn reciprocal_sqrt<V: Simd>(x: V) -> V {
     let guess = x.halve_bits_from(V::splat_bits(0x5f37_5a86));
-    // Third order: y (15 - 10 z + 3 z^2) / 8 with z = x y^2; the error e becomes 5/2 e^3.
-    let z = x.mul(guess).mul(guess);
-    let cubic = z.mul_add(V::splat(0.375), V::splat(-1.25)).mul_add(z, V::splat(1.875));
-    let y = guess.mul(cubic);
-    let half_square = x.mul(V::splat(0.5)).mul(y);
-    half_square.neg_mul_add(y, V::splat(1.5)).mul(y)
+    // With e = 1 - x y^2, 1/sqrt(x) = y (1 - e)^(-1/2) = y (1 + e/2 + 3/8 e^2 + 5/16 e^3 + 35/128 e^4 + ...); the
+    // guess is good to 3.5 %, so |e| < 0.07 and what is cut off is below 4e-7.
+    let one = V::splat(1.0);
+    let e = guess.mul(guess).neg_mul_add(x, one);
+    let mut series = V::splat(35.0 / 128.0);
+    series = series.mul_add(e, V::splat(5.0 / 16.0));
+    series = series.mul_add(e, V::splat(3.0 / 8.0));
+    series = series.mul_add(e, V::splat(0.5));
+    guess.mul(e).mul_add(series, guess)
 }
 
 #[cfg(test)]
@@ -101,7 +104,7 @@ mod tests {
         ("exp", f64::exp, 2.5),
         ("ln", f64::ln, 2.5),
         ("tanh", f64::tanh, 5.0),
-        ("reciprocal_sqrt", |x| 1.0 / x.sqrt(), 2.5),
+        ("reciprocal_sqrt", |x| 1.0 / x.sqrt(), 5.0),
     ];
 
     struct Apply<'a>(&'a str, Lanes);

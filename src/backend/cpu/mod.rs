@@ -1,5 +1,6 @@
 //! The CPU backend: a lane is a SIMD lane, sixteen of them a group, groups spread over threads.
 
+pub mod gemm;
 pub mod math;
 pub mod simd;
 mod trainer;

@@ -1,5 +1,125 @@
 //! The multilayer perceptron: 1 to 3 hidden layers for classes or numbers, trained by minibatches.
 //!
-//! [`recipe`] says what training is; `cpu` and `gpu` do it.
+//! [`recipe`] says what training is; `cpu` and `gpu` do it; `predict` uses what was trained.
 
+mod activation;
+mod cpu;
+mod optimizer;
+mod predict;
 pub mod recipe;
+
+use super::{Budget, DataShape, Model, WeightsError};
+use crate::backend::cpu::{CpuOptions, CpuTrainer};
+use crate::backend::gpu::Gpu;
+use crate::backend::{BackendError, Trainer, Weights};
+use crate::base::registry::Named;
+use crate::data::{Affine, Problem, Task};
+use crate::space::{Space, SpaceBuilder};
+use ndarray::{Array2, ArrayView2};
+use recipe::{Activation, MlpParams, Optimizer, Schedule};
+use std::sync::Arc;
+
+/// The model's registry entry.
+pub struct Mlp;
+
+/// The perceptron opened on a space, with the budget that its schedules are made for.
+struct MlpLanes {
+    space: Space,
+    budget: u64,
+}
+
+impl Named for Mlp {
+    fn name(&self) -> &'static str {
+        "mlp"
+    }
+
+    fn summary(&self) -> &'static str {
+        "multilayer perceptron, 1 to 3 hidden layers, Adam or SGD, for classes and numbers"
+    }
+}
+
+impl Model for Mlp {
+    fn tasks(&self) -> &'static [Task] {
+        &[Task::Classification, Task::Regression]
+    }
+
+    fn budget(&self) -> Budget {
+        Budget { unit: "epochs", default: 30 }
+    }
+
+    fn space(&self, shape: DataShape) -> Space {
+        // More rows than 128 in a step, or more than the fold has, only slow learning down.
+        let batches: Vec<i64> =
+            [16, 32, 64, 128].into_iter().filter(|&rows| rows <= shape.rows.max(16) as i64).collect();
+        let builder = SpaceBuilder::new()
+            .int("layers", 1, 3, 1)
+            .log_int("hidden", 8, 256, 64)
+            .categorical("activation", &Activation::NAMES, "relu")
+            .categorical("optimizer", &Optimizer::NAMES, "adam")
+            .log("learning_rate", 1e-4, 1e-1, 1e-3)
+            .float("momentum", 0.5, 0.99, 0.9)
+            .log("weight_decay", 1e-6, 1.0, 1e-4)
+            .ordinal("batch", &batches, 32.min(batches.last().copied().unwrap_or(32)))
+            .categorical("schedule", &Schedule::NAMES, "cosine")
+            .float("dropout", 0.0, 0.5, 0.0);
+        match shape.task {
+            Task::Classification => builder.float("label_smoothing", 0.0, 0.2, 0.0).build(),
+            Task::Regression => builder.build(),
+        }
+    }
+
+    fn cost(&self, space: &Space, point: &[f64], shape: DataShape) -> f64 {
+        MlpParams::read(space, point).weights(shape.features, shape.outputs) as f64
+    }
+
+    fn open_cpu(
+        &self,
+        space: &Space,
+        problem: Arc<Problem>,
+        options: &CpuOptions,
+    ) -> Result<Box<dyn Trainer>, BackendError> {
+        let lanes = MlpLanes { space: space.clone(), budget: problem.budget };
+        Ok(Box::new(CpuTrainer::open(lanes, problem, options)?))
+    }
+
+    fn open_gpu(&self, _: &Space, _: Arc<Problem>, _: &Gpu) -> Result<Box<dyn Trainer>, BackendError> {
+        Err(BackendError::NoAdapter { reason: "no kernel".to_owned(), known: Vec::new() })
+    }
+
+    fn predict(
+        &self,
+        weights: &Weights,
+        task: Task,
+        target: Affine,
+        x: ArrayView2<'_, f32>,
+    ) -> Result<Array2<f32>, WeightsError> {
+        predict::predict(weights, task, target, x)
+    }
+}
+
+impl MlpParams {
+    /// Reads a candidate's encoded values; what a space does not have takes the model's default.
+    pub fn read(space: &Space, point: &[f64]) -> MlpParams {
+        let number = |name: &str, default: f64| space.number(point, name).unwrap_or(default);
+        let code = |name: &str, names: &[&str]| {
+            let chosen = space.text(point, name);
+            names.iter().position(|name| Some(*name) == chosen.as_deref()).unwrap_or(0) as f64
+        };
+        let layers = number("layers", 1.0) as u32;
+        let mut hidden = [0; recipe::MAX_LAYERS];
+        hidden[..layers as usize].fill(number("hidden", 64.0) as u32);
+        MlpParams {
+            hidden,
+            layers,
+            activation: Activation::from_code(code("activation", &Activation::NAMES)),
+            optimizer: Optimizer::from_code(code("optimizer", &Optimizer::NAMES)),
+            learning_rate: number("learning_rate", 1e-3) as f32,
+            momentum: number("momentum", 0.9) as f32,
+            weight_decay: number("weight_decay", 1e-4) as f32,
+            batch: number("batch", 32.0) as u32,
+            schedule: Schedule::from_code(code("schedule", &Schedule::NAMES)),
+            dropout: number("dropout", 0.0) as f32,
+            label_smoothing: number("label_smoothing", 0.0) as f32,
+        }
+    }
+}

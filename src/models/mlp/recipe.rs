@@ -79,6 +79,11 @@ pub enum Optimizer {
 impl Optimizer {
     /// Names in the space, in the order of the codes.
     pub const NAMES: [&'static str; 2] = ["adam", "sgd"];
+
+    /// From its code; anything else is Adam.
+    pub fn from_code(code: f64) -> Optimizer {
+        if code == 1.0 { Optimizer::Sgd } else { Optimizer::Adam }
+    }
 }
 
 /// How the learning rate changes over the full budget; the discriminant is its code in shaders.
@@ -97,6 +102,15 @@ pub enum Schedule {
 impl Schedule {
     /// Names in the space, in the order of the codes.
     pub const NAMES: [&'static str; 3] = ["constant", "cosine", "one_cycle"];
+
+    /// From its code; anything else is constant.
+    pub fn from_code(code: f64) -> Schedule {
+        match code as u32 {
+            1 => Schedule::Cosine,
+            2 => Schedule::OneCycle,
+            _ => Schedule::Constant,
+        }
+    }
 
     /// What the learning rate is multiplied with at `step` (from 0) of `steps`.
     pub fn factor(self, step: u64, steps: u64) -> f64 {

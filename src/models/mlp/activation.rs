@@ -1,0 +1,253 @@
+//! What stands between the matrix products of a perceptron: activations with their derivatives, dropout, and the
+//! gradient of the loss, for sixteen networks that may differ in all of it.
+
+use super::recipe::{self, Activation, MlpParams};
+use crate::backend::cpu::gemm::{self, Epilogue, Pair};
+use crate::backend::cpu::math;
+use crate::backend::cpu::simd::{LANES, Lanes, Simd};
+use crate::base::random::Key;
+use crate::data::Affine;
+
+/// `max(z, 0)` on the way to memory.
+pub struct PlainRelu;
+
+impl<V: Simd> Epilogue<V> for PlainRelu {
+    #[inline(always)]
+    fn finish(&self, value: V, _: usize, _: usize, _: usize) -> V {
+        // In this order a NaN comes through.
+        V::zero().max(value)
+    }
+}
+
+/// Where relu's output is not positive, no gradient passes.
+struct PassPositive<'a> {
+    outputs: &'a [Pair],
+    rows: usize,
+}
+
+impl<V: Simd> Epilogue<V> for PassPositive<'_> {
+    #[inline(always)]
+    fn finish(&self, value: V, pair: usize, row: usize, half: usize) -> V {
+        let output = V::load(&self.outputs[pair * self.rows + row][half]);
+        V::select(V::zero().less(output), value, V::zero())
+    }
+}
+
+/// Multiplies with a stored derivative; 0 stays 0 whatever the gradient is, as in [`PassPositive`].
+struct TimesDerivative<'a> {
+    derivatives: &'a [Pair],
+    rows: usize,
+}
+
+impl<V: Simd> Epilogue<V> for TimesDerivative<'_> {
+    #[inline(always)]
+    fn finish(&self, value: V, pair: usize, row: usize, half: usize) -> V {
+        let derivative = V::load(&self.derivatives[pair * self.rows + row][half]);
+        V::select(V::zero().less(derivative.abs()), value.mul(derivative), V::zero())
+    }
+}
+
+/// The hidden layers' activation and dropout of every lane.
+pub struct Hidden {
+    /// One where the lane has the activation of that code, else zero.
+    is: [Lanes; 4],
+    has: [bool; 4],
+    dropout: Lanes,
+    keep_scale: Lanes,
+    has_dropout: bool,
+}
+
+impl Hidden {
+    /// As in training.
+    pub fn new(params: &[MlpParams]) -> Hidden {
+        let mut hidden = Hidden::for_prediction(params);
+        for (lane, params) in params.iter().enumerate() {
+            hidden.dropout.0[lane] = params.dropout;
+            hidden.keep_scale.0[lane] = 1.0 / (1.0 - params.dropout);
+            hidden.has_dropout |= params.dropout > 0.0;
+        }
+        hidden
+    }
+
+    /// Without dropout.
+    pub fn for_prediction(params: &[MlpParams]) -> Hidden {
+        let mut is = [Lanes::ZERO; 4];
+        let mut has = [false; 4];
+        for (lane, params) in params.iter().enumerate() {
+            is[params.activation as usize].0[lane] = 1.0;
+            has[params.activation as usize] = true;
+        }
+        Hidden { is, has, dropout: Lanes::ZERO, keep_scale: Lanes([1.0; LANES]), has_dropout: false }
+    }
+
+    /// Whether outputs alone tell the derivative: every lane is relu without dropout.
+    pub fn is_plain_relu(&self) -> bool {
+        !self.has_dropout && !self.has[1..].contains(&true)
+    }
+
+    fn has(&self, activation: Activation) -> bool {
+        self.has[activation as usize]
+    }
+
+    /// Turns sums `z` into outputs and derivatives, dropout included.
+    #[inline(always)]
+    pub fn activate<V: Simd>(&self, z: &mut [Pair], derivatives: &mut [Pair], rows: usize, key: Key, step: u64) {
+        for (pair, (z, derivatives)) in z.chunks_exact_mut(rows).zip(derivatives.chunks_exact_mut(rows)).enumerate() {
+            for (row, (z, derivatives)) in z.iter_mut().zip(derivatives).enumerate() {
+                let uniforms = if self.has_dropout { recipe::dropout_uniforms(key, step, row, pair) } else { [1.0; 2] };
+                for half in 0..2 {
+                    let (mut output, mut derivative) = self.apply(V::load(&z[half]));
+                    if self.has_dropout {
+                        let is_left_out = V::splat(uniforms[half]).less(V::load(&self.dropout));
+                        let scale = V::select(is_left_out, V::zero(), V::load(&self.keep_scale));
+                        output = output.mul(scale);
+                        derivative = derivative.mul(scale);
+                    }
+                    output.store(&mut z[half]);
+                    derivative.store(&mut derivatives[half]);
+                }
+            }
+        }
+    }
+
+    /// Each lane's own activation of `z` and its derivative; only what some lane has is computed.
+    #[inline(always)]
+    fn apply<V: Simd>(&self, z: V) -> (V, V) {
+        let one = V::splat(1.0);
+        let mut output = V::zero().max(z);
+        let mut derivative = V::select(V::zero().less(z), one, V::zero());
+        let mut choose = |activation: Activation, value: V, slope: V| {
+            let is_chosen = V::zero().less(V::load(&self.is[activation as usize]));
+            output = V::select(is_chosen, value, output);
+            derivative = V::select(is_chosen, slope, derivative);
+        };
+        if self.has(Activation::Tanh) {
+            let t = math::tanh(z);
+            choose(Activation::Tanh, t, t.neg_mul_add(t, one));
+        }
+        if self.has(Activation::Gelu) {
+            const ROOT: f32 = 0.797_884_6; // sqrt(2 / pi)
+            const CUBIC: f32 = 0.044_715;
+            let square = z.mul(z);
+            let t = math::tanh(z.mul(V::splat(ROOT)).mul(square.mul_add(V::splat(CUBIC), one)));
+            let half = V::splat(0.5);
+            let gate = t.mul_add(half, half);
+            let inner = square.mul_add(V::splat(3.0 * CUBIC * ROOT), V::splat(ROOT));
+            let slope = t.neg_mul_add(t, one).mul(inner).mul(half).mul_add(z, gate);
+            choose(Activation::Gelu, z.mul(gate), slope);
+        }
+        if self.has(Activation::Silu) {
+            let gate = one.div(one.add(math::exp(V::zero().sub(z))));
+            let value = z.mul(gate);
+            choose(Activation::Silu, value, value.mul(one.sub(gate)).add(gate));
+        }
+        (output, derivative)
+    }
+
+    /// The gradient of a hidden layer's sums from the gradient of the layer above and its weights.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn backward<V: Simd>(
+        &self,
+        delta: &[Pair],
+        rows: usize,
+        weights: &[Pair],
+        inputs: usize,
+        outputs: &[Pair],
+        derivatives: &[Pair],
+        below: &mut [Pair],
+    ) {
+        if self.is_plain_relu() {
+            gemm::backward_lanes::<V, _>(delta, rows, weights, inputs, below, &PassPositive { outputs, rows });
+        } else {
+            gemm::backward_lanes::<V, _>(delta, rows, weights, inputs, below, &TimesDerivative { derivatives, rows });
+        }
+    }
+}
+
+/// The gradient of the loss by the output layer's sums.
+pub struct LossGradient {
+    outputs: usize,
+    real_rows: usize,
+    /// The smoothed target of the true class, and of every other.
+    on: Lanes,
+    off: Lanes,
+}
+
+impl LossGradient {
+    /// For a minibatch of `real_rows` rows; rows beyond them are padding and get a gradient of zero.
+    pub fn new(params: &[MlpParams], outputs: usize, real_rows: usize) -> LossGradient {
+        let (mut on, mut off) = (Lanes::ZERO, Lanes::ZERO);
+        for (lane, params) in params.iter().enumerate() {
+            off.0[lane] = params.label_smoothing / outputs as f32;
+            on.0[lane] = 1.0 - params.label_smoothing + off.0[lane];
+        }
+        LossGradient { outputs, real_rows, on, off }
+    }
+
+    /// `(softmax - smoothed target) / rows`, in place of the logits.
+    #[inline(always)]
+    pub fn cross_entropy<V: Simd>(&self, logits: &mut [Pair], rows: usize, classes: &[u32]) {
+        softmax::<V>(logits, rows, self.outputs);
+        let share = V::splat(1.0 / self.real_rows as f32);
+        let (on, off) = (V::load(&self.on), V::load(&self.off));
+        for (pair, column) in logits.chunks_exact_mut(rows).enumerate() {
+            for (row, values) in column.iter_mut().enumerate() {
+                for (half, value) in values.iter_mut().enumerate() {
+                    let output = 2 * pair + half;
+                    if row >= self.real_rows || output >= self.outputs {
+                        *value = Lanes::ZERO;
+                    } else {
+                        let target = if classes[row] as usize == output { on } else { off };
+                        V::load(value).sub(target).mul(share).store(value);
+                    }
+                }
+            }
+        }
+    }
+
+    /// `(prediction - target) / rows`, in place of the predictions.
+    #[inline(always)]
+    pub fn squared_error<V: Simd>(&self, predictions: &mut [Pair], rows: usize, targets: &[f32]) {
+        let share = V::splat(1.0 / self.real_rows as f32);
+        for (row, values) in predictions[..rows].iter_mut().enumerate() {
+            values[1] = Lanes::ZERO;
+            if row >= self.real_rows {
+                values[0] = Lanes::ZERO;
+            } else {
+                V::load(&values[0]).sub(V::splat(targets[row])).mul(share).store(&mut values[0]);
+            }
+        }
+    }
+}
+
+/// Softmax over the outputs of each row, in place.
+#[inline(always)]
+pub fn softmax<V: Simd>(logits: &mut [Pair], rows: usize, outputs: usize) {
+    for row in 0..rows {
+        let mut largest = V::load(&logits[row][0]);
+        for output in 1..outputs {
+            largest = V::load(&logits[output / 2 * rows + row][output % 2]).max(largest);
+        }
+        let mut sum = V::zero();
+        for output in 0..outputs {
+            let place = &mut logits[output / 2 * rows + row][output % 2];
+            let e = math::exp(V::load(place).sub(largest));
+            sum = sum.add(e);
+            e.store(place);
+        }
+        let scale = V::splat(1.0).div(sum);
+        for output in 0..outputs {
+            let place = &mut logits[output / 2 * rows + row][output % 2];
+            V::load(place).mul(scale).store(place);
+        }
+    }
+}
+
+/// Brings regression predictions back into the target's own units, in place.
+#[inline(always)]
+pub fn unscale<V: Simd>(predictions: &mut [Pair], target: Affine) {
+    for values in predictions {
+        V::load(&values[0]).mul_add(V::splat(target.scale), V::splat(target.shift)).store(&mut values[0]);
+    }
+}

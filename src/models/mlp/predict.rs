@@ -1,0 +1,85 @@
+//! Predictions on the host from weights that may come from a file: every name, shape and value is checked.
+
+use super::recipe::{Activation, MAX_LAYERS};
+use crate::backend::{WeightArray, Weights};
+use crate::data::{Affine, Task};
+use crate::models::WeightsError;
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+
+/// `[rows, outputs]` probabilities, or values in the target's own units.
+pub fn predict(
+    weights: &Weights,
+    task: Task,
+    target: Affine,
+    x: ArrayView2<'_, f32>,
+) -> Result<Array2<f32>, WeightsError> {
+    let (layers, activation) = parse(weights)?;
+    let features = layers.first().map_or(0, |layer| layer.weight.nrows());
+    if features != x.ncols() {
+        return Err(WeightsError(format!("the model has {features} features, the rows have {}", x.ncols())));
+    }
+    let mut outputs = x.to_owned();
+    for (index, layer) in layers.iter().enumerate() {
+        outputs = outputs.dot(&layer.weight) + layer.bias;
+        if index + 1 < layers.len() {
+            outputs.mapv_inplace(|z| activate(activation, z));
+        }
+    }
+    match task {
+        Task::Classification => outputs.axis_iter_mut(Axis(0)).for_each(|mut row| {
+            let largest = row.fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+            row.mapv_inplace(|z| libm::expf(z - largest));
+            let sum = row.sum();
+            row.mapv_inplace(|e| e / sum);
+        }),
+        Task::Regression => outputs.mapv_inplace(|z| z * target.scale + target.shift),
+    }
+    Ok(outputs)
+}
+
+struct Layer<'a> {
+    weight: ArrayView2<'a, f32>,
+    bias: ArrayView1<'a, f32>,
+}
+
+fn parse(weights: &Weights) -> Result<(Vec<Layer<'_>>, Activation), WeightsError> {
+    let find = |name: &str| weights.arrays.iter().find(|array| array.name == name);
+    let mut layers: Vec<Layer<'_>> = Vec::new();
+    for index in 0..=MAX_LAYERS {
+        let (name, bias_name) = (format!("layer_{index}.weight"), format!("layer_{index}.bias"));
+        let Some(array) = find(&name) else { break };
+        let weight = match array.shape[..] {
+            [inputs, units] => ArrayView2::from_shape((inputs, units), &array.values),
+            _ => return Err(wrong_shape(array)),
+        };
+        let weight = weight.map_err(|_| wrong_shape(array))?;
+        let array = find(&bias_name).ok_or_else(|| WeightsError(format!("{bias_name} is missing")))?;
+        let bias = ArrayView1::from(&array.values[..]);
+        let is_chained = layers.last().is_none_or(|below| below.weight.ncols() == weight.nrows());
+        if bias.len() != weight.ncols() || !is_chained {
+            return Err(wrong_shape(array));
+        }
+        layers.push(Layer { weight, bias });
+    }
+    if layers.is_empty() {
+        return Err(WeightsError("layer_0.weight is missing".to_owned()));
+    }
+    let code = find("activation").and_then(|array| array.values.first().copied());
+    match code {
+        Some(code) if (0.0..4.0).contains(&code) => Ok((layers, Activation::from_code(f64::from(code)))),
+        _ => Err(WeightsError("activation is missing or unknown".to_owned())),
+    }
+}
+
+fn wrong_shape(array: &WeightArray) -> WeightsError {
+    WeightsError(format!("{} has the shape {:?} with {} values", array.name, array.shape, array.values.len()))
+}
+
+fn activate(activation: Activation, z: f32) -> f32 {
+    match activation {
+        Activation::Relu => z.max(0.0),
+        Activation::Tanh => libm::tanhf(z),
+        Activation::Gelu => 0.5 * z * (1.0 + libm::tanhf(0.797_884_6 * (z + 0.044_715 * z * z * z))),
+        Activation::Silu => z / (1.0 + libm::expf(-z)),
+    }
+}

@@ -1,0 +1,120 @@
+//! Small problems and trainers for the promises.
+
+use ndarray::Array2;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use thousandfold::backend::cpu::CpuOptions;
+use thousandfold::backend::{Lane, LaneReport, StopFlag, Trainer, Weights};
+use thousandfold::base::random::{Key, normal, uniform};
+use thousandfold::base::registry::Named;
+use thousandfold::data::metrics::{Direction, Metric};
+use thousandfold::data::{Affine, Fold, Prediction, Problem, Rows, Target, Task};
+use thousandfold::models::Model;
+use thousandfold::space::{Points, Space};
+
+/// Mean squared error against one-hot or plain targets: smooth, so that every bit of a prediction shows in it.
+pub struct SquaredError;
+
+impl Named for SquaredError {
+    fn name(&self) -> &'static str {
+        "squared_error"
+    }
+    fn summary(&self) -> &'static str {
+        "mean squared error against one-hot or plain targets"
+    }
+}
+
+impl Metric for SquaredError {
+    fn direction(&self) -> Direction {
+        Direction::Minimize
+    }
+    fn supports(&self, _: Task, _: usize) -> bool {
+        true
+    }
+    fn score(&self, truth: &Target, prediction: Prediction<'_>) -> f64 {
+        let square = |a: f32, b: f32| f64::from(a - b) * f64::from(a - b);
+        let (sum, rows) = match (truth, prediction) {
+            (Target::Classes { codes, .. }, Prediction::Probabilities { classes, values }) => {
+                let one_hot = |i: usize| f32::from(u8::from(codes[i / classes] as usize == i % classes));
+                (values.iter().enumerate().map(|(i, p)| square(*p, one_hot(i))).sum::<f64>(), codes.len())
+            }
+            (Target::Values(truth), Prediction::Values(values)) => {
+                (truth.iter().zip(values).map(|(a, b)| square(*a, *b)).sum(), truth.len())
+            }
+            _ => panic!("prediction of another kind than the target"),
+        };
+        sum / rows as f64
+    }
+}
+
+/// Rows with a learnable target: `classes` classes, or a number where `classes` is 1.
+pub fn rows(seed: u64, rows: usize, features: usize, classes: usize) -> Rows {
+    let key = Key::from_seed(seed);
+    let draw = |i: usize, j: usize| normal(key.words((i * features + j) as u64)[0]);
+    let x = Array2::from_shape_fn((rows, features), |(i, j)| draw(i, j));
+    // The same coefficients for every seed: training and validation rows follow one law.
+    let coefficient = |j: usize, k: usize| normal(Key::from_seed(99).words((j * 31 + k) as u64)[0]);
+    let score = |i: usize, k: usize| (0..features).map(|j| x[[i, j]] * coefficient(j, k)).sum::<f32>();
+    let y = if classes == 1 {
+        Target::Values((0..rows).map(|i| 50.0 + 7.0 * score(i, 0) + uniform(key.words(i as u64)[1])).collect())
+    } else {
+        let best = |i: usize| (0..classes).max_by(|&a, &b| score(i, a).total_cmp(&score(i, b)));
+        Target::Classes { codes: (0..rows).map(|i| best(i).unwrap() as u32).collect(), classes }
+    };
+    Rows { x, y }
+}
+
+/// A problem of `folds` folds; every fold has its own rows.
+pub fn problem(folds: usize, n: usize, features: usize, classes: usize, budget: u64) -> Arc<Problem> {
+    let task = if classes == 1 { Task::Regression } else { Task::Classification };
+    let target = if classes == 1 { Affine { shift: 50.0, scale: 20.0 } } else { Affine::IDENTITY };
+    let folds = (0..folds as u64)
+        .map(|fold| {
+            Arc::new(Fold {
+                key: Key::from_seed(5).child(fold as u32),
+                train: rows(10 + fold, n, features, classes),
+                evals: vec![rows(100 + fold, n / 2 + 3, features, classes)],
+                target,
+            })
+        })
+        .collect();
+    Arc::new(Problem { task, outputs: classes, metric: &SquaredError, budget, folds })
+}
+
+/// Opens a model on the CPU.
+pub fn open_cpu(model: &dyn Model, space: &Space, problem: &Arc<Problem>, options: &CpuOptions) -> Box<dyn Trainer> {
+    model.open_cpu(space, problem.clone(), options).unwrap()
+}
+
+/// Trains every point on every fold; reports in the order point, fold, with times set to zero.
+pub fn train(trainer: &mut dyn Trainer, points: &Points, folds: usize, budget: u64) -> Vec<LaneReport> {
+    let lanes: Vec<Lane> =
+        (0..points.len()).flat_map(|point| (0..folds).map(move |fold| Lane { point, fold })).collect();
+    let slots = trainer.start(points, &lanes).unwrap();
+    let mut reports = Vec::new();
+    let mut report = |lane: LaneReport| {
+        reports.push(LaneReport { seconds: 0.0, ..lane });
+        ControlFlow::Continue(())
+    };
+    trainer.advance(&slots, budget, true, &StopFlag::default(), &mut report).unwrap();
+    reports.sort_by_key(|report| slots.iter().position(|slot| *slot == report.slot));
+    reports
+}
+
+/// Trains one point on fold 0 and reads its weights back.
+pub fn weights(trainer: &mut dyn Trainer, space: &Space, row: &[f64], budget: u64) -> Weights {
+    let mut points = Points::new(space.parameters.len());
+    points.push(row);
+    let slots = trainer.start(&points, &[Lane { point: 0, fold: 0 }]).unwrap();
+    trainer.advance(&slots, budget, true, &StopFlag::default(), &mut |_| ControlFlow::Continue(())).unwrap();
+    trainer.read_back(slots[0]).unwrap()
+}
+
+/// Scores as bits, so that equality means equality.
+pub fn bits(reports: &[LaneReport]) -> Vec<u64> {
+    reports
+        .iter()
+        .flat_map(|report| std::iter::once(report.train).chain(report.evals.clone()))
+        .map(f64::to_bits)
+        .collect()
+}

@@ -1,0 +1,3 @@
+//! Plain f64 loops, never tuned: what both backends are tested against.
+
+pub mod mlp;
