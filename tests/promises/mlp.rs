@@ -100,7 +100,8 @@ fn training_equals_a_plain_f64_loop() {
 #[test]
 fn the_comparison_with_the_plain_loop_sees_small_perturbations() {
     let set = [("dropout", 0.1), ("activation", 1.0)];
-    let perturbations: [(&str, fn(&mut MlpParams)); 5] = [
+    type Perturbation = (&'static str, fn(&mut MlpParams));
+    let perturbations: [Perturbation; 5] = [
         ("momentum", |params| params.momentum += 0.005),
         ("learning rate", |params| params.learning_rate *= 1.01),
         ("decay", |params| params.weight_decay += 0.05),

@@ -7,7 +7,7 @@ use thousandfold::backend::cpu::CpuOptions;
 use thousandfold::backend::{Lane, LaneReport, StopFlag, Trainer, Weights};
 use thousandfold::base::random::{Key, normal, uniform};
 use thousandfold::base::registry::Named;
-use thousandfold::data::metrics::{Direction, Metric};
+use thousandfold::data::metrics::{Direction, Metric, Reduced, Statistic};
 use thousandfold::data::{Affine, Fold, Prediction, Problem, Rows, Target, Task};
 use thousandfold::models::Model;
 use thousandfold::space::{Points, Space};
@@ -31,7 +31,11 @@ impl Metric for SquaredError {
     fn supports(&self, _: Task, _: usize) -> bool {
         true
     }
-    fn score(&self, truth: &Target, prediction: Prediction<'_>) -> f64 {
+    fn statistic(&self) -> Statistic {
+        Statistic::Predictions
+    }
+    fn finish(&self, truth: &Target, reduced: Reduced<'_>) -> f64 {
+        let Reduced::Predictions(prediction) = reduced else { panic!("asked for predictions") };
         let square = |a: f32, b: f32| f64::from(a - b) * f64::from(a - b);
         let (sum, rows) = match (truth, prediction) {
             (Target::Classes { codes, .. }, Prediction::Probabilities { classes, values }) => {

@@ -45,7 +45,7 @@ pub fn ln<V: Simd>(x: V) -> V {
     p = p.mul_add(m, V::splat(-1.666_805_8e-1));
     p = p.mul_add(m, V::splat(2.000_071_5e-1));
     p = p.mul_add(m, V::splat(-2.499_999_4e-1));
-    p = p.mul_add(m, V::splat(3.333_333_1e-1));
+    p = p.mul_add(m, V::splat(3.333_333e-1));
     let square = m.mul(m);
     let mut y = p.mul(m).mul(square);
     y = e.mul_add(V::splat(-2.121_944_4e-4), y);
