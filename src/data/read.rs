@@ -6,6 +6,7 @@
 mod columns;
 mod csv;
 mod inflate;
+mod lines;
 mod parquet;
 
 use super::error::DataError;

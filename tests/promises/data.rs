@@ -101,6 +101,40 @@ fn csv_in_any_dress_is_the_same_table() {
 }
 
 #[test]
+fn quotes_change_nothing_wherever_they_begin() {
+    // Lines before the first quote are read in another way than those from there on; blocks of lines end somewhere, too.
+    let files = Files::new();
+    let row = |i: usize, open: &str| format!("{}.{i:03},{},{open}w{}{open},{i}\n", i % 13, -(i as i64), i % 5);
+    let rows = 30_000;
+    let text = |quoted: &dyn Fn(usize) -> bool| {
+        (0..rows).fold("a,b,c,d\n".to_owned(), |text, i| text + &row(i, if quoted(i) { "\"" } else { "" }))
+    };
+    let plain = read(&files.write("plain.csv", text(&|_| false)));
+    for first in [0, 1, 17_000, rows - 1] {
+        let quoted = text(&|i| i >= first);
+        assert_same_cells(&plain, &read(&files.write("quoted.csv", &quoted)), &format!("quoted from row {first}"));
+        // Places are told alike, too: row 0 is line 2.
+        let cut = files.table(&(quoted.clone() + "1,2\n"));
+        assert!(matches!(cut, Err(DataError::Ragged { line: 30_002, found: 2, expected: 4, .. })), "{cut:?}");
+        let wide = files.table(&quoted.replacen(&format!(",{first}\n"), ",1,2,3\n", 1));
+        assert!(matches!(wide, Err(DataError::Ragged { line, found: 6, .. }) if line == first as u64 + 2), "{wide:?}");
+    }
+    let old_mac = text(&|_| false).replace('\n', "\r");
+    assert_same_cells(&plain, &read(&files.write("old_mac.csv", old_mac)), "carriage returns alone");
+    let header = text(&|_| false).replacen("a,b", "\"a\",\"b\"", 1);
+    assert_same_cells(&plain, &read(&files.write("header.csv", header)), "a quoted header");
+}
+
+#[test]
+fn a_header_may_be_longer_than_what_is_looked_at() {
+    let names: Vec<String> = (0..20_000).map(|i| format!("column_{i}")).collect();
+    let values: Vec<String> = (0..20_000).map(|i| i.to_string()).collect();
+    let files = Files::new();
+    let table = files.table(&format!("{}\n{}\n", names.join(","), values.join(","))).unwrap();
+    assert_eq!((table.columns.len(), table.rows, table.columns[19_999].name.as_str()), (20_000, 1, "column_19999"));
+}
+
+#[test]
 fn parquet_is_the_same_table_as_csv() {
     let csv = read(&fixture("table.csv"));
     for name in ["table.parquet", "table_plain.parquet"] {

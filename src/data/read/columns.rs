@@ -4,6 +4,7 @@ use super::super::error::DataError;
 use super::super::note::Note;
 use super::super::table::{Categories, Cells, Column, MISSING};
 use super::{Role, USUAL_MARKERS};
+use memchr::memchr;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -102,6 +103,26 @@ impl Builder {
                 builder.push_text(cell, line)
             }
         }
+    }
+
+    /// Adds the first of the cells that stand in this line, and gives its length.
+    #[inline]
+    pub(super) fn push_first(
+        &mut self,
+        cells: &[u8],
+        delimiter: u8,
+        line: u64,
+        markers: &Markers,
+    ) -> Result<usize, NotUtf8> {
+        if let Builder::Numbers(builder) = self
+            && let Some((value, length)) = leading_decimal(cells, delimiter)
+        {
+            builder.push(value, line, &cells[..length], markers);
+            return Ok(length);
+        }
+        let length = memchr(delimiter, cells).unwrap_or(cells.len());
+        self.push(&cells[..length], line, markers)?;
+        Ok(length)
     }
 
     /// Adds a number of a typed file; `row` counts from 1.
@@ -317,31 +338,43 @@ fn number(text: &[u8]) -> Option<f64> {
 /// Powers of ten that are exact in f64.
 const POWERS_OF_TEN: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
-/// A decimal of at most 15 digits without an exponent. Both its digits, as an integer, and the power of ten are exact in
-/// f64, so that one division rounds correctly (Clinger 1990, "How to read floating point numbers accurately").
-#[inline]
+/// A whole text that [`leading_decimal`] reads.
 fn small_decimal(text: &[u8]) -> Option<f64> {
-    let (is_negative, digits) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        _ => (false, text),
-    };
-    if digits.is_empty() || digits.len() > 16 {
+    // No byte of a number is a line break, so it delimits nothing within one.
+    leading_decimal(text, b'\n').filter(|(_, length)| *length == text.len()).map(|(value, _)| value)
+}
+
+/// A decimal of at most 15 digits without an exponent that ends at a delimiter or with the text, and its length. Both its
+/// digits, as an integer, and the power of ten are exact in f64, so that one division rounds correctly (Clinger 1990, "How
+/// to read floating point numbers accurately").
+#[inline]
+fn leading_decimal(text: &[u8], delimiter: u8) -> Option<(f64, usize)> {
+    let is_negative = text.first() == Some(&b'-');
+    let first = usize::from(is_negative);
+    let (mut at, mut mantissa, mut point) = (first, 0_u64, None);
+    while let Some(&byte) = text.get(at) {
+        let digit = byte.wrapping_sub(b'0');
+        if digit < 10 {
+            // Wraps only where there are too many digits, which is seen below.
+            mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
+        } else if byte == delimiter {
+            break;
+        } else if byte == b'.' && point.is_none() {
+            point = Some(at);
+        } else {
+            return None;
+        }
+        at += 1;
+    }
+    let digits = at - first - usize::from(point.is_some());
+    if digits == 0 || digits > 15 {
         return None;
     }
-    let (mut mantissa, mut point) = (0_u64, None);
-    for (i, &byte) in digits.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => mantissa = mantissa * 10 + u64::from(byte - b'0'),
-            b'.' if point.is_none() => point = Some(i),
-            _ => return None,
-        }
-    }
     let value = match point {
-        None if digits.len() <= 15 => mantissa as f64,
-        Some(i) if digits.len() > 1 => mantissa as f64 / POWERS_OF_TEN[digits.len() - 1 - i],
-        _ => return None,
+        None => mantissa as f64,
+        Some(point) => mantissa as f64 / POWERS_OF_TEN[at - 1 - point],
     };
-    Some(if is_negative { -value } else { value })
+    Some((if is_negative { -value } else { value }, at))
 }
 
 #[cfg(test)]

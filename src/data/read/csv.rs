@@ -1,10 +1,15 @@
-//! CSV with a header: the delimiter is found by looking, cells go straight from the parser's record into columns.
+//! CSV with a header: the delimiter is found by looking, cells go straight from the file's bytes into columns.
+//!
+//! Up to the first quote, lines are cut and numbers read in one walk over the bytes; from there on the csv crate's parser
+//! finds the cells.
 
 use super::columns::{Builder, Finished, Markers, NotUtf8, utf8};
 use super::inflate::Inflate;
+use super::lines::Lines;
 use super::{super::error::DataError, super::note::Note, super::table::Table, ReadOptions};
 use super::{Role, open, roles, unreadable};
-use csv::{ByteRecord, ErrorKind, ReaderBuilder};
+use csv::{ByteRecord, Reader, ReaderBuilder};
+use memchr::memchr;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
@@ -40,40 +45,145 @@ fn pass(
     turned: &[String],
     markers: &Markers,
 ) -> Result<Pass, DataError> {
-    let mut sample = Vec::new();
-    bytes.by_ref().take(SAMPLE_BYTES).read_to_end(&mut sample).map_err(|source| unreadable(path, source))?;
-    let mut reader = ReaderBuilder::new()
-        .delimiter(delimiter(&sample))
-        .has_headers(false)
-        .buffer_capacity(BUFFER_BYTES)
-        .from_reader(Tail { bytes: Cursor::new(sample).chain(bytes), last: 0, is_over: false });
-
-    let mut record = ByteRecord::new();
-    if !reader.read_byte_record(&mut record).map_err(|error| csv_error(path, error))? {
-        return Err(DataError::Empty { path: path.to_owned() });
-    }
-    let names = header(path, &record)?;
+    let Head { names, delimiter, sample, length } = head(path, &mut bytes)?;
     let roles = roles(path, &names, options)?;
-    let mut builders: Vec<Builder> = (names.iter().zip(roles))
-        .map(
-            |(name, role)| {
-                if role == Role::Inferred && turned.contains(name) { Builder::turned() } else { Builder::new(role) }
-            },
-        )
-        .collect();
-
-    let mut rows = 0;
-    while reader.read_byte_record(&mut record).map_err(|error| csv_error(path, error))? {
-        let line = record.position().map_or(0, |position| position.line());
-        if reader.get_ref().cuts(&record) {
-            return Err(DataError::OpenQuote { path: path.to_owned(), line });
+    let builder = |(name, role)| match role {
+        Role::Inferred if turned.contains(name) => Builder::turned(),
+        _ => Builder::new(role),
+    };
+    let mut rows = Rows {
+        path,
+        markers,
+        delimiter,
+        builders: names.iter().zip(roles).map(builder).collect(),
+        rows: 0,
+        line: 1 + sample[..length].iter().filter(|&&byte| byte == b'\n').count() as u64,
+    };
+    // Files of old Macs end lines with a bare carriage return, which only the parser knows.
+    let has_lines = sample[..length].ends_with(b"\n") || sample[length..].starts_with(b"\n");
+    let mut body = Cursor::new(sample).chain(bytes);
+    body.get_mut().0.set_position(length as u64);
+    let mut lines = Lines::new(body);
+    if has_lines {
+        while let Some(block) = lines.next_block().map_err(|source| unreadable(path, source))? {
+            rows.take_lines(block)?;
         }
-        for (builder, cell) in builders.iter_mut().zip(record.iter()) {
-            builder.push(cell, line, markers).map_err(|error| not_utf8(path, line, error))?;
-        }
-        rows += 1;
     }
-    finish(path, names, builders, rows)
+    rows.take_records(lines.rest())?;
+    finish(path, names, rows.builders, rows.rows)
+}
+
+/// The start of a file: its header, and what was read to find it.
+struct Head {
+    names: Vec<String>,
+    delimiter: u8,
+    sample: Vec<u8>,
+    /// Bytes of the sample that the header takes.
+    length: usize,
+}
+
+fn head(path: &Path, bytes: &mut dyn Read) -> Result<Head, DataError> {
+    let mut sample = Vec::new();
+    loop {
+        let wanted = SAMPLE_BYTES.max(sample.len() as u64);
+        let read = bytes.take(wanted).read_to_end(&mut sample).map_err(|source| unreadable(path, source))?;
+        let delimiter = delimiter(&sample);
+        let mut reader = reader(delimiter, sample.as_slice());
+        let mut record = ByteRecord::new();
+        if !reader.read_byte_record(&mut record).map_err(|error| unreadable(path, error.into()))? {
+            return Err(DataError::Empty { path: path.to_owned() });
+        }
+        let length = reader.position().byte() as usize;
+        // A header that fills the sample may go on after it.
+        if length < sample.len() || (read as u64) < wanted {
+            return Ok(Head { names: header(path, &record)?, delimiter, sample, length });
+        }
+    }
+}
+
+fn reader<R: Read>(delimiter: u8, bytes: R) -> Reader<R> {
+    ReaderBuilder::new()
+        .delimiter(delimiter)
+        .has_headers(false)
+        .flexible(true)
+        .buffer_capacity(BUFFER_BYTES)
+        .from_reader(bytes)
+}
+
+/// The rows of a file on their way into columns.
+struct Rows<'a> {
+    path: &'a Path,
+    markers: &'a Markers,
+    delimiter: u8,
+    builders: Vec<Builder>,
+    rows: usize,
+    /// Of the next byte, from 1.
+    line: u64,
+}
+
+impl Rows<'_> {
+    /// Whole lines that hold no quote.
+    fn take_lines(&mut self, block: &[u8]) -> Result<(), DataError> {
+        let mut start = 0;
+        while start < block.len() {
+            let end = memchr(b'\n', &block[start..]).map_or(block.len(), |length| start + length);
+            let line = &block[start..end];
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if !line.is_empty() {
+                self.take_line(line)?;
+            }
+            self.line += 1;
+            start = end + 1;
+        }
+        Ok(())
+    }
+
+    fn take_line(&mut self, line: &[u8]) -> Result<(), DataError> {
+        let mut start = 0;
+        for builder in &mut self.builders {
+            let Some(cells) = line.get(start..) else {
+                return Err(self.ragged(self.line, cells(line, self.delimiter)));
+            };
+            let length = (builder.push_first(cells, self.delimiter, self.line, self.markers))
+                .map_err(|error| not_utf8(self.path, self.line, error))?;
+            start += length + 1;
+        }
+        // Behind the last cell is the end of the line, where a delimiter would stand.
+        if start != line.len() + 1 {
+            return Err(self.ragged(self.line, cells(line, self.delimiter)));
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Records that may hold quotes.
+    fn take_records(&mut self, bytes: impl Read) -> Result<(), DataError> {
+        let mut reader = reader(self.delimiter, Tail { bytes, last: 0, is_over: false });
+        let mut record = ByteRecord::new();
+        while reader.read_byte_record(&mut record).map_err(|error| unreadable(self.path, error.into()))? {
+            let line = self.line - 1 + record.position().map_or(1, |position| position.line());
+            if reader.get_ref().cuts(&record) {
+                return Err(DataError::OpenQuote { path: self.path.to_owned(), line });
+            }
+            if record.len() != self.builders.len() {
+                return Err(self.ragged(line, record.len()));
+            }
+            for (builder, cell) in self.builders.iter_mut().zip(record.iter()) {
+                builder.push(cell, line, self.markers).map_err(|error| not_utf8(self.path, line, error))?;
+            }
+            self.rows += 1;
+        }
+        Ok(())
+    }
+
+    fn ragged(&self, line: u64, found: usize) -> DataError {
+        let (path, expected) = (self.path.to_owned(), self.builders.len() as u64);
+        DataError::Ragged { path, line, found: found as u64, expected }
+    }
+}
+
+fn cells(line: &[u8], delimiter: u8) -> usize {
+    1 + line.iter().filter(|&&byte| byte == delimiter).count()
 }
 
 /// Watches the end of the file, where the parser closes an open quote without a word.
@@ -157,14 +267,4 @@ fn header(path: &Path, record: &ByteRecord) -> Result<Vec<String>, DataError> {
 
 fn not_utf8(path: &Path, line: u64, NotUtf8 { byte, text }: NotUtf8) -> DataError {
     DataError::NotUtf8 { path: path.to_owned(), line, byte, text }
-}
-
-fn csv_error(path: &Path, error: csv::Error) -> DataError {
-    match error.kind() {
-        ErrorKind::UnequalLengths { pos, expected_len, len } => {
-            let line = pos.as_ref().map_or(0, |position| position.line());
-            DataError::Ragged { path: path.to_owned(), line, found: *len, expected: *expected_len }
-        }
-        _ => unreadable(path, std::io::Error::from(error)),
-    }
 }
