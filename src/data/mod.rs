@@ -10,6 +10,7 @@ pub mod options;
 pub mod prepare;
 pub mod problem;
 pub mod read;
+pub mod splits;
 mod suspect;
 pub mod table;
 
