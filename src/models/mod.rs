@@ -1,5 +1,6 @@
 //! Layer 3: the built-in models. One file or folder, one shader, one line in [`MODELS`].
 
+pub mod logistic;
 pub mod mlp;
 
 use crate::backend::cpu::CpuOptions;
@@ -70,7 +71,7 @@ pub trait Model: Named {
 pub struct WeightsError(pub String);
 
 /// Every model.
-pub static MODELS: &[&dyn Model] = &[&mlp::Mlp];
+pub static MODELS: &[&dyn Model] = &[&logistic::Logistic, &mlp::Mlp];
 
 /// Finds a model by name.
 pub fn find(name: &str) -> Result<&'static dyn Model, UnknownName> {

@@ -72,6 +72,18 @@ impl Shared {
         self.columns
     }
 
+    /// Becomes the square of each element of another matrix, which is no larger than this one had room for.
+    pub fn fill_with_squares(&mut self, of: &Shared) {
+        debug_assert_eq!(self.columns, of.columns);
+        self.rows = of.rows;
+        let square = |to: &mut [Tile], from: &[Tile]| {
+            let pairs = to.as_flattened_mut().iter_mut().zip(from.as_flattened());
+            pairs.for_each(|(to, from)| *to = from * from);
+        };
+        square(&mut self.by_rows, &of.by_rows);
+        square(&mut self.by_columns, &of.by_columns);
+    }
+
     /// Takes the rows that follow: at most as many as there was room for, rounded up with zeros. Rows may be shorter
     /// than the columns.
     pub fn fill<'a>(&mut self, rows: impl ExactSizeIterator<Item = &'a [f32]>) {

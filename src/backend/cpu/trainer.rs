@@ -46,8 +46,8 @@ pub trait LaneModel: Send + Sync + 'static {
     fn params(&self, point: &[f64]) -> Self::Params;
     /// Which lanes may share a group, and which should.
     fn key(&self, params: &Self::Params) -> GroupKey;
-    /// Prepares a fold, once.
-    fn open_fold(&self, fold: &Fold) -> Self::Fold;
+    /// Prepares a fold, once. Called on one thread; what takes long waits for the fold's first `start` or `advance`.
+    fn open_fold(&self, fold: &Arc<Fold>) -> Self::Fold;
     /// Bytes of a group's state.
     fn bytes(&self, fold: &Self::Fold, lanes: &[Self::Params]) -> u64;
     /// A group at its start; `lanes` are 1 to 16 with one step key.

@@ -14,6 +14,7 @@ use crate::backend::{WeightArray, Weights};
 use crate::base::random::Key;
 use crate::data::{Affine, Fold, Target};
 use ndarray::ArrayView2;
+use std::sync::Arc;
 
 /// A fold with its columns padded to whole tiles and its regression targets scaled.
 pub struct MlpFold {
@@ -72,7 +73,7 @@ impl LaneModel for MlpLanes {
         }
     }
 
-    fn open_fold(&self, fold: &Fold) -> MlpFold {
+    fn open_fold(&self, fold: &Arc<Fold>) -> MlpFold {
         let (rows, features) = fold.train.x.dim();
         let x = fold.train.x.iter().copied().collect();
         let Affine { shift, scale } = fold.target;

@@ -1,0 +1,114 @@
+//! Multinomial logistic regression (softmax) with an L2 penalty; converges to scikit-learn's `LogisticRegression`.
+//!
+//! [`solver`] says what training is; [`path`] where it starts; `cpu` and `gpu` do it. The fold's eigenbasis comes from a
+//! library's factorisation, so the last bits of a score may differ between processors; on one processor they do not
+//! depend on threads, batches or neighbours.
+//!
+//! Weights read back: `weight` `[classes, features]` and `intercept` `[classes]`, in the prepared features' own basis.
+//! A class that no training row of the fold has gets weights of zero and the intercept [`solver::ABSENT`], which
+//! predicts it with probability 0. With two classes the rows of `weight` are `-w/2` and `+w/2` of scikit-learn's `coef_`.
+
+mod basis;
+mod cpu;
+mod loss;
+pub mod path;
+mod predict;
+pub mod solver;
+mod walk;
+
+use super::{Budget, DataShape, Model, WeightsError};
+use crate::backend::cpu::{CpuOptions, CpuTrainer};
+use crate::backend::gpu::Gpu;
+use crate::backend::{BackendError, Trainer, Weights};
+use crate::base::registry::Named;
+use crate::data::{Affine, Problem, Task};
+use crate::space::{Domain, Space, SpaceBuilder, Value};
+use ndarray::{Array2, ArrayView2};
+use solver::LogisticParams;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+/// The model's registry entry.
+pub struct Logistic;
+
+/// The softmax opened on a space.
+struct LogisticLanes {
+    space: Space,
+    /// The penalties that the space can give.
+    searched: RangeInclusive<f32>,
+}
+
+impl Named for Logistic {
+    fn name(&self) -> &'static str {
+        "logistic"
+    }
+
+    fn summary(&self) -> &'static str {
+        "multinomial logistic regression with an L2 penalty (1/C of scikit-learn), solved to convergence"
+    }
+}
+
+impl Model for Logistic {
+    fn tasks(&self) -> &'static [Task] {
+        &[Task::Classification]
+    }
+
+    fn budget(&self) -> Budget {
+        Budget { unit: "iterations", default: 1000 }
+    }
+
+    fn space(&self, _: DataShape) -> Space {
+        SpaceBuilder::new().log("l2", 1e-4, 1e4, 1.0).fixed("fit_intercept", Value::Bool(true)).build()
+    }
+
+    fn cost(&self, space: &Space, point: &[f64], shape: DataShape) -> f64 {
+        // Effective degrees of freedom: a feature of unit variance has a curvature of about rows / 4 against the penalty.
+        let params = LogisticParams::read(space, point);
+        let curvature = 0.25 * shape.rows as f64;
+        let freedom = shape.features as f64 * curvature / (curvature + f64::from(params.l2));
+        (shape.outputs.saturating_sub(1)) as f64 * (freedom + f64::from(u8::from(params.fit_intercept)))
+    }
+
+    fn open_cpu(
+        &self,
+        space: &Space,
+        problem: Arc<Problem>,
+        options: &CpuOptions,
+    ) -> Result<Box<dyn Trainer>, BackendError> {
+        let lanes = LogisticLanes { space: space.clone(), searched: searched(space) };
+        Ok(Box::new(CpuTrainer::open(lanes, problem, options)?))
+    }
+
+    fn open_gpu(&self, _: &Space, _: Arc<Problem>, _: &Gpu) -> Result<Box<dyn Trainer>, BackendError> {
+        Err(BackendError::NoAdapter { reason: "no kernel".to_owned(), known: Vec::new() })
+    }
+
+    fn predict(
+        &self,
+        weights: &Weights,
+        _: Task,
+        _: Affine,
+        x: ArrayView2<'_, f32>,
+    ) -> Result<Array2<f32>, WeightsError> {
+        predict::predict(weights, x)
+    }
+}
+
+impl LogisticParams {
+    /// Reads a candidate's encoded values; what a space does not have takes the model's default.
+    pub fn read(space: &Space, point: &[f64]) -> LogisticParams {
+        LogisticParams {
+            l2: space.number(point, "l2").unwrap_or(1.0) as f32,
+            fit_intercept: space.number(point, "fit_intercept") != Some(0.0),
+        }
+    }
+}
+
+/// The penalties that a space can give, as far as it is a range of numbers.
+fn searched(space: &Space) -> RangeInclusive<f32> {
+    match space.index("l2").map(|column| &space.parameters[column].domain) {
+        Some(Domain::Float { low, high, .. }) => *low as f32..=*high as f32,
+        Some(Domain::Int { low, high, .. }) => *low as f32..=*high as f32,
+        _ => f32::INFINITY..=f32::INFINITY,
+    }
+}

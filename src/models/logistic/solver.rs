@@ -1,0 +1,222 @@
+//! The solver of the softmax model: everything that both backends must agree on. Nothing here depends on the backend.
+//!
+//! **Objective**, with logits `z_k = w_k x + b_k`:
+//! `f = sum over rows of (ln sum_k exp z_k - z_y) + penalty / 2 sum_k |w_k|^2`, intercepts unpenalised.
+//! `penalty` is the candidate's `l2`, which is 1/C of scikit-learn's `LogisticRegression`; where only two classes occur
+//! it is `2 l2`: scikit-learn then fits one `w` with `l2 / 2 |w|^2`, and the symmetric softmax `-w/2, +w/2` has only half
+//! of its square (see [`penalty`]).
+//!
+//! **Basis**: features are centred (with an intercept) and rotated once a fold into the eigenbasis of their Gram matrix
+//! ([`super::basis`]). The penalty does not change by it, and the Hessian comes close to a diagonal.
+//!
+//! **Iteration** `i` of a lane evaluates loss and gradient once, over all rows, at `trial = w + step direction`:
+//! 1. [`Search::judge`] accepts the trial (then it becomes `w`) or shortens the step. Iteration 0 evaluates the start.
+//! 2. Where `i` is a multiple of [`REFRESH`] and the trial was accepted, the curvature becomes the Hessian's diagonal
+//!    there: `sum over rows of x^2 p (1 - p) + penalty`, at least [`LEAST_CURVATURE`].
+//! 3. An accepted step gives a pair `s = step direction`, `y = change of the gradient`, kept in place `i mod` [`MEMORY`]
+//!    of a ring; a rejected trial leaves that place empty, so that a lane's ring turns at the pace of its neighbours'.
+//! 4. After an accepted trial the next direction is `-H g` by the two loops of L-BFGS (Nocedal & Wright 2006, algorithm
+//!    7.4) with `H0 = gamma / curvature`, `gamma = s'y / (y' y / curvature)` of the newest pair. If it does not descend,
+//!    the pairs are forgotten and the direction is `-g / curvature`.
+//!
+//! **Starts** are not zero but read off the fold's path of solutions ([`super::path`]), so that most lanes need few
+//! iterations. The path depends on the fold alone: a lane's bits do not depend on which other candidates there are.
+
+/// Pairs that L-BFGS keeps.
+pub const MEMORY: usize = 10;
+/// Iterations between two looks at the Hessian's diagonal; each costs half an iteration.
+pub const REFRESH: u64 = 10;
+/// What a diagonal is raised to, so that directions without any curvature (padding) divide by something.
+pub const LEAST_CURVATURE: f32 = 1e-10;
+/// Intercept of a class that no training row has, in training and in the weights: its probability is exactly 0.
+pub const ABSENT: f32 = -1e30;
+
+/// A trial whose slope along its direction is still negative is better, because the loss is convex. One beyond the
+/// minimum must not have climbed past this share of the start's slope ...
+const STEEPEST_CLIMB: f32 = 0.8;
+/// ... nor have a loss above the start's by more than this share, which rounding can make of f32 sums of 256 rows.
+/// (Both together are the approximate Wolfe conditions of Hager & Zhang 2005.)
+const LOSS_NOISE: f64 = 4e-6;
+/// A step shorter than this says that the direction is wrong.
+const SHORTEST_STEP: f32 = 1e-6;
+/// Iterations without a gradient smaller by a tenth, after which f32 has no more to give.
+const STALLED: u64 = 60;
+
+/// One candidate's hyperparameters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LogisticParams {
+    /// The penalty of half the squared weights, against the sum (not the mean) of the rows' losses: scikit-learn's 1/C.
+    pub l2: f32,
+    /// Whether there are intercepts.
+    pub fit_intercept: bool,
+}
+
+/// The penalty of the symmetric softmax for a fold in which `present` classes occur.
+pub fn penalty(l2: f32, present: usize) -> f32 {
+    if present == 2 { 2.0 * l2 } else { l2 }
+}
+
+/// The gradient's 2-norm at which a lane has converged.
+///
+/// `f` is strongly convex with constant `penalty`, so weights are at most `norm / penalty` from the optimum; measured
+/// on digits and breast_cancer it is a tenth of that, because what is left of the gradient lies in directions of larger
+/// curvature. The second bound, on the mean gradient, keeps the mean loss within 1e-5 where the penalty is large.
+pub fn tolerance(penalty: f32, rows: usize) -> f32 {
+    (5e-3 * penalty).min(2e-5 * rows as f32).max(1e-9 * rows as f32)
+}
+
+/// What becomes of a trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The trial becomes the lane's weights.
+    Accept,
+    /// The same direction again with the shorter [`Search::step`].
+    Shorten,
+    /// The pairs are forgotten, and the direction becomes `-g / curvature`.
+    Forget,
+    /// The lane is done and stays where it is.
+    Rest,
+}
+
+/// A lane's walk: its line search and its reasons to stop.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Search {
+    /// Iterations so far; the evaluation of the start is not counted.
+    pub iterations: u64,
+    /// Length of the next trial's step, in units of the direction.
+    pub step: f32,
+    /// Whether the start was evaluated.
+    pub has_begun: bool,
+    /// Whether it converged, stalled or failed.
+    pub is_done: bool,
+    /// Whether the loss or its gradient is not finite where the lane started.
+    pub has_failed: bool,
+    tolerance: f32,
+    loss: f64,
+    /// The gradient times the direction; negative.
+    slope: f32,
+    smallest: f32,
+    smallest_at: u64,
+    has_forgotten: bool,
+}
+
+impl Search {
+    /// A walk that ends at a gradient of this norm.
+    pub fn new(tolerance: f32) -> Search {
+        Search {
+            iterations: 0,
+            step: 0.0,
+            has_begun: false,
+            is_done: false,
+            has_failed: false,
+            tolerance,
+            loss: f64::INFINITY,
+            slope: 0.0,
+            smallest: f32::INFINITY,
+            smallest_at: 0,
+            has_forgotten: false,
+        }
+    }
+
+    /// A lane that is not there.
+    pub fn idle() -> Search {
+        Search { is_done: true, ..Search::new(0.0) }
+    }
+
+    /// Whether the evaluation that comes next also looks at the curvature.
+    pub fn wants_curvature(&self) -> bool {
+        !self.has_begun || (self.iterations + 1).is_multiple_of(REFRESH)
+    }
+
+    /// Judges a trial by its loss with the penalty, its gradient times the direction, and its gradient's norm.
+    pub fn judge(&mut self, loss: f64, slope: f32, norm: f32) -> Verdict {
+        let is_finite = loss.is_finite() && slope.is_finite() && norm.is_finite();
+        if !self.has_begun {
+            self.has_begun = true;
+            if !is_finite {
+                self.has_failed = true;
+                self.is_done = true;
+                return Verdict::Rest;
+            }
+        } else {
+            self.iterations += 1;
+            let is_near = slope <= -STEEPEST_CLIMB * self.slope;
+            let is_better = slope <= 0.0 || is_near && loss <= self.loss + LOSS_NOISE * self.loss.abs();
+            if !(is_finite && is_better) {
+                return self.shorten(is_finite.then_some(slope));
+            }
+        }
+        self.loss = loss;
+        self.has_forgotten = false;
+        if norm < 0.9 * self.smallest {
+            self.smallest = norm;
+            self.smallest_at = self.iterations;
+        }
+        self.is_done = norm <= self.tolerance || self.iterations - self.smallest_at >= STALLED;
+        Verdict::Accept
+    }
+
+    /// Where the slope would be zero if it changed linearly, within bounds.
+    fn shorten(&mut self, slope: Option<f32>) -> Verdict {
+        self.step *= slope.map_or(0.1, |slope| (self.slope / (self.slope - slope)).clamp(0.1, 0.7));
+        if self.step >= SHORTEST_STEP && self.iterations - self.smallest_at < STALLED {
+            return Verdict::Shorten;
+        }
+        self.is_done = self.has_forgotten || self.iterations - self.smallest_at >= STALLED;
+        self.has_forgotten = true;
+        if self.is_done { Verdict::Rest } else { Verdict::Forget }
+    }
+
+    /// Sets out in a new direction with this slope. False if it does not descend: then the pairs must be forgotten.
+    pub fn set_out(&mut self, slope: f32) -> bool {
+        self.slope = slope;
+        self.step = 1.0;
+        slope < 0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun() -> Search {
+        let mut search = Search::new(1e-3);
+        assert_eq!(search.judge(10.0, 0.0, 5.0), Verdict::Accept);
+        assert!(search.set_out(-2.0));
+        search
+    }
+
+    #[test]
+    fn a_trial_before_the_minimum_is_taken_and_one_far_beyond_is_shortened() {
+        assert_eq!(begun().judge(9.0, -0.5, 4.0), Verdict::Accept);
+        assert_eq!(begun().judge(9.0, 1.0, 4.0), Verdict::Accept);
+        let mut search = begun();
+        assert_eq!(search.judge(9.0, 2.0, 4.0), Verdict::Shorten);
+        assert_eq!(search.step, 0.5);
+        assert_eq!(search.judge(11.0, 1.0, 4.0), Verdict::Shorten);
+        assert_eq!(search.judge(f64::NAN, 1.0, 4.0), Verdict::Shorten);
+    }
+
+    #[test]
+    fn a_direction_that_never_helps_is_forgotten_once() {
+        let mut search = begun();
+        let verdicts: Vec<Verdict> = (0..20).map(|_| search.judge(f64::INFINITY, f32::NAN, 4.0)).collect();
+        let forgotten = verdicts.iter().position(|verdict| *verdict == Verdict::Forget).unwrap();
+        assert!(verdicts[..forgotten].iter().all(|verdict| *verdict == Verdict::Shorten));
+        assert_eq!(verdicts[forgotten + 1], Verdict::Rest);
+    }
+
+    #[test]
+    fn a_walk_ends_at_its_tolerance_or_when_it_stalls() {
+        let mut search = begun();
+        assert_eq!(search.judge(9.0, -0.1, 1e-4), Verdict::Accept);
+        assert!(search.is_done);
+        let mut search = begun();
+        let accepted =
+            (0..STALLED + 5).take_while(|_| search.judge(9.0, -0.1, 4.9) == Verdict::Accept && !search.is_done);
+        assert_eq!(accepted.count() as u64, STALLED - 1);
+        let mut search = Search::new(1e-3);
+        assert_eq!(search.judge(f64::NAN, 0.0, 1.0), Verdict::Rest);
+        assert!(search.has_failed);
+    }
+}
