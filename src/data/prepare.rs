@@ -25,7 +25,7 @@ pub struct Preparation {
 
 /// What becomes of one column. Features are named by their index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 enum Plan {
     Number(NumberPlan),
     Category(CategoryPlan),
