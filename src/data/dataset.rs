@@ -292,15 +292,15 @@ fn constant_value(column: &Column) -> String {
 /// tell something.
 fn drop_useless(table: &mut Table, notes: &mut Vec<Note>) -> Result<(), DataError> {
     let path = table.source.clone();
-    let first_note = notes.len();
     let mut kept = Vec::with_capacity(table.columns.len());
+    let (mut empty, mut constant) = (Vec::new(), Vec::new());
     for column in std::mem::take(&mut table.columns) {
         let missing = column.missing();
         if missing == column.len() {
-            notes.push(Note::AllMissing { column: column.name });
+            empty.push(column.name);
         } else if missing == 0 && column.is_constant() {
             let value = constant_value(&column);
-            notes.push(Note::Constant { column: column.name, value });
+            constant.push((column.name, value));
         } else {
             match &column.cells {
                 Cells::Categories(Categories { levels, .. }) if levels.len() > CATEGORIES_MOST => {
@@ -310,6 +310,13 @@ fn drop_useless(table: &mut Table, notes: &mut Vec<Note>) -> Result<(), DataErro
                 _ => kept.push(column),
             }
         }
+    }
+    let first_note = notes.len();
+    if !empty.is_empty() {
+        notes.push(Note::AllMissing { columns: empty });
+    }
+    if !constant.is_empty() {
+        notes.push(Note::Constant { columns: constant });
     }
     table.columns = kept;
     match table.columns.is_empty() {

@@ -4,6 +4,24 @@ use crate::base::registry::nearest;
 use std::fmt;
 use std::path::PathBuf;
 
+/// Where in a file a row is, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The line of a text file in which the row starts; the header is line 1.
+    Line(u64),
+    /// The row of a file without lines.
+    Row(u64),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Line(line) => write!(f, "line {line}"),
+            Place::Row(row) => write!(f, "row {row}"),
+        }
+    }
+}
+
 /// Why a file cannot be read as a table, or a table cannot be learned from.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -82,27 +100,27 @@ pub enum DataError {
     },
     /// Text in another encoding.
     #[error(
-        "{}, line {line}: not UTF-8 (byte 0x{byte:02x} in {text:?})\n  Save the file as UTF-8, or convert it: iconv -f WINDOWS-1252 -t UTF-8",
+        "{}, {place}: not UTF-8 (byte 0x{byte:02x} in {text:?})\n  Save the file as UTF-8, or convert it: iconv -f WINDOWS-1252 -t UTF-8",
         path.display()
     )]
     NotUtf8 {
         /// The file.
         path: PathBuf,
-        /// Where its row starts, from 1.
-        line: u64,
+        /// Its row.
+        place: Place,
         /// The first byte that is not.
         byte: u8,
         /// The cell, with replacement characters.
         text: String,
     },
     /// A column of numbers with text in it.
-    #[error("{}, line {line}: column \"{column}\" holds \"{text}\", which is not a number\n  {texts} of {} hold text in this column{}. To read \"{text}\" as missing: [data] missing = [{text:?}]\n  To read the column as categories: [data] categories = [{column:?}]",
+    #[error("{}, {place}: column \"{column}\" holds \"{text}\", which is not a number\n  {texts} of {} hold text in this column{}. To read \"{text}\" as missing: [data] missing = [{text:?}]\n  To read the column as categories: [data] categories = [{column:?}]",
         path.display(), count(*rows, "row"), several(*distinct))]
     Mixed {
         /// The file.
         path: PathBuf,
-        /// The first such row, from 1.
-        line: u64,
+        /// The first such row.
+        place: Place,
         /// The column.
         column: String,
         /// What it holds there.
@@ -115,12 +133,12 @@ pub enum DataError {
         rows: u64,
     },
     /// A number that is not finite.
-    #[error("{}, line {line}: column \"{column}\" holds {text}, which is not a finite number\n  {found} of {} in this column do. To read {text} as missing: [data] missing = [\"{text}\"]", path.display(), count(*rows, "row"))]
+    #[error("{}, {place}: column \"{column}\" holds {text}, which is not a finite number\n  {found} of {} in this column do. To read {text} as missing: [data] missing = [\"{text}\"]", path.display(), count(*rows, "row"))]
     Infinite {
         /// The file.
         path: PathBuf,
-        /// The first such row, from 1; in Parquet, its number.
-        line: u64,
+        /// The first such row.
+        place: Place,
         /// The column.
         column: String,
         /// How it is written there.
@@ -355,9 +373,9 @@ pub(crate) fn thousands(n: u64) -> String {
 }
 
 /// At most a dozen names: a table can have thousands.
-fn list(names: &[String]) -> String {
+pub(crate) fn list(names: &[impl AsRef<str>]) -> String {
     const SHOWN: usize = 12;
-    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(AsRef::as_ref).collect();
     match names.len().saturating_sub(SHOWN) {
         0 => shown.join(", "),
         more => format!("{}, and {more} more", shown.join(", ")),

@@ -15,7 +15,7 @@ mod suspect;
 pub mod table;
 
 pub use dataset::Dataset;
-pub use error::DataError;
+pub use error::{DataError, Place};
 pub use note::Note;
 pub use options::DataOptions;
 pub use prepare::{Preparation, PrepareOptions};

@@ -1,6 +1,6 @@
 //! What the user should know of his data though nothing is wrong with it: what was dropped, decided or looks odd.
 
-use super::error::{count, thousands};
+use super::error::{count, list, thousands};
 use std::fmt;
 
 /// One remark on a table or data set.
@@ -15,17 +15,15 @@ pub enum Note {
         /// All rows.
         rows: u64,
     },
-    /// Every cell is the same: dropped.
+    /// Columns that are the same in every row: dropped.
     Constant {
-        /// The column.
-        column: String,
-        /// What it holds.
-        value: String,
+        /// The columns, each with what it holds.
+        columns: Vec<(String, String)>,
     },
-    /// Every cell is missing: dropped.
+    /// Columns without a cell that is not missing: dropped.
     AllMissing {
-        /// The column.
-        column: String,
+        /// The columns.
+        columns: Vec<String>,
     },
     /// The target's few distinct integers were taken as classes.
     IntegersAsClasses {
@@ -62,18 +60,6 @@ impl Note {
     pub fn is_warning(&self) -> bool {
         matches!(self, Note::LooksLikeId { .. } | Note::LeaksTarget { .. })
     }
-
-    /// The column it is about.
-    pub fn column(&self) -> &str {
-        match self {
-            Note::MixedAsCategory { column, .. }
-            | Note::Constant { column, .. }
-            | Note::AllMissing { column }
-            | Note::IntegersAsClasses { column, .. }
-            | Note::LooksLikeId { column }
-            | Note::LeaksTarget { column, .. } => column,
-        }
-    }
 }
 
 impl fmt::Display for Note {
@@ -87,8 +73,22 @@ impl fmt::Display for Note {
                     count(*rows, "row")
                 )
             }
-            Note::Constant { column, value } => write!(f, "column \"{column}\" is dropped: it is {value} in every row"),
-            Note::AllMissing { column } => write!(f, "column \"{column}\" is dropped: every cell is missing"),
+            Note::Constant { columns } => match columns.as_slice() {
+                [(column, value)] => write!(f, "column \"{column}\" is dropped: it is {value} in every row"),
+                _ => {
+                    let names: Vec<&str> = columns.iter().map(|(column, _)| column.as_str()).collect();
+                    write!(
+                        f,
+                        "{} are dropped, each the same in every row: {}",
+                        count(names.len(), "column"),
+                        list(&names)
+                    )
+                }
+            },
+            Note::AllMissing { columns } => match columns.as_slice() {
+                [column] => write!(f, "column \"{column}\" is dropped: every cell is missing"),
+                _ => write!(f, "{} are dropped, every cell missing: {}", count(columns.len(), "column"), list(columns)),
+            },
             Note::IntegersAsClasses { column, classes } => write!(
                 f,
                 "the target \"{column}\" holds {classes} distinct integers, taken as classes\n  To predict a number: [data] task = \"regression\""

@@ -43,18 +43,12 @@ pub enum Cells {
 }
 
 /// Cells that name one of a few levels.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Categories {
     /// Index into `levels`, or [`MISSING`].
     pub codes: Vec<u32>,
     /// Distinct, in the one order that [`level_order`] gives; each occurs at least once.
     pub levels: Vec<String>,
-}
-
-impl PartialEq for Categories {
-    fn eq(&self, other: &Categories) -> bool {
-        self.levels == other.levels && self.codes == other.codes
-    }
 }
 
 impl Categories {
@@ -177,7 +171,7 @@ impl Column {
         }
     }
 
-    /// "number" or "category", as inits and messages call it.
+    /// "number" or "category", as messages call it.
     pub fn kind(&self) -> &'static str {
         match &self.cells {
             Cells::Numbers(_) => "number",

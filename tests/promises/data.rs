@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use thousandfold::data::{
-    Cells, Column, DataError, DataOptions, Dataset, MISSING, Note, ReadOptions, Table, Target, Task, read_table,
+    Cells, Column, DataError, DataOptions, Dataset, MISSING, Note, Place, ReadOptions, Table, Target, Task, read_table,
 };
 
 const ZOO: &str =
@@ -191,9 +191,9 @@ fn a_mixed_column_is_categories_if_its_text_is_no_slip() {
         3 => text + "unknown\n",
         _ => text + &format!("{}.5\n", i),
     });
-    assert!(matches!(files.table(&ages), Err(DataError::Mixed { line: 5, texts: 25, .. })));
+    assert!(matches!(files.table(&ages), Err(DataError::Mixed { place: Place::Line(5), texts: 25, .. })));
     let upside_down = ages.replacen("0.5", "unknown", 1);
-    assert!(matches!(files.table(&upside_down), Err(DataError::Mixed { line: 2, texts: 26, .. })));
+    assert!(matches!(files.table(&upside_down), Err(DataError::Mixed { place: Place::Line(2), texts: 26, .. })));
 }
 
 #[test]
@@ -237,13 +237,13 @@ fn the_task_follows_from_the_target_unless_it_is_set() {
 #[test]
 fn useless_columns_are_dropped_and_odd_ones_are_named() {
     let files = Files::new();
-    let mut text = "row,name,same,none,leak,nearly,word_leak,x,half,y\n".to_owned();
+    let mut text = "row,name,same,also,none,leak,nearly,word_leak,x,half,y\n".to_owned();
     for i in 0..100 {
         let class = usize::from(i * 7 % 100 >= 40);
         let half = if i % 2 == 0 { "1" } else { "" };
         writeln!(
             text,
-            "{},n{i},7,,{},{},{},{},{half},{class}",
+            "{},n{i},7,x,,{},{},{},{},{half},{class}",
             i + 1,
             i * 7 % 100 + 1000 * (i % 2) * class,
             (i * 7 % 100).max(40),
@@ -259,8 +259,8 @@ fn useless_columns_are_dropped_and_odd_ones_are_named() {
     assert_eq!(
         notes,
         [
-            "column \"same\" is dropped: it is 7 in every row",
             "column \"none\" is dropped: every cell is missing",
+            "2 columns are dropped, each the same in every row: same, also",
             "column \"row\" looks like an id: it differs in every row",
             "column \"name\" looks like an id: it differs in every row",
             "column \"leak\" gives the target away: its value alone tells the class in every row",

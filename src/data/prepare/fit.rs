@@ -90,18 +90,18 @@ fn varies(cells: &[f64]) -> bool {
     cells.iter().any(|cell| Some(cell) != cells.first())
 }
 
-fn fill(known: Vec<f64>, impute: Impute) -> f64 {
+fn fill(mut known: Vec<f64>, impute: Impute) -> f64 {
     match impute {
         Impute::Constant(value) => value,
         _ if known.is_empty() => 0.0,
         Impute::Mean => mean(&known),
-        Impute::Median => quantiles(known, [0.5])[0],
+        Impute::Median => quantile(&mut known, 0.5),
         Impute::MostFrequent => most_frequent(known),
     }
 }
 
 /// Shift and scale; a spread of 0 scales by 1, as in scikit-learn.
-fn scaling(cells: Vec<f64>, scale: Scale) -> (f64, f64) {
+fn scaling(mut cells: Vec<f64>, scale: Scale) -> (f64, f64) {
     let (shift, scale) = match scale {
         Scale::None => (0.0, 1.0),
         Scale::Standard => {
@@ -109,7 +109,7 @@ fn scaling(cells: Vec<f64>, scale: Scale) -> (f64, f64) {
             (mean, standard_deviation(&cells, mean))
         }
         Scale::Robust => {
-            let [lower, median, upper] = quantiles(cells, [0.25, 0.5, 0.75]);
+            let [lower, median, upper] = [0.25, 0.5, 0.75].map(|q| quantile(&mut cells, q));
             (median, upper - lower)
         }
         Scale::MinMax => {
@@ -135,15 +135,12 @@ fn standard_deviation(cells: &[f64], mean: f64) -> f64 {
     ((squares - remainder * remainder / n) / n).max(0.0).sqrt()
 }
 
-/// Quantiles with linear interpolation, numpy's default; `at` ascends.
-fn quantiles<const N: usize>(mut cells: Vec<f64>, at: [f64; N]) -> [f64; N] {
-    cells.sort_unstable_by(f64::total_cmp);
-    at.map(|q| {
-        let place = q * (cells.len() - 1) as f64;
-        let below = place.floor();
-        let (low, high) = (cells[below as usize], cells[place.ceil() as usize]);
-        low + (high - low) * (place - below)
-    })
+/// A quantile with linear interpolation, numpy's default. Reorders the cells.
+fn quantile(cells: &mut [f64], q: f64) -> f64 {
+    let place = q * (cells.len() - 1) as f64;
+    let (_, &mut low, above) = cells.select_nth_unstable_by(place as usize, f64::total_cmp);
+    let high = above.iter().copied().min_by(f64::total_cmp).unwrap_or(low);
+    low + (high - low) * place.fract()
 }
 
 /// The value that occurs most often; the least of several.

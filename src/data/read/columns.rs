@@ -1,6 +1,6 @@
 //! Typed columns under construction: a column starts as numbers, and its cells tell what it becomes.
 
-use super::super::error::DataError;
+use super::super::error::{DataError, Place};
 use super::super::note::Note;
 use super::super::table::{Categories, Cells, Column, MISSING};
 use super::{Role, USUAL_MARKERS};
@@ -141,12 +141,17 @@ impl Builder {
         }
     }
 
-    /// The finished column; `None` if it was skipped.
-    pub(super) fn finish(self, name: String, path: &Path) -> Result<Option<Finished>, DataError> {
+    /// The finished column; `None` if it was skipped. `place` says what the lines are that cells came with.
+    pub(super) fn finish(
+        self,
+        name: String,
+        path: &Path,
+        place: fn(u64) -> Place,
+    ) -> Result<Option<Finished>, DataError> {
         match self {
             Builder::Skipped => Ok(None),
-            Builder::Numbers(builder) => builder.finish(name, path).map(Some),
-            Builder::Categories(builder) => builder.finish(name, path).map(Some),
+            Builder::Numbers(builder) => builder.finish(name, path, place).map(Some),
+            Builder::Categories(builder) => builder.finish(name, path, place).map(Some),
         }
     }
 }
@@ -206,10 +211,11 @@ impl NumberBuilder {
         Ok(())
     }
 
-    fn finish(mut self, name: String, path: &Path) -> Result<Finished, DataError> {
+    fn finish(mut self, name: String, path: &Path, place: fn(u64) -> Place) -> Result<Finished, DataError> {
         let rows = self.cells.len() as u64;
         if let Some((line, text)) = self.first_text {
-            let texts = Texts { line, first: text, count: self.texts, distinct: self.distinct_texts.len() };
+            let texts =
+                Texts { place: place(line), first: text, count: self.texts, distinct: self.distinct_texts.len() };
             let levels = || self.distinct_texts.len() + distinct_numbers(&self.cells);
             return match texts.is_category(self.numbers, levels) {
                 true => Ok(Finished::ReadAsCategory),
@@ -218,7 +224,7 @@ impl NumberBuilder {
         }
         if let Some((line, text)) = self.infinite {
             let (path, found) = (path.to_owned(), self.infinities);
-            return Err(DataError::Infinite { path, line, column: name, text, found, rows });
+            return Err(DataError::Infinite { path, place: place(line), column: name, text, found, rows });
         }
         self.cells.shrink_to_fit();
         Ok(Finished::Column(Column { name, cells: Cells::Numbers(self.cells) }, None))
@@ -278,7 +284,7 @@ impl CategoryBuilder {
         Ok(code)
     }
 
-    fn finish(self, name: String, path: &Path) -> Result<Finished, DataError> {
+    fn finish(self, name: String, path: &Path, place: fn(u64) -> Place) -> Result<Finished, DataError> {
         let rows = self.codes.len() as u64;
         let (mut numbers, mut text_cells, mut text_levels, mut first) = (0, 0, 0, None);
         for level in &self.levels {
@@ -292,7 +298,8 @@ impl CategoryBuilder {
         }
         let mut note = None;
         if let Some(first) = first.filter(|_| numbers > 0 && !self.is_declared) {
-            let texts = Texts { line: first.line, first: first.text.clone(), count: text_cells, distinct: text_levels };
+            let texts =
+                Texts { place: place(first.line), first: first.text.clone(), count: text_cells, distinct: text_levels };
             if !texts.is_category(numbers, || self.levels.len()) {
                 return Err(texts.error(path, name, rows));
             }
@@ -306,7 +313,7 @@ impl CategoryBuilder {
 
 /// The text in a column that holds numbers too.
 struct Texts {
-    line: u64,
+    place: Place,
     first: String,
     count: u64,
     distinct: usize,
@@ -319,7 +326,7 @@ impl Texts {
 
     fn error(self, path: &Path, column: String, rows: u64) -> DataError {
         let (path, distinct) = (path.to_owned(), self.distinct as u64);
-        DataError::Mixed { path, line: self.line, column, text: self.first, texts: self.count, distinct, rows }
+        DataError::Mixed { path, place: self.place, column, text: self.first, texts: self.count, distinct, rows }
     }
 }
 

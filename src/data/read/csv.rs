@@ -6,7 +6,12 @@
 use super::columns::{Builder, Finished, Markers, NotUtf8, utf8};
 use super::inflate::Inflate;
 use super::lines::Lines;
-use super::{super::error::DataError, super::note::Note, super::table::Table, ReadOptions};
+use super::{
+    super::error::{DataError, Place},
+    super::note::Note,
+    super::table::Table,
+    ReadOptions,
+};
 use super::{Role, open, roles, unreadable};
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use memchr::memchr;
@@ -213,7 +218,7 @@ impl<R: Read> Read for Tail<R> {
 fn finish(path: &Path, names: Vec<String>, builders: Vec<Builder>, rows: usize) -> Result<Pass, DataError> {
     let (mut columns, mut notes, mut again): (_, Vec<Note>, _) = (Vec::new(), Vec::new(), Vec::new());
     for (name, builder) in names.into_iter().zip(builders) {
-        match builder.finish(name.clone(), path)? {
+        match builder.finish(name.clone(), path, Place::Line)? {
             Some(Finished::Column(column, note)) => {
                 columns.push(column);
                 notes.extend(note);
@@ -266,5 +271,5 @@ fn header(path: &Path, record: &ByteRecord) -> Result<Vec<String>, DataError> {
 }
 
 fn not_utf8(path: &Path, line: u64, NotUtf8 { byte, text }: NotUtf8) -> DataError {
-    DataError::NotUtf8 { path: path.to_owned(), line, byte, text }
+    DataError::NotUtf8 { path: path.to_owned(), place: Place::Line(line), byte, text }
 }

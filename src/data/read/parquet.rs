@@ -1,7 +1,12 @@
 //! Parquet: flat columns of numbers, booleans and text, read a batch at a time from each row group.
 
 use super::columns::{Builder, Finished, Markers, NotUtf8};
-use super::{super::error::DataError, super::note::Note, super::table::Table, ReadOptions};
+use super::{
+    super::error::{DataError, Place},
+    super::note::Note,
+    super::table::Table,
+    ReadOptions,
+};
 use super::{Role, open, roles};
 use parquet::basic::{ConvertedType, LogicalType, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -37,13 +42,13 @@ pub(super) fn read(path: &Path, options: &ReadOptions, markers: &Markers) -> Res
             let group = file.get_row_group(group).map_err(broken)?;
             sink.take(group.get_column_reader(index).map_err(broken)?).map_err(|error| match error {
                 SinkError::Parquet(error) => broken(error),
-                SinkError::NotUtf8(NotUtf8 { byte, text }, line) => {
-                    DataError::NotUtf8 { path: path.to_owned(), line, byte, text }
+                SinkError::NotUtf8(NotUtf8 { byte, text }, row) => {
+                    DataError::NotUtf8 { path: path.to_owned(), place: Place::Row(row), byte, text }
                 }
             })?;
         }
         rows = sink.row as usize;
-        if let Some(Finished::Column(column, note)) = sink.builder.finish(name, path)? {
+        if let Some(Finished::Column(column, note)) = sink.builder.finish(name, path, Place::Row)? {
             columns.push(column);
             notes.extend(note);
         }
