@@ -7,7 +7,7 @@
 //! of its square (see [`penalty`]).
 //!
 //! **Basis**: features are centred (with an intercept) and rotated once a fold into the eigenbasis of their Gram matrix
-//! ([`super::basis`]). The penalty does not change by it, and the Hessian comes close to a diagonal.
+//! (`basis.rs`). The penalty does not change by it, and the Hessian comes close to a diagonal.
 //!
 //! **Iteration** `i` of a lane evaluates loss and gradient once, over all rows, at `trial = w + step direction`:
 //! 1. [`Search::judge`] accepts the trial (then it becomes `w`) or shortens the step. Iteration 0 evaluates the start.

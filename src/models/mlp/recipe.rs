@@ -12,7 +12,7 @@
 //!   (`s` = label smoothing), or of half the squared error on the scaled target. So the output's gradient is
 //!   `(softmax - smoothed) / rows`, or `(prediction - target) / rows`.
 //! - **Dropout** (inverted) after each hidden activation: kept and scaled by `1 / (1 - rate)` where
-//!   [`dropout_uniform`] `>= rate`.
+//!   [`dropout_uniforms`] `>= rate`.
 //! - **Adam** (Kingma & Ba 2015) with decoupled decay (Loshchilov & Hutter 2019, AdamW) of weights, not biases:
 //!   `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`,
 //!   `w = (1 - rate decay) w - rate m_hat / sqrt(v_hat + EPSILON^2)`. The epsilon stands inside the root, where it
@@ -206,7 +206,7 @@ pub fn epoch_order(fold: Key, epoch: u64, rows: usize) -> Vec<u32> {
     random::shuffled(fold.child(tag::ORDER).child(epoch as u32), rows)
 }
 
-/// The key of a hidden layer's [`dropout_uniform`].
+/// The key of a hidden layer's [`dropout_uniforms`].
 pub fn dropout_key(fold: Key, layer: usize) -> Key {
     fold.child(tag::DROPOUT).child(layer as u32)
 }
