@@ -50,6 +50,15 @@ pub struct LaneReport {
     pub seconds: f64,
 }
 
+/// What a device reaches on two loops that do nothing else.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Peaks {
+    /// f32 operations a second; a fused multiply-add counts as two.
+    pub flops: f64,
+    /// Bytes read and written a second by a copy in memory beyond the caches.
+    pub bandwidth: f64,
+}
+
 /// Asks a trainer to stop: it finishes the lanes or the dispatch in flight, reports what is whole, and returns.
 #[derive(Debug, Clone, Default)]
 pub struct StopFlag(Arc<AtomicBool>);

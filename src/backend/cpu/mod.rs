@@ -2,6 +2,7 @@
 
 pub mod gemm;
 pub mod math;
+pub mod measure;
 pub mod simd;
 mod trainer;
 
