@@ -2,6 +2,7 @@
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use proptest::prelude::*;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -323,6 +324,32 @@ fn split_columns_and_a_second_file_are_no_features() {
     let Cells::Categories(categories) = &both.features.column("colour").unwrap().cells else { panic!("text") };
     assert_eq!(categories.levels, ["blue", "green", "red"]);
     assert!(!categories.codes.contains(&MISSING));
+}
+
+#[test]
+fn damaged_files_are_errors_or_tables_but_never_panics() {
+    let files = Files::new();
+    for name in ["table.parquet", "table_plain.parquet", "table.csv"] {
+        let whole = std::fs::read(fixture(name)).unwrap();
+        for at in (0..whole.len()).step_by(23) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at % 8);
+            let _ = read_table(&files.write("damaged", &bytes), &ReadOptions::default());
+            let _ = read_table(&files.write("cut", &whole[..at]), &ReadOptions::default());
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_or_refused(text in "[a1.,;\t\"\r\n -]{0,60}", bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+        let files = Files::new();
+        for content in [text.as_bytes(), &bytes] {
+            if let Ok(table) = read_table(&files.write("any.csv", content), &ReadOptions::default()) {
+                prop_assert!(table.rows > 0 && table.columns.iter().all(|column| column.len() == table.rows));
+            }
+        }
+    }
 }
 
 /// Every error of reading and telling apart, as the user sees it.

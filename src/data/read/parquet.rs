@@ -14,12 +14,22 @@ use parquet::data_type::DataType;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 const BATCH_ROWS: usize = 8192;
 
-/// Reads the columns one after another, over all row groups.
+/// Reads the file. A damaged one is an error: the parquet crate's decoders index their pages without checking, so what they
+/// panic of is caught here, where nothing of theirs lives on.
 pub(super) fn read(path: &Path, options: &ReadOptions, markers: &Markers) -> Result<Table, DataError> {
+    catch_unwind(AssertUnwindSafe(|| read_columns(path, options, markers))).unwrap_or_else(|_| {
+        let reason = "a page is damaged".to_owned();
+        Err(DataError::Parquet { path: path.to_owned(), reason })
+    })
+}
+
+/// Reads the columns one after another, over all row groups.
+fn read_columns(path: &Path, options: &ReadOptions, markers: &Markers) -> Result<Table, DataError> {
     let broken = |error: ParquetError| DataError::Parquet { path: path.to_owned(), reason: error.to_string() };
     let file = SerializedFileReader::new(open(path)?).map_err(broken)?;
     let schema = file.metadata().file_metadata().schema_descr_ptr();
