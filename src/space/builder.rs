@@ -1,6 +1,6 @@
 //! How a model writes its default space: one call a parameter, conditions after the parameter that has them.
 
-use super::{Condition, Domain, Parameter, Scale, Space, Value};
+use super::{Condition, Domain, Limits, Parameter, Scale, Space, Value};
 
 /// Builds a [`Space`] in code. Ranges and defaults are the programmer's; [`SpaceBuilder::build`] panics on one that makes
 /// no sense, which the contract tests of the registry would show.
@@ -16,7 +16,41 @@ impl SpaceBuilder {
     }
 
     fn push(mut self, name: &str, domain: Domain, default: f64) -> SpaceBuilder {
-        self.parameters.push(Parameter { name: name.to_owned(), domain, default, conditions: Vec::new() });
+        // Until `limits` says more, a model can work with what it searches by default.
+        let limits = match &domain {
+            Domain::Float { low, high, .. } => Limits::Real(*low, *high),
+            Domain::Int { low, high, .. } => Limits::Whole(*low as f64, *high as f64),
+            Domain::Ordinal(values) | Domain::Categorical(values) => Limits::Choices(values.clone()),
+            Domain::Bool => Limits::Choices(vec![Value::Bool(false), Value::Bool(true)]),
+            Domain::Fixed(value) => Limits::Choices(vec![value.clone()]),
+        };
+        self.parameters.push(Parameter { name: name.to_owned(), domain, default, limits, conditions: Vec::new() });
+        self
+    }
+
+    fn last(&mut self) -> &mut Parameter {
+        self.parameters.last_mut().unwrap_or_else(|| panic!("a parameter comes first"))
+    }
+
+    /// The parameter before can be any real number between these if a study asks for it.
+    pub fn within(mut self, low: f64, high: f64) -> SpaceBuilder {
+        self.last().limits = Limits::Real(low, high);
+        self
+    }
+
+    /// The parameter before can be any whole number between these if a study asks for it.
+    pub fn within_whole(mut self, low: i64, high: i64) -> SpaceBuilder {
+        self.last().limits = Limits::Whole(low as f64, high as f64);
+        self
+    }
+
+    /// The parameter before is not searched unless a study opens it.
+    pub fn held(mut self) -> SpaceBuilder {
+        let parameter = self.last();
+        if let Some(value) = parameter.value(parameter.default) {
+            parameter.default = value.number().unwrap_or(0.0);
+            parameter.domain = Domain::Fixed(value);
+        }
         self
     }
 
@@ -75,17 +109,6 @@ impl SpaceBuilder {
         self.push(name, Domain::Bool, f64::from(u8::from(default)))
     }
 
-    /// A value that is not searched unless a study opens it.
-    pub fn fixed(self, name: &str, value: Value) -> SpaceBuilder {
-        let encoded = match &value {
-            Value::Bool(value) => f64::from(u8::from(*value)),
-            Value::Int(value) => *value as f64,
-            Value::Float(value) => *value,
-            Value::Text(_) => 0.0,
-        };
-        self.push(name, Domain::Fixed(value), encoded)
-    }
-
     /// `child` exists only where the earlier categorical parameter `parent` has one of `choices`.
     pub fn when(mut self, child: &str, parent: &str, choices: &[&str]) -> SpaceBuilder {
         let place = |name: &str| {
@@ -94,22 +117,15 @@ impl SpaceBuilder {
         };
         let (child, parent) = (place(child), place(parent));
         assert!(parent < child, "parents stand before their children");
-        let values = match &self.parameters[parent].domain {
-            Domain::Categorical(all) => choices
-                .iter()
-                .map(|choice| {
-                    let index = all.iter().position(|value| *value == Value::Text((*choice).to_owned()));
-                    index.unwrap_or_else(|| panic!("{choice} is not a choice")) as f64
-                })
-                .collect(),
-            _ => panic!("conditions of a default space are on choices"),
-        };
-        self.parameters[child].conditions.push(Condition { parent, values });
+        let names: Vec<Value> = choices.iter().map(|choice| Value::Text((*choice).to_owned())).collect();
+        // A parent that is held may never have the value: then the child does not exist.
+        let values = names.iter().filter_map(|value| self.parameters[parent].encode(value)).collect();
+        self.parameters[child].conditions.push(Condition { parent, values, names });
         self
     }
 
     /// The space.
     pub fn build(self) -> Space {
-        Space { parameters: self.parameters }
+        Space { parameters: self.parameters, constraints: Vec::new() }
     }
 }

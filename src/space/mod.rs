@@ -4,8 +4,16 @@
 //! and NaN where the parameter does not exist (its condition does not hold). [`Space`] gives the rows their meaning.
 
 mod builder;
+mod codec;
+pub mod constraint;
+mod error;
+mod toml;
 
 pub use builder::SpaceBuilder;
+pub use codec::Codec;
+pub use error::SpaceError;
+
+use constraint::Constraint;
 
 use indexmap::IndexMap;
 use std::fmt;
@@ -89,6 +97,19 @@ pub struct Condition {
     pub parent: usize,
     /// The parent's values, encoded as in [`Points`], for which the child exists.
     pub values: Vec<f64>,
+    /// The same values as they are written.
+    pub names: Vec<Value>,
+}
+
+/// What a model can work with at all, whatever a study asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Limits {
+    /// Whole numbers between two, both included.
+    Whole(f64, f64),
+    /// Real numbers between two, both included.
+    Real(f64, f64),
+    /// These values.
+    Choices(Vec<Value>),
 }
 
 /// One dimension of the search.
@@ -100,6 +121,8 @@ pub struct Parameter {
     pub domain: Domain,
     /// The encoded value of candidate 0.
     pub default: f64,
+    /// What the model can work with at all.
+    pub limits: Limits,
     /// All must hold for the parameter to exist; a parent that does not exist holds no condition.
     pub conditions: Vec<Condition>,
 }
@@ -160,6 +183,8 @@ impl Points {
 pub struct Space {
     /// The parameters in the order of [`Points`]' columns.
     pub parameters: Vec<Parameter>,
+    /// What every candidate must meet.
+    pub constraints: Vec<Constraint>,
 }
 
 impl Space {
@@ -186,16 +211,26 @@ impl Space {
 
     /// What an encoded value means; `None` where the parameter does not exist, or for a value that it cannot have.
     pub fn value(&self, column: usize, encoded: f64) -> Option<Value> {
-        if encoded.is_nan() {
-            return None;
+        self.parameters.get(column)?.value(encoded)
+    }
+
+    /// Whether a candidate meets every constraint.
+    pub fn is_allowed(&self, row: &[f64]) -> bool {
+        self.constraints.iter().all(|constraint| constraint.holds(self, row))
+    }
+
+    /// A candidate's code from its values by name; what is not named takes its default. `None` for a value that a
+    /// parameter cannot have.
+    pub fn row(&self, named: &IndexMap<String, Value>) -> Option<Vec<f64>> {
+        let mut row = self.defaults();
+        for (column, parameter) in self.parameters.iter().enumerate() {
+            row[column] = match named.get(&parameter.name) {
+                Some(value) => parameter.encode(value)?,
+                None => parameter.default,
+            };
         }
-        match &self.parameters.get(column)?.domain {
-            Domain::Float { .. } => Some(Value::Float(encoded)),
-            Domain::Int { .. } => Some(Value::Int(encoded as i64)),
-            Domain::Ordinal(choices) | Domain::Categorical(choices) => choices.get(encoded as usize).cloned(),
-            Domain::Bool => Some(Value::Bool(encoded != 0.0)),
-            Domain::Fixed(value) => Some(value.clone()),
-        }
+        self.mask(&mut row);
+        Some(row)
     }
 
     /// The existing parameters of a candidate, by name.

@@ -1,5 +1,8 @@
 //! Layer 3: search strategies. One file and one line in [`STRATEGIES`] each. Batches are the native unit.
 
+mod grid;
+mod random;
+
 use crate::base::random::Key;
 use crate::base::registry::{self, Named, UnknownName};
 use crate::data::metrics::Direction;
@@ -62,7 +65,7 @@ pub trait StrategyEntry: Named {
 }
 
 /// Every strategy.
-pub static STRATEGIES: &[&dyn StrategyEntry] = &[];
+pub static STRATEGIES: &[&dyn StrategyEntry] = &[&random::RandomSearch, &grid::GridSearch];
 
 /// Finds a strategy by name.
 pub fn find(name: &str) -> Result<&'static dyn StrategyEntry, UnknownName> {

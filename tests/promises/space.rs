@@ -1,1 +1,208 @@
-//! The space's codec is exact.
+//! The space's codec is exact, and what a study writes about it is understood or refused with a reason.
+
+use proptest::prelude::*;
+use thousandfold::data::Task;
+use thousandfold::models::{DataShape, MODELS};
+use thousandfold::space::{Codec, Domain, Limits, Parameter, Scale, Space, SpaceBuilder, Value};
+
+fn parameter(domain: Domain) -> Parameter {
+    Parameter {
+        name: "p".to_owned(),
+        domain,
+        default: 0.0,
+        limits: Limits::Real(-1e300, 1e300),
+        conditions: Vec::new(),
+    }
+}
+
+fn int(low: i64, high: i64, scale: Scale, step: i64) -> Codec {
+    Codec::new(&parameter(Domain::Int { low, high, scale, step }))
+}
+
+fn base() -> Space {
+    SpaceBuilder::new()
+        .categorical("optimizer", &["adam", "sgd"], "adam")
+        .log("rate", 1e-4, 1e-1, 1e-3)
+        .within(0.0, 10.0)
+        .log_int("hidden", 8, 256, 64)
+        .within_whole(1, 4096)
+        .int("layers", 1, 3, 1)
+        .float("momentum", 0.5, 0.99, 0.9)
+        .within(0.0, 0.9999)
+        .when("momentum", "optimizer", &["sgd"])
+        .boolean("bias", true)
+        .ordinal("batch", &[16, 32, 64], 32)
+        .within_whole(1, 1024)
+        .build()
+}
+
+fn with(text: &str) -> Result<Space, thousandfold::space::SpaceError> {
+    base().with_overrides(&toml::from_str(text).unwrap())
+}
+
+#[test]
+fn every_integer_has_an_equal_share_on_its_scale_and_both_ends_are_reached() {
+    proptest!(|(low in 1i64..50, count in 1i64..40, step in 1i64..4, is_log in any::<bool>())| {
+        let scale = if is_log { Scale::Log } else { Scale::Linear };
+        let step = if is_log { 1 } else { step };
+        let codec = int(low, low + count * step, scale, step);
+        prop_assert_eq!(codec.decode(0.0), low as f64);
+        prop_assert_eq!(codec.decode(1.0), (low + count * step) as f64);
+        for index in 0..=count {
+            let value = (low + index * step) as f64;
+            prop_assert_eq!(codec.decode(codec.encode(value)), value);
+        }
+        if !is_log {
+            // Linear: each of the count + 1 values owns the same share of 10,000 even places.
+            let mut owned = vec![0u32; count as usize + 1];
+            (0..10_000).for_each(|i| owned[((codec.decode((f64::from(i) + 0.5) / 1e4) - low as f64) / step as f64) as usize] += 1);
+            let share = 1e4 / (count + 1) as f64;
+            prop_assert!(owned.iter().all(|n| (f64::from(*n) - share).abs() <= 1.0), "{owned:?}");
+        }
+    });
+}
+
+#[test]
+fn log_integers_own_what_half_a_step_around_them_covers() {
+    let codec = int(1, 4, Scale::Log, 1);
+    let width = (4.5f64 / 0.5).ln();
+    let mut place = 0.0;
+    for value in 1..=4 {
+        let share = ((f64::from(value) + 0.5) / (f64::from(value) - 0.5)).ln() / width;
+        assert_eq!(codec.decode(place + share * 0.01), f64::from(value));
+        assert_eq!(codec.decode(place + share * 0.99), f64::from(value));
+        place += share;
+    }
+}
+
+#[test]
+fn floats_come_back_and_stay_in_range() {
+    proptest!(|(low in 1e-6f64..1e-3, ratio in 2.0f64..1e6, u in 0.0f64..=1.0)| {
+        let high = low * ratio;
+        for scale in [Scale::Linear, Scale::Log] {
+            let codec = Codec::new(&parameter(Domain::Float { low, high, scale, step: None }));
+            let value = codec.decode(u);
+            prop_assert!((low..=high).contains(&value));
+            prop_assert!((codec.decode(codec.encode(value)) - value).abs() <= 1e-12 * value);
+            prop_assert_eq!((codec.decode(0.0), codec.decode(1.0)), (low, high));
+        }
+        let codec = Codec::new(&parameter(Domain::Float { low: 0.01, high: 0.99, scale: Scale::Logit, step: None }));
+        prop_assert!((codec.encode(codec.decode(u)) - u).abs() < 1e-12);
+    });
+}
+
+#[test]
+fn decoding_is_total() {
+    for domain in [
+        Domain::Bool,
+        Domain::Int { low: 1, high: 9, scale: Scale::Log, step: 1 },
+        Domain::Categorical(vec![Value::Int(1), Value::Int(5)]),
+    ] {
+        let codec = Codec::new(&parameter(domain));
+        for unit in [f64::NAN, -1.0, 2.0, f64::INFINITY, f64::NEG_INFINITY] {
+            assert!(codec.decode(unit).is_finite());
+        }
+    }
+}
+
+#[test]
+fn choices_have_equal_shares() {
+    let codec = Codec::Choice { count: 3.0 };
+    let counts = (0..3000).fold([0; 3], |mut counts, i| {
+        counts[codec.decode((f64::from(i) + 0.5) / 3000.0) as usize] += 1;
+        counts
+    });
+    assert_eq!(counts, [1000; 3]);
+}
+
+#[test]
+fn a_written_space_reads_as_itself() {
+    for text in [
+        "",
+        "rate = { log = [1e-3, 1e-2] }\nhidden = { int = [16, 64], step = 16 }\nbias = true",
+        "optimizer = [\"sgd\", \"adam\"]\nbatch = { ordinal = [64, 128], default = 128 }\nconstraints = [\"layers * hidden <= 512\"]",
+        "momentum = { float = [0.1, 0.9], step = 0.1 }",
+    ] {
+        let space = with(text).unwrap();
+        assert_eq!(base().with_overrides(&space.to_toml()).unwrap(), space, "{text}");
+    }
+    for model in MODELS {
+        for task in model.tasks() {
+            let shape = DataShape {
+                task: *task,
+                rows: 500,
+                features: 20,
+                outputs: if *task == Task::Regression { 1 } else { 3 },
+            };
+            let space = model.space(shape);
+            assert_eq!(space.clone().with_overrides(&space.to_toml()).unwrap(), space, "{}", model.name());
+        }
+    }
+}
+
+#[test]
+fn conditions_follow_their_parents_values_and_their_order() {
+    let space = with("optimizer = [\"sgd\", \"adam\"]").unwrap();
+    let mut row = space.defaults();
+    assert_eq!(space.text(&row, "optimizer").unwrap(), "adam", "the default stays the same choice at another index");
+    assert!(space.number(&row, "momentum").is_none());
+    row[space.index("optimizer").unwrap()] = 0.0;
+    row[space.index("momentum").unwrap()] = 0.7;
+    space.clone().mask(&mut row);
+    assert_eq!(space.number(&row, "momentum"), Some(0.7));
+    let nested = with("layers = { int = [1, 3], when = { bias = true } }\nbias = { categorical = [false, true], when = { optimizer = \"sgd\" } }").unwrap();
+    assert!(nested.index("optimizer") < nested.index("bias") && nested.index("bias") < nested.index("layers"));
+    assert!(nested.number(&nested.defaults(), "layers").is_none(), "the grandparent is adam");
+}
+
+#[test]
+fn constraints_are_evaluated_and_hold_where_a_parameter_is_absent() {
+    let holds = |text: &str, set: &[(&str, f64)]| {
+        let space = with(&format!("constraints = ['{text}']")).unwrap();
+        let mut row = space.defaults();
+        set.iter().for_each(|(name, value)| row[space.index(name).unwrap()] = *value);
+        space.is_allowed(&row)
+    };
+    assert!(holds("layers * hidden <= 64", &[]));
+    assert!(!holds("layers * hidden <= 64", &[("layers", 2.0)]));
+    assert!(holds("(layers + 1) * 2 == 4 and not hidden < 10 or rate > 1e3", &[]));
+    assert!(holds("momentum > 5", &[]), "momentum does not exist under adam");
+    assert!(!holds("momentum > 5 and layers == 2", &[]));
+    assert!(holds("optimizer == \"adam\"", &[]));
+    assert!(!holds("optimizer != \"adam\"", &[]));
+    assert!(holds("-layers + 2 - 1 == 0", &[]));
+    assert!(holds("batch / 2 == 16", &[]));
+}
+
+#[test]
+fn what_makes_no_sense_says_why() {
+    for text in [
+        "learning_rat = 3",
+        "hiden = 3",
+        "rate = { log = [1e-1, 1e-4] }",
+        "rate = { log = [0.1, 0.1] }",
+        "rate = { log = [0, 1] }",
+        "rate = { logit = [0.5, 1.0] }",
+        "rate = { float = [0, 1], step = 3 }",
+        "rate = { log = [0.1, 1], step = 0.1 }",
+        "rate = { flaot = [0, 1] }",
+        "rate = { float = [0, 1, 2] }",
+        "rate = 100.0",
+        "hidden = { int = [0, 20] }",
+        "hidden = { float = [8, 20] }",
+        "layers = { int = [1, 3], default = 9 }",
+        "optimizer = []",
+        "optimizer = [\"adam\", \"adam\"]",
+        "optimizer = \"lbfgs\"",
+        "momentum = { float = [0.1, 0.2], when = { optimiser = \"sgd\" } }",
+        "momentum = { float = [0.1, 0.2], when = { optimizer = \"lbfgs\" } }",
+        "layers = { int = [1, 3], when = { bias = true } }\nbias = { categorical = [false, true], when = { layers = 2 } }",
+        "constraints = [\"layers * hiden <= 3\"]",
+        "constraints = [\"layers * <= 3\"]",
+        "constraints = [\"(layers\"]",
+        "constraints = \"layers < 2\"",
+    ] {
+        let message = with(text).expect_err(text).to_string();
+        insta::with_settings!({ description => text, omit_expression => true }, { insta::assert_snapshot!(message) });
+    }
+}

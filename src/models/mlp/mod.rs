@@ -52,18 +52,26 @@ impl Model for Mlp {
         let batches: Vec<i64> =
             [16, 32, 64, 128].into_iter().filter(|&rows| rows <= shape.rows.max(16) as i64).collect();
         let builder = SpaceBuilder::new()
-            .int("layers", 1, 3, 1)
+            .int("layers", 1, recipe::MAX_LAYERS as i64, 1)
             .log_int("hidden", 8, 256, 64)
+            .within_whole(1, 4096)
             .categorical("activation", &Activation::NAMES, "relu")
             .categorical("optimizer", &Optimizer::NAMES, "adam")
+            .held()
             .log("learning_rate", 1e-4, 1e-1, 1e-3)
+            .within(0.0, 1e3)
             .float("momentum", 0.5, 0.99, 0.9)
+            .within(0.0, 0.9999)
+            .held()
             .log("weight_decay", 1e-6, 1.0, 1e-4)
+            .within(0.0, 1e3)
             .ordinal("batch", &batches, 32.min(batches.last().copied().unwrap_or(32)))
+            .within_whole(1, 32_768)
             .categorical("schedule", &Schedule::NAMES, "cosine")
-            .float("dropout", 0.0, 0.5, 0.0);
+            .float("dropout", 0.0, 0.5, 0.0)
+            .within(0.0, 0.99);
         match shape.task {
-            Task::Classification => builder.float("label_smoothing", 0.0, 0.2, 0.0).build(),
+            Task::Classification => builder.float("label_smoothing", 0.0, 0.2, 0.0).within(0.0, 1.0).build(),
             Task::Regression => builder.build(),
         }
     }

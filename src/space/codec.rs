@@ -1,0 +1,155 @@
+//! Between a parameter's values and [0, 1], where strategies think.
+//!
+//! A choice among n owns an n-th of the interval. Whole numbers own the interval from half a step below to half a step
+//! above, on their scale, so that both end values are drawn as often as the others. Exponentials come from libm: a point
+//! has the same bits on every platform.
+
+use super::{Domain, Parameter, Scale, Space};
+
+/// A number's way between value and scale.
+impl Scale {
+    /// The value's place on the scale.
+    fn place(self, value: f64) -> f64 {
+        match self {
+            Scale::Linear => value,
+            Scale::Log => libm::log(value),
+            Scale::Logit => libm::log(value) - libm::log1p(-value),
+        }
+    }
+
+    /// The value at a place.
+    fn value(self, place: f64) -> f64 {
+        match self {
+            Scale::Linear => place,
+            Scale::Log => libm::exp(place),
+            Scale::Logit => 1.0 / (1.0 + libm::exp(-place)),
+        }
+    }
+}
+
+/// A domain made ready for many conversions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Codec {
+    /// `value = scale(from + unit * length)`, clamped to `low..=high`.
+    Continuous {
+        /// The scale.
+        scale: Scale,
+        /// Place of `low`.
+        from: f64,
+        /// Distance of the places of `low` and `high`.
+        length: f64,
+        /// Least value.
+        low: f64,
+        /// Greatest value.
+        high: f64,
+    },
+    /// `low + k step` for `k` in `0..=last`, cut from a scale that is padded half a step at both ends.
+    Stepped {
+        /// The scale.
+        scale: Scale,
+        /// Place half a step below `low`.
+        from: f64,
+        /// Distance to the place half a step above the last value.
+        length: f64,
+        /// Least value.
+        low: f64,
+        /// Distance of neighbours.
+        step: f64,
+        /// Index of the greatest value.
+        last: f64,
+    },
+    /// Indices below `count`.
+    Choice {
+        /// Number of choices.
+        count: f64,
+    },
+    /// One value.
+    Constant(f64),
+}
+
+impl Codec {
+    /// Of a parameter.
+    pub fn new(parameter: &Parameter) -> Codec {
+        let stepped = |scale: Scale, low: f64, high: f64, step: f64| {
+            let last = libm::floor((high - low) / step + 1e-9);
+            let from = scale.place(low - step / 2.0);
+            Codec::Stepped { scale, from, length: scale.place(low + (last + 0.5) * step) - from, low, step, last }
+        };
+        match &parameter.domain {
+            Domain::Float { low, high, step: Some(step), .. } => stepped(Scale::Linear, *low, *high, *step),
+            Domain::Float { low, high, scale, step: None } => {
+                let from = scale.place(*low);
+                Codec::Continuous { scale: *scale, from, length: scale.place(*high) - from, low: *low, high: *high }
+            }
+            Domain::Int { low, high, scale, step } => stepped(*scale, *low as f64, *high as f64, *step as f64),
+            Domain::Ordinal(choices) | Domain::Categorical(choices) => Codec::Choice { count: choices.len() as f64 },
+            Domain::Bool => Codec::Choice { count: 2.0 },
+            Domain::Fixed(_) => Codec::Constant(parameter.default),
+        }
+    }
+
+    /// The encoded value at a place of [0, 1]; what lies outside, or is NaN, counts as the nearer end, or as 0.
+    pub fn decode(&self, unit: f64) -> f64 {
+        let unit = if unit > 0.0 { unit.min(1.0) } else { 0.0 };
+        match *self {
+            Codec::Continuous { scale, from, length, low, high } => {
+                // The ends exactly: exp(ln low) need not be low.
+                match unit {
+                    0.0 => low,
+                    1.0 => high,
+                    _ => scale.value(from + unit * length).clamp(low, high),
+                }
+            }
+            Codec::Stepped { scale, from, length, low, step, last } => {
+                let value = scale.value(from + unit * length);
+                low + step * libm::floor((value - low) / step + 0.5).clamp(0.0, last)
+            }
+            Codec::Choice { count } => libm::floor(unit * count).min(count - 1.0),
+            Codec::Constant(value) => value,
+        }
+    }
+
+    /// The place of an encoded value: the middle of its interval where it owns one. NaN of NaN.
+    pub fn encode(&self, value: f64) -> f64 {
+        match *self {
+            Codec::Continuous { scale, from, length, .. } => ((scale.place(value) - from) / length).clamp(0.0, 1.0),
+            Codec::Stepped { scale, from, length, low, step, last } => {
+                let index = libm::round((value - low) / step).clamp(0.0, last);
+                let place = |index: f64| scale.place(low + index * step);
+                // Half-way between the interval's ends on the scale.
+                (((place(index - 0.5) + place(index + 0.5)) / 2.0 - from) / length).clamp(0.0, 1.0)
+            }
+            Codec::Choice { count } => (value + 0.5) / count,
+            Codec::Constant(value) if value.is_nan() => f64::NAN,
+            Codec::Constant(_) => 0.5,
+        }
+    }
+
+    /// How many values there are; `None` for a continuum.
+    pub fn count(&self) -> Option<u64> {
+        match *self {
+            Codec::Continuous { .. } => None,
+            Codec::Stepped { last, .. } => Some(last as u64 + 1),
+            Codec::Choice { count } => Some(count as u64),
+            Codec::Constant(_) => Some(1),
+        }
+    }
+
+    /// The value number `index` of `count`, in ascending order; of a continuum, evenly spread from end to end.
+    pub fn nth(&self, index: u64, count: u64) -> f64 {
+        match *self {
+            Codec::Continuous { .. } if count < 2 => self.decode(0.5),
+            Codec::Continuous { .. } => self.decode(index as f64 / (count - 1) as f64),
+            Codec::Stepped { low, step, .. } => low + step * index as f64,
+            Codec::Choice { .. } => index as f64,
+            Codec::Constant(value) => value,
+        }
+    }
+}
+
+impl Space {
+    /// Every parameter's codec, in the order of the columns.
+    pub fn codecs(&self) -> Vec<Codec> {
+        self.parameters.iter().map(Codec::new).collect()
+    }
+}

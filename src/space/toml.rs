@@ -1,0 +1,498 @@
+//! The `[space]` section of a study: what it says replaces a parameter of the model's default space, and a resolved
+//! space is written so that reading it gives the same one.
+
+use super::constraint::Constraint;
+use super::{Condition, Domain, Limits, Parameter, Scale, Space, SpaceError, Value};
+use crate::base::registry::nearest;
+
+impl Space {
+    /// The model's default space with what a study says of it.
+    pub fn with_overrides(mut self, table: &toml::Table) -> Result<Space, SpaceError> {
+        let mut conditions: Vec<(String, &toml::Value)> = Vec::new();
+        let mut constraints = Vec::new();
+        for (name, written) in table {
+            if name == "constraints" {
+                constraints = constraint_texts(written)?;
+                continue;
+            }
+            let Some(column) = self.index(name) else {
+                let known: Vec<String> = self.parameters.iter().map(|parameter| parameter.name.clone()).collect();
+                let near = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+                return Err(SpaceError::UnknownParameter { name: name.clone(), near, known });
+            };
+            let parameter = &mut self.parameters[column];
+            if let Some(when) = override_parameter(parameter, written)? {
+                parameter.conditions.clear();
+                conditions.push((name.clone(), when));
+            }
+        }
+        self.renew_conditions()?;
+        for (name, when) in conditions {
+            self.add_conditions(&name, when)?;
+        }
+        self.sort_parents_first()?;
+        for text in constraints {
+            let constraint = Constraint::parse(&text, &self)?;
+            self.constraints.push(constraint);
+        }
+        Ok(self)
+    }
+
+    /// Conditions of the default space are on indices of choices that may be others now.
+    fn renew_conditions(&mut self) -> Result<(), SpaceError> {
+        let original = self.clone();
+        for parameter in &mut self.parameters {
+            parameter.conditions.retain_mut(|condition| {
+                let parent = &original.parameters[condition.parent];
+                let kept: Vec<f64> = condition.names.iter().filter_map(|value| parent.encode(value)).collect();
+                condition.values = kept;
+                true
+            });
+        }
+        Ok(())
+    }
+
+    fn add_conditions(&mut self, name: &str, when: &toml::Value) -> Result<(), SpaceError> {
+        let Some(table) = when.as_table() else {
+            return Err(SpaceError::NotAParameter { name: name.to_owned(), found: format!("when = {when}") });
+        };
+        for (parent_name, values) in table {
+            let Some(parent) = self.index(parent_name) else {
+                let known = self.parameters.iter().map(|parameter| parameter.name.clone()).collect();
+                return Err(SpaceError::UnknownParent { name: name.to_owned(), parent: parent_name.clone(), known });
+            };
+            let names: Vec<Value> = match values {
+                toml::Value::Array(values) => values.iter().filter_map(scalar).collect(),
+                value => scalar(value).into_iter().collect(),
+            };
+            let mut encoded = Vec::new();
+            for value in &names {
+                encoded.push(self.parameters[parent].encode(value).ok_or_else(|| SpaceError::ParentValue {
+                    name: name.to_owned(),
+                    parent: parent_name.clone(),
+                    value: value.to_string(),
+                    values: self.parameters[parent].describe(),
+                })?);
+            }
+            if let Some(child) = self.index(name) {
+                self.parameters[child].conditions.push(Condition { parent, values: encoded, names });
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts parents before their children, otherwise keeping the order.
+    fn sort_parents_first(&mut self) -> Result<(), SpaceError> {
+        let count = self.parameters.len();
+        let mut order: Vec<usize> = Vec::with_capacity(count);
+        while order.len() < count {
+            let is_ready = |column: &usize| {
+                !order.contains(column)
+                    && self.parameters[*column].conditions.iter().all(|condition| order.contains(&condition.parent))
+            };
+            match (0..count).find(is_ready) {
+                Some(column) => order.push(column),
+                None => {
+                    let names = (0..count)
+                        .filter(|column| !order.contains(column))
+                        .map(|column| self.parameters[column].name.clone())
+                        .collect();
+                    return Err(SpaceError::Cycle { names });
+                }
+            }
+        }
+        let place_of = |old: usize| order.iter().position(|place| *place == old).unwrap_or(old);
+        let mut sorted: Vec<Parameter> = order.iter().map(|column| self.parameters[*column].clone()).collect();
+        for condition in sorted.iter_mut().flat_map(|parameter| &mut parameter.conditions) {
+            condition.parent = place_of(condition.parent);
+        }
+        self.parameters = sorted;
+        Ok(())
+    }
+
+    /// As a `[space]` section that gives this space again.
+    pub fn to_toml(&self) -> toml::Table {
+        let mut table = toml::Table::new();
+        for parameter in &self.parameters {
+            table.insert(parameter.name.clone(), self.parameter_to_toml(parameter));
+        }
+        if !self.constraints.is_empty() {
+            let texts = self.constraints.iter().map(|constraint| constraint.text().into()).collect();
+            table.insert("constraints".to_owned(), toml::Value::Array(texts));
+        }
+        table
+    }
+
+    fn parameter_to_toml(&self, parameter: &Parameter) -> toml::Value {
+        let mut keys = toml::Table::new();
+        let float_range = |low: f64, high: f64| toml::Value::Array(vec![low.into(), high.into()]);
+        match &parameter.domain {
+            Domain::Fixed(value) => return to_toml(value),
+            Domain::Float { low, high, scale, step } => {
+                let key = match scale {
+                    Scale::Linear => "float",
+                    Scale::Log => "log",
+                    Scale::Logit => "logit",
+                };
+                keys.insert(key.to_owned(), float_range(*low, *high));
+                if let Some(step) = step {
+                    keys.insert("step".to_owned(), (*step).into());
+                }
+            }
+            Domain::Int { low, high, scale, step } => {
+                keys.insert("int".to_owned(), toml::Value::Array(vec![(*low).into(), (*high).into()]));
+                if *scale == Scale::Log {
+                    keys.insert("log".to_owned(), true.into());
+                }
+                if *step != 1 {
+                    keys.insert("step".to_owned(), (*step).into());
+                }
+            }
+            Domain::Ordinal(values) => {
+                keys.insert("ordinal".to_owned(), toml::Value::Array(values.iter().map(to_toml).collect()));
+            }
+            Domain::Categorical(values) => {
+                keys.insert("categorical".to_owned(), toml::Value::Array(values.iter().map(to_toml).collect()));
+            }
+            Domain::Bool => {
+                keys.insert("categorical".to_owned(), toml::Value::Array(vec![false.into(), true.into()]));
+            }
+        }
+        if let Some(default) = parameter.value(parameter.default) {
+            keys.insert("default".to_owned(), to_toml(&default));
+        }
+        if !parameter.conditions.is_empty() {
+            let mut when = toml::Table::new();
+            for condition in &parameter.conditions {
+                let names = condition.names.iter().map(to_toml).collect();
+                when.insert(self.parameters[condition.parent].name.clone(), toml::Value::Array(names));
+            }
+            keys.insert("when".to_owned(), when.into());
+        }
+        toml::Value::Table(keys)
+    }
+}
+
+fn constraint_texts(written: &toml::Value) -> Result<Vec<String>, SpaceError> {
+    let texts = written.as_array().map(|texts| texts.iter().map(|text| text.as_str().map(str::to_owned)).collect());
+    let texts: Option<Option<Vec<String>>> = texts;
+    texts
+        .flatten()
+        .ok_or_else(|| SpaceError::NotAParameter { name: "constraints".to_owned(), found: written.to_string() })
+}
+
+fn scalar(value: &toml::Value) -> Option<Value> {
+    match value {
+        toml::Value::Boolean(value) => Some(Value::Bool(*value)),
+        toml::Value::Integer(value) => Some(Value::Int(*value)),
+        toml::Value::Float(value) if value.is_finite() => Some(Value::Float(*value)),
+        toml::Value::String(value) => Some(Value::Text(value.clone())),
+        _ => None,
+    }
+}
+
+fn to_toml(value: &Value) -> toml::Value {
+    match value {
+        Value::Bool(value) => (*value).into(),
+        Value::Int(value) => (*value).into(),
+        Value::Float(value) => (*value).into(),
+        Value::Text(value) => value.clone().into(),
+    }
+}
+
+/// Replaces a parameter's domain and default; gives back its condition, if one is written.
+fn override_parameter<'a>(
+    parameter: &mut Parameter,
+    written: &'a toml::Value,
+) -> Result<Option<&'a toml::Value>, SpaceError> {
+    let old_default = parameter.value(parameter.default);
+    let (domain, default, when) = match written {
+        toml::Value::Array(values) => (choices(&parameter.name, values, false)?, None, None),
+        toml::Value::Table(keys) => {
+            check_keys(&parameter.name, keys)?;
+            (domain(&parameter.name, keys, written)?, keys.get("default"), keys.get("when"))
+        }
+        value => match scalar(value) {
+            Some(value) => (Domain::Fixed(value), None, None),
+            None => return Err(not_a_parameter(&parameter.name, written)),
+        },
+    };
+    parameter.domain = domain;
+    parameter.check_limits()?;
+    let wanted = match default {
+        Some(written) => {
+            let found = scalar(written).and_then(|value| parameter.encode(&value));
+            let error = || SpaceError::Default {
+                name: parameter.name.clone(),
+                default: written.to_string(),
+                values: parameter.describe(),
+            };
+            Some(found.ok_or_else(error)?)
+        }
+        None => old_default.as_ref().and_then(|value| parameter.encode(value)),
+    };
+    parameter.default = wanted.unwrap_or_else(|| parameter.nearest_to(old_default.as_ref()));
+    Ok(when)
+}
+
+fn not_a_parameter(name: &str, written: &toml::Value) -> SpaceError {
+    SpaceError::NotAParameter { name: name.to_owned(), found: written.to_string() }
+}
+
+const KEYS: [&str; 9] = ["float", "log", "logit", "int", "ordinal", "categorical", "step", "default", "when"];
+
+fn check_keys(name: &str, keys: &toml::Table) -> Result<(), SpaceError> {
+    match keys.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        Some(key) => {
+            let near = nearest(key, KEYS).map(str::to_owned);
+            Err(SpaceError::UnknownKey { name: name.to_owned(), key: key.clone(), near })
+        }
+        None => Ok(()),
+    }
+}
+
+fn domain(name: &str, keys: &toml::Table, written: &toml::Value) -> Result<Domain, SpaceError> {
+    let step = keys.get("step");
+    let kinds: Vec<&str> = ["float", "int", "log", "logit", "ordinal", "categorical"]
+        .into_iter()
+        .filter(|kind| keys.contains_key(*kind))
+        .collect();
+    let is_log_int = kinds[..] == ["int", "log"] && keys["log"].as_bool().is_some();
+    match kinds[..] {
+        ["int"] => int_domain(name, keys, Scale::Linear, step, written),
+        ["int", "log"] if is_log_int => {
+            let scale = if keys["log"].as_bool() == Some(true) { Scale::Log } else { Scale::Linear };
+            int_domain(name, keys, scale, step, written)
+        }
+        [kind @ ("float" | "log" | "logit")] => float_domain(name, keys, kind, step, written),
+        [kind @ ("ordinal" | "categorical")] => match keys[kind].as_array() {
+            Some(values) => choices(name, values, kind == "ordinal"),
+            None => Err(not_a_parameter(name, written)),
+        },
+        _ => Err(not_a_parameter(name, written)),
+    }
+}
+
+fn range(name: &str, value: &toml::Value, written: &toml::Value) -> Result<(f64, f64), SpaceError> {
+    let number = |value: &toml::Value| value.as_float().or(value.as_integer().map(|value| value as f64));
+    let pair = value.as_array().and_then(|ends| match &ends[..] {
+        [low, high] => Some((number(low)?, number(high)?)),
+        _ => None,
+    });
+    match pair {
+        Some((low, high)) if low.is_finite() && high.is_finite() => {
+            if low < high {
+                Ok((low, high))
+            } else {
+                Err(SpaceError::LowAboveHigh { name: name.to_owned(), low, high })
+            }
+        }
+        _ => Err(not_a_parameter(name, written)),
+    }
+}
+
+fn float_domain(
+    name: &str,
+    keys: &toml::Table,
+    kind: &str,
+    step: Option<&toml::Value>,
+    written: &toml::Value,
+) -> Result<Domain, SpaceError> {
+    let (low, high) = range(name, &keys[kind], written)?;
+    let bad_range = |scale, need| Err(SpaceError::ScaleRange { name: name.to_owned(), scale, low, high, need });
+    let scale = match kind {
+        "log" if low <= 0.0 => return bad_range("log", "a logarithmic scale begins above 0"),
+        "logit" if low <= 0.0 || high >= 1.0 => return bad_range("logit", "shares lie between 0 and 1, both excluded"),
+        "log" => Scale::Log,
+        "logit" => Scale::Logit,
+        _ => Scale::Linear,
+    };
+    let step = step.map(|step| step.as_float().or(step.as_integer().map(|step| step as f64)).unwrap_or(f64::NAN));
+    match step {
+        Some(step) if !(step > 0.0 && step <= high - low) || scale != Scale::Linear => {
+            Err(SpaceError::Step { name: name.to_owned(), step, low, high })
+        }
+        step => Ok(Domain::Float { low, high, scale, step }),
+    }
+}
+
+fn int_domain(
+    name: &str,
+    keys: &toml::Table,
+    scale: Scale,
+    step: Option<&toml::Value>,
+    written: &toml::Value,
+) -> Result<Domain, SpaceError> {
+    let (low, high) = range(name, &keys["int"], written)?;
+    if low.fract() != 0.0 || high.fract() != 0.0 || low.abs().max(high.abs()) > 9e15 {
+        return Err(not_a_parameter(name, written));
+    }
+    if scale == Scale::Log && low < 1.0 {
+        let need = "a logarithmic scale of whole numbers begins at 1";
+        return Err(SpaceError::ScaleRange { name: name.to_owned(), scale: "log", low, high, need });
+    }
+    let step = step.map_or(Some(1), toml::Value::as_integer);
+    match step.filter(|step| *step >= 1 && *step as f64 <= high - low && (scale == Scale::Linear || *step == 1)) {
+        Some(step) => Ok(Domain::Int { low: low as i64, high: high as i64, scale, step }),
+        None => {
+            let step = keys.get("step").map_or(f64::NAN, |step| step.as_integer().map_or(f64::NAN, |step| step as f64));
+            Err(SpaceError::Step { name: name.to_owned(), step, low, high })
+        }
+    }
+}
+
+fn choices(name: &str, values: &[toml::Value], is_ordered: bool) -> Result<Domain, SpaceError> {
+    let problem = |problem: String| SpaceError::Choices { name: name.to_owned(), problem };
+    let mut choices: Vec<Value> = Vec::new();
+    for value in values {
+        let value =
+            scalar(value).ok_or_else(|| problem(format!("{value} is not a choice; take numbers, texts or bools")))?;
+        if choices.contains(&value) {
+            return Err(problem(format!("{value} is in its list twice")));
+        }
+        choices.push(value);
+    }
+    match (&choices[..], is_ordered) {
+        ([], _) => Err(problem("its list is empty".to_owned())),
+        ([Value::Bool(_), Value::Bool(_)], false) => Ok(Domain::Bool),
+        (_, true) => Ok(Domain::Ordinal(choices)),
+        (_, false) => Ok(Domain::Categorical(choices)),
+    }
+}
+
+impl Parameter {
+    /// What an encoded value means; `None` for one that it cannot have, or of NaN.
+    pub fn value(&self, encoded: f64) -> Option<Value> {
+        if encoded.is_nan() {
+            return None;
+        }
+        match &self.domain {
+            Domain::Float { .. } => Some(Value::Float(encoded)),
+            Domain::Int { .. } => Some(Value::Int(encoded as i64)),
+            Domain::Ordinal(choices) | Domain::Categorical(choices) => choices.get(encoded as usize).cloned(),
+            Domain::Bool => Some(Value::Bool(encoded != 0.0)),
+            Domain::Fixed(value) => Some(value.clone()),
+        }
+    }
+
+    /// A value's code in [`super::Points`]; `None` for one that the parameter cannot have.
+    pub fn encode(&self, value: &Value) -> Option<f64> {
+        let number = value.number();
+        match &self.domain {
+            Domain::Float { low, high, step, .. } => number
+                .filter(|value| (*low..=*high).contains(value) && step.is_none_or(|step| is_step(*value, *low, step))),
+            Domain::Int { low, high, step, .. } => number.filter(|value| {
+                (*low as f64..=*high as f64).contains(value) && is_step(*value, *low as f64, *step as f64)
+            }),
+            Domain::Ordinal(choices) | Domain::Categorical(choices) => {
+                choices.iter().position(|choice| choice.is_same(value)).map(|index| index as f64)
+            }
+            Domain::Bool => {
+                if let Value::Bool(value) = value {
+                    Some(f64::from(u8::from(*value)))
+                } else {
+                    None
+                }
+            }
+            Domain::Fixed(fixed) => fixed.is_same(value).then(|| number.unwrap_or(0.0)),
+        }
+    }
+
+    /// The code nearest to a value that the parameter may not have.
+    fn nearest_to(&self, value: Option<&Value>) -> f64 {
+        let number = value.and_then(Value::number);
+        match (&self.domain, number) {
+            (Domain::Float { low, high, step: None, .. }, Some(value)) => value.clamp(*low, *high),
+            (Domain::Fixed(fixed), _) => fixed.number().unwrap_or(0.0),
+            (Domain::Float { low, high, .. }, None) => (low + high) / 2.0,
+            (Domain::Ordinal(choices), Some(value)) => {
+                let distance = |choice: &Value| choice.number().map_or(f64::INFINITY, |choice| (choice - value).abs());
+                let nearest = choices.iter().enumerate().min_by(|a, b| distance(a.1).total_cmp(&distance(b.1)));
+                nearest.map_or(0.0, |(index, _)| index as f64)
+            }
+            (Domain::Int { .. } | Domain::Float { .. }, _) => {
+                let codec = super::Codec::new(self);
+                number.map_or_else(|| codec.decode(0.5), |value| codec.decode(codec.encode(value)))
+            }
+            (Domain::Ordinal(_) | Domain::Categorical(_) | Domain::Bool, _) => 0.0,
+        }
+    }
+
+    /// What it may be, for messages.
+    pub fn describe(&self) -> String {
+        let list = |values: &[Value]| values.iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
+        match &self.domain {
+            Domain::Float { low, high, .. } => format!("{low} to {high}"),
+            Domain::Int { low, high, .. } => format!("{low} to {high}"),
+            Domain::Ordinal(values) | Domain::Categorical(values) => list(values),
+            Domain::Bool => "false, true".to_owned(),
+            Domain::Fixed(value) => value.to_string(),
+        }
+    }
+
+    /// Whether the model can work with every value of the domain.
+    fn check_limits(&self) -> Result<(), SpaceError> {
+        let values: Vec<Value> = match &self.domain {
+            Domain::Float { low, high, .. } => vec![Value::Float(*low), Value::Float(*high)],
+            Domain::Int { low, high, .. } => vec![Value::Int(*low), Value::Int(*high)],
+            Domain::Ordinal(values) | Domain::Categorical(values) => values.clone(),
+            Domain::Bool => vec![Value::Bool(false), Value::Bool(true)],
+            Domain::Fixed(value) => vec![value.clone()],
+        };
+        let needs_whole = matches!(self.limits, Limits::Whole(..));
+        let is_continuous = matches!(self.domain, Domain::Float { .. });
+        let impossible = values.iter().find(|value| !self.limits.allow(value) || needs_whole && is_continuous);
+        match impossible {
+            Some(value) => Err(SpaceError::Impossible {
+                name: self.name.clone(),
+                value: if needs_whole && is_continuous {
+                    "a range of real numbers".to_owned()
+                } else {
+                    value.to_string()
+                },
+                possible: self.limits.describe(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_step(value: f64, low: f64, step: f64) -> bool {
+    let steps = (value - low) / step;
+    (steps - steps.round()).abs() < 1e-9
+}
+
+impl Value {
+    /// As a number; a bool is none.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Value::Int(value) => Some(*value as f64),
+            Value::Float(value) => Some(*value),
+            Value::Bool(_) | Value::Text(_) => None,
+        }
+    }
+
+    /// The same value; 2 and 2.0 are.
+    pub fn is_same(&self, other: &Value) -> bool {
+        self == other || self.number().is_some_and(|number| other.number() == Some(number))
+    }
+}
+
+impl Limits {
+    fn allow(&self, value: &Value) -> bool {
+        match (self, value.number()) {
+            (Limits::Whole(low, high), Some(value)) => value.fract() == 0.0 && (*low..=*high).contains(&value),
+            (Limits::Real(low, high), Some(value)) => (*low..=*high).contains(&value),
+            (Limits::Choices(choices), _) => choices.contains(value),
+            _ => false,
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Limits::Whole(low, high) => format!("whole numbers from {low} to {high}"),
+            Limits::Real(low, high) => format!("numbers from {low} to {high}"),
+            Limits::Choices(choices) => choices.iter().map(Value::to_string).collect::<Vec<_>>().join(", "),
+        }
+    }
+}
