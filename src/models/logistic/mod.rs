@@ -22,7 +22,7 @@ use crate::backend::gpu::Gpu;
 use crate::backend::{BackendError, Trainer, Weights};
 use crate::base::registry::Named;
 use crate::data::{Affine, Problem, Task};
-use crate::space::{Domain, Space, SpaceBuilder, Value};
+use crate::space::{Domain, Space, SpaceBuilder};
 use ndarray::{Array2, ArrayView2};
 use solver::LogisticParams;
 use std::ops::RangeInclusive;
@@ -58,7 +58,7 @@ impl Model for Logistic {
     }
 
     fn space(&self, _: DataShape) -> Space {
-        SpaceBuilder::new().log("l2", 1e-4, 1e4, 1.0).fixed("fit_intercept", Value::Bool(true)).build()
+        SpaceBuilder::new().log("l2", 1e-4, 1e4, 1.0).within(1e-8, 1e8).boolean("fit_intercept", true).held().build()
     }
 
     fn cost(&self, space: &Space, point: &[f64], shape: DataShape) -> f64 {
