@@ -1,3 +1,4 @@
 //! Plain f64 loops, never tuned: what both backends are tested against.
 
 pub mod mlp;
+pub mod softmax;

@@ -187,7 +187,7 @@ impl LogisticLanes {
         let mut walk = Walk::new(fold, &walked(fold, lanes.iter().map(|params| params.l2)));
         for (lane, stencil) in stencils.iter().enumerate() {
             let node = |i: usize| nodes[stencil.first + i].as_deref().unwrap_or(&[]);
-            walk.set_weights(lane, &stencil.read(std::array::from_fn(node)));
+            walk.set_weights(lane, &stencil.read(std::array::from_fn(node), 2 * fold.shape.weights()));
         }
         walk
     }
@@ -233,10 +233,14 @@ impl Kernel for Finish<'_> {
             let (slopes, back) = (&weights[..shape.weights()], &mut fitted[..shape.weights()]);
             gemm::forward_shared::<V, _>(vectors, slopes, &zeros, back, &AsIs);
         }
+        let (slopes, intercepts) = fitted.split_at_mut(shape.weights());
+        // Interpolated starts are rounded; a class that does not occur is given its intercept afresh.
+        for output in (0..shape.outputs).filter(|output| !fold.present[*output]) {
+            intercepts[output / 2][output % 2] = Lanes([ABSENT; LANES]);
+        }
         if !fold.has_intercept {
             return fitted;
         }
-        let (slopes, intercepts) = fitted.split_at_mut(shape.weights());
         let present: Vec<usize> = (0..shape.outputs).filter(|output| fold.present[*output]).collect();
         let mut sum = V::zero();
         for &output in &present {
@@ -253,7 +257,6 @@ impl Kernel for Finish<'_> {
             let intercept = &mut intercepts[output / 2][output % 2];
             V::load(intercept).sub(mean).store(intercept);
         }
-        debug_assert!(intercepts.as_flattened()[shape.outputs..].iter().all(|b| b.0[0] == ABSENT || b.0[0].is_nan()));
         fitted
     }
 }

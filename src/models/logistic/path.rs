@@ -27,6 +27,8 @@ pub struct Stencil {
     pub first: usize,
     /// Lagrange's coefficients of the cubic through them.
     pub coefficients: [f32; STENCIL],
+    /// What weights (not intercepts) are multiplied with: beyond the last node they shrink as 1 / l2.
+    pub shrink: f32,
 }
 
 impl Stencil {
@@ -40,7 +42,8 @@ impl Stencil {
             let others = (0..STENCIL).filter(|j| *j != i);
             others.map(|j| (offset - j as f64) / (i as f64 - j as f64)).product::<f64>() as f32
         });
-        Stencil { first, coefficients }
+        let shrink = (node_l2(NODES - 1) / l2).min(1.0);
+        Stencil { first, coefficients, shrink }
     }
 
     /// The nodes that it reads.
@@ -48,12 +51,14 @@ impl Stencil {
         self.first..self.first + STENCIL
     }
 
-    /// The start, from the nodes' weights in any layout.
-    pub fn read(&self, nodes: [&[f32]; STENCIL]) -> Vec<f32> {
+    /// The start, from the nodes' weights: in any layout whose first `slopes` entries are not intercepts.
+    pub fn read(&self, nodes: [&[f32]; STENCIL], slopes: usize) -> Vec<f32> {
         let [c0, c1, c2, c3] = self.coefficients;
         let [n0, n1, n2, n3] = nodes;
         let pairs = n0.iter().zip(n1).zip(n2.iter().zip(n3));
-        pairs.map(|((n0, n1), (n2, n3))| c0 * n0 + c1 * n1 + c2 * n2 + c3 * n3).collect()
+        let mut start: Vec<f32> = pairs.map(|((n0, n1), (n2, n3))| c0 * n0 + c1 * n1 + c2 * n2 + c3 * n3).collect();
+        start.iter_mut().take(slopes).for_each(|weight| *weight *= self.shrink);
+        start
     }
 }
 
@@ -67,7 +72,7 @@ mod tests {
         for l2 in [1e-4f32, 3e-4, 0.02, 1.0, 7.7, 900.0, 1e4] {
             let stencil = Stencil::new(l2);
             let nodes: Vec<[f32; 1]> = stencil.nodes().map(|node| [cubic(node_l2(node)) as f32]).collect();
-            let read = stencil.read(std::array::from_fn(|i| &nodes[i][..]));
+            let read = stencil.read(std::array::from_fn(|i| &nodes[i][..]), 1);
             assert!((f64::from(read[0]) - cubic(l2)).abs() < 1e-4, "{l2}: {} is not {}", read[0], cubic(l2));
         }
     }
@@ -76,6 +81,7 @@ mod tests {
     fn candidates_beyond_the_path_start_from_its_ends() {
         assert_eq!(Stencil::new(0.0), Stencil::new(1e-4));
         assert_eq!(Stencil::new(1e9).coefficients, [0.0, 0.0, 0.0, 1.0]);
+        assert_eq!((Stencil::new(1e9).shrink, Stencil::new(1e-9).shrink), (1e-5, 1.0));
         assert_eq!(Stencil::new(1e9).nodes(), NODES - 4..NODES);
     }
 }

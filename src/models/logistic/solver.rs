@@ -39,8 +39,14 @@ const STEEPEST_CLIMB: f32 = 0.8;
 const LOSS_NOISE: f64 = 4e-6;
 /// A step shorter than this says that the direction is wrong.
 const SHORTEST_STEP: f32 = 1e-6;
-/// Iterations without a gradient smaller by a tenth, after which f32 has no more to give.
-const STALLED: u64 = 60;
+/// A lane that meets [`tolerance`] has converged if its next full step would be shorter than this, or if its gradient is
+/// smaller than the tolerance by [`CERTAIN`] times more: a quasi-Newton step may underestimate the distance.
+const NEAR: f32 = 2e-4;
+/// See [`NEAR`].
+const CERTAIN: f32 = 0.1;
+/// Iterations without a gradient smaller by a tenth, after which f32 has no more to give: the first number above
+/// the tolerance, where quasi-Newton steps can be stuck for a while, the second below.
+const STALLED: [u64; 2] = [60, 15];
 
 /// One candidate's hyperparameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,13 +62,13 @@ pub fn penalty(l2: f32, present: usize) -> f32 {
     if present == 2 { 2.0 * l2 } else { l2 }
 }
 
-/// The gradient's 2-norm at which a lane has converged.
+/// The gradient's 2-norm at which a lane may have converged.
 ///
-/// `f` is strongly convex with constant `penalty`, so weights are at most `norm / penalty` from the optimum; measured
-/// on digits and breast_cancer it is a tenth of that, because what is left of the gradient lies in directions of larger
-/// curvature. The second bound, on the mean gradient, keeps the mean loss within 1e-5 where the penalty is large.
+/// `f` is strongly convex with constant `penalty`, so weights are at most `norm / penalty` from the optimum, and on real
+/// data a tenth of that. The second bound, on the mean gradient, keeps the mean loss within 1e-5 where the penalty is
+/// large; the third is about what rounding leaves of a gradient in f32.
 pub fn tolerance(penalty: f32, rows: usize) -> f32 {
-    (5e-3 * penalty).min(2e-5 * rows as f32).max(1e-9 * rows as f32)
+    (1e-2 * penalty).min(2e-5 * rows as f32).max(1e-9 * rows as f32)
 }
 
 /// What becomes of a trial.
@@ -95,6 +101,7 @@ pub struct Search {
     loss: f64,
     /// The gradient times the direction; negative.
     slope: f32,
+    norm: f32,
     smallest: f32,
     smallest_at: u64,
     has_forgotten: bool,
@@ -112,6 +119,7 @@ impl Search {
             tolerance,
             loss: f64::INFINITY,
             slope: 0.0,
+            norm: f32::INFINITY,
             smallest: f32::INFINITY,
             smallest_at: 0,
             has_forgotten: false,
@@ -152,25 +160,33 @@ impl Search {
             self.smallest = norm;
             self.smallest_at = self.iterations;
         }
-        self.is_done = norm <= self.tolerance || self.iterations - self.smallest_at >= STALLED;
+        self.norm = norm;
+        self.is_done = norm <= CERTAIN * self.tolerance || self.has_stalled();
         Verdict::Accept
+    }
+
+    fn has_stalled(&self) -> bool {
+        let is_near = self.smallest <= self.tolerance;
+        self.iterations - self.smallest_at >= STALLED[usize::from(is_near)]
     }
 
     /// Where the slope would be zero if it changed linearly, within bounds.
     fn shorten(&mut self, slope: Option<f32>) -> Verdict {
         self.step *= slope.map_or(0.1, |slope| (self.slope / (self.slope - slope)).clamp(0.1, 0.7));
-        if self.step >= SHORTEST_STEP && self.iterations - self.smallest_at < STALLED {
+        if self.step >= SHORTEST_STEP && !self.has_stalled() {
             return Verdict::Shorten;
         }
-        self.is_done = self.has_forgotten || self.iterations - self.smallest_at >= STALLED;
+        self.is_done = self.has_forgotten || self.has_stalled();
         self.has_forgotten = true;
         if self.is_done { Verdict::Rest } else { Verdict::Forget }
     }
 
-    /// Sets out in a new direction with this slope. False if it does not descend: then the pairs must be forgotten.
-    pub fn set_out(&mut self, slope: f32) -> bool {
+    /// Sets out in a new direction with this slope and 2-norm, unless the lane is near enough to its optimum. False if
+    /// the direction does not descend: then the pairs must be forgotten.
+    pub fn set_out(&mut self, slope: f32, length: f32) -> bool {
         self.slope = slope;
         self.step = 1.0;
+        self.is_done |= self.norm <= self.tolerance && length <= NEAR;
         slope < 0.0
     }
 }
@@ -182,7 +198,7 @@ mod tests {
     fn begun() -> Search {
         let mut search = Search::new(1e-3);
         assert_eq!(search.judge(10.0, 0.0, 5.0), Verdict::Accept);
-        assert!(search.set_out(-2.0));
+        assert!(search.set_out(-2.0, 0.5));
         search
     }
 
@@ -208,13 +224,17 @@ mod tests {
 
     #[test]
     fn a_walk_ends_at_its_tolerance_or_when_it_stalls() {
-        let mut search = begun();
-        assert_eq!(search.judge(9.0, -0.1, 1e-4), Verdict::Accept);
-        assert!(search.is_done);
+        for (norm, length, is_done) in [(9e-5, 1.0, true), (5e-4, 1.0, false), (5e-4, 1e-5, true), (2e-3, 1e-5, false)]
+        {
+            let mut search = begun();
+            assert_eq!(search.judge(9.0, -0.1, norm), Verdict::Accept);
+            search.set_out(-1e-9, length);
+            assert_eq!(search.is_done, is_done, "{norm} {length}");
+        }
         let mut search = begun();
         let accepted =
-            (0..STALLED + 5).take_while(|_| search.judge(9.0, -0.1, 4.9) == Verdict::Accept && !search.is_done);
-        assert_eq!(accepted.count() as u64, STALLED - 1);
+            (0..STALLED[0] + 5).take_while(|_| search.judge(9.0, -0.1, 4.9) == Verdict::Accept && !search.is_done);
+        assert_eq!(accepted.count() as u64, STALLED[0] - 1);
         let mut search = Search::new(1e-3);
         assert_eq!(search.judge(f64::NAN, 0.0, 1.0), Verdict::Rest);
         assert!(search.has_failed);

@@ -176,14 +176,14 @@ fn iterate<V: Simd>(fold: &Prepared, walk: &mut Walk, trial: &mut Trial, is_acti
     if turned == Lanes::ZERO {
         return;
     }
-    let mut slope = turn::<V>(walk, &mut trial.gradient, &mut trial.weights, &turned);
-    let climbing = lanes(|lane| truth(turned.0[lane] > 0.0 && !walk.searches[lane].set_out(slope.0[lane])));
+    let course = turn::<V>(walk, &mut trial.gradient, &mut trial.weights, &turned);
+    let climbing = lanes(|lane| truth(turned.0[lane] > 0.0 && !course.set_out(&mut walk.searches[lane], lane)));
     if climbing != Lanes::ZERO {
         forget(walk, &climbing);
-        slope = turn::<V>(walk, &mut trial.gradient, &mut trial.weights, &climbing);
+        let course = turn::<V>(walk, &mut trial.gradient, &mut trial.weights, &climbing);
         for lane in (0..LANES).filter(|lane| climbing.0[*lane] > 0.0) {
             // A gradient that does not even descend along itself is zero or not a number: there is nowhere to go.
-            walk.searches[lane].is_done |= !walk.searches[lane].set_out(slope.0[lane]);
+            walk.searches[lane].is_done |= !course.set_out(&mut walk.searches[lane], lane);
         }
     }
 }
@@ -302,9 +302,23 @@ fn commit<V: Simd>(walk: &mut Walk, trial: &Trial, steps: &Lanes, accepted: &Lan
     }
 }
 
-/// The lanes of the mask turn into the direction `-H g` of L-BFGS; returns every lane's slope along its direction.
+/// The directions that lanes have turned into.
+struct Course {
+    /// Gradient times direction.
+    slope: Lanes,
+    /// The direction's square.
+    square: Lanes,
+}
+
+impl Course {
+    fn set_out(&self, search: &mut Search, lane: usize) -> bool {
+        search.set_out(self.slope.0[lane], self.square.0[lane].sqrt())
+    }
+}
+
+/// The lanes of the mask turn into the direction `-H g` of L-BFGS.
 #[inline(always)]
-fn turn<V: Simd>(walk: &mut Walk, q: &mut [Pair], r: &mut [Pair], mask: &Lanes) -> Lanes {
+fn turn<V: Simd>(walk: &mut Walk, q: &mut [Pair], r: &mut [Pair], mask: &Lanes) -> Course {
     let Walk { gradient, direction, inverse_curvature, ring, turn, scale, .. } = walk;
     let newest_first = |age: usize| &ring[(*turn + MEMORY - 1 - age) % MEMORY];
     q.copy_from_slice(gradient);
@@ -331,14 +345,15 @@ fn turn<V: Simd>(walk: &mut Walk, q: &mut [Pair], r: &mut [Pair], mask: &Lanes) 
         }
     }
     let is_turning = V::zero().less(V::load(mask));
-    let mut slope = V::zero();
+    let [mut slope, mut square] = [V::zero(); 2];
     let entries = r.as_flattened().iter().zip(gradient.as_flattened());
     for (direction, (r, gradient)) in direction.as_flattened_mut().iter_mut().zip(entries) {
         let d = V::select(is_turning, V::zero().sub(V::load(r)), V::load(direction));
         d.store(direction);
         slope = d.mul_add(V::load(gradient), slope);
+        square = d.mul_add(d, square);
     }
-    stored(slope)
+    Course { slope: stored(slope), square: stored(square) }
 }
 
 #[inline(always)]
