@@ -1,5 +1,6 @@
 //! Layer 0: what everything else stands on, and what knows of nothing else here.
 
+pub mod hash;
 pub mod order;
 pub mod permutation;
 pub mod random;

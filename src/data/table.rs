@@ -4,6 +4,7 @@
 //! or Parquet has the same codes, and the same [`Table::fingerprint`].
 
 use super::note::Note;
+use crate::base::hash::Hasher;
 use rayon::prelude::*;
 use std::cmp::Ordering;
 use std::path::PathBuf;
@@ -229,39 +230,6 @@ impl Table {
                 }
             })
             .sum()
-    }
-}
-
-/// FNV-1a's step on 64-bit words, with the final mix of splitmix64: quick, and equal everywhere. It guards against
-/// resuming on other data by mistake, not against forgery.
-struct Hasher(u64);
-
-impl Default for Hasher {
-    fn default() -> Hasher {
-        Hasher(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher {
-    fn word(&mut self, word: u64) {
-        // The rotation carries high bits down: a product alone only carries upwards, and numbers differ at the top.
-        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-    }
-
-    fn text(&mut self, text: &str) {
-        self.word(text.len() as u64);
-        for chunk in text.as_bytes().chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.word(u64::from_le_bytes(word));
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }
 

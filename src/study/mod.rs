@@ -1,1 +1,45 @@
 //! Layer 4: a study, from its file to its result, and the only loop.
+
+pub mod choice;
+pub mod config;
+pub mod error;
+pub mod events;
+mod finish;
+pub mod history;
+pub mod journal;
+pub mod model_file;
+pub mod resolve;
+pub mod result;
+pub mod run;
+pub mod run_dir;
+pub mod stopping;
+
+pub use config::{LoadedConfig, StudyConfig};
+pub use error::StudyError;
+pub use run::{Ended, Start, tune};
+
+use error::RunDirError;
+use result::RunResult;
+use std::path::Path;
+
+/// The resolved study of a run directory, to go on with it.
+pub fn load_run(dir: &Path, sets: &[String]) -> Result<LoadedConfig, StudyError> {
+    run_dir::expect_run(dir)?;
+    let mut loaded = StudyConfig::load(&run_dir::study_path(dir), sets)?;
+    loaded.config.run.dir = Some(dir.to_owned());
+    loaded.name = dir.file_name().map_or_else(|| loaded.name.clone(), |name| name.to_string_lossy().into_owned());
+    Ok(loaded)
+}
+
+/// The result of a run directory; `None` if the run has not come to its end.
+pub fn load_result(dir: &Path) -> Result<Option<RunResult>, StudyError> {
+    run_dir::expect_run(dir)?;
+    let path = run_dir::result_path(dir);
+    let io = |source| RunDirError::Io { path: path.clone(), source };
+    let text = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(io)?,
+    };
+    let result = serde_json::from_str(&text).map_err(|error| io(std::io::Error::other(error)))?;
+    Ok(Some(result))
+}

@@ -1,1 +1,117 @@
 //! Studies from file to result.
+
+use crate::support::{Folder, quiet, studies};
+use thousandfold::backend::StopFlag;
+use thousandfold::study::run_dir::Existing;
+use thousandfold::study::stopping::StopReason;
+use thousandfold::study::{Ended, LoadedConfig, Start, StudyConfig, tune};
+
+/// Runs a study to its end.
+pub fn run(loaded: LoadedConfig, existing: Existing) -> thousandfold::study::result::RunResult {
+    let start = Start { existing, salvage: false };
+    match tune(loaded, start, &mut quiet(), &StopFlag::default()).unwrap() {
+        Ended::Finished(result) => *result,
+        Ended::Interrupted { .. } => panic!("nobody interrupted it"),
+    }
+}
+
+#[test]
+fn a_table_and_its_target_are_a_whole_study() {
+    let folder = Folder::new();
+    let sets = ["search.candidates=6".to_owned(), "model.budget=3".to_owned(), folder.run_set()];
+    let table = studies::flowers(&folder);
+    let result = run(StudyConfig::for_table(&table, "kind", &sets).unwrap(), Existing::Refuse);
+    assert_eq!(result.stopped_because, StopReason::Candidates);
+    assert_eq!((result.counts.proposed, result.counts.complete), (6, 6));
+    assert_eq!(result.best.folds.len(), 5);
+    assert_eq!(result.metric, "log_loss");
+    assert!(result.test.unwrap().value.is_finite());
+    assert!(result.bias_corrected.unwrap().value >= result.best.value);
+    for file in ["study.toml", "journal.tfj", "result.json", "model.safetensors"] {
+        assert!(folder.path().join("run").join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn the_resolved_study_runs_again_as_it_is_and_ends_the_same() {
+    let folder = Folder::new();
+    let result = run(studies::small(&folder, &[]), Existing::Refuse);
+    let again = folder.path().join("run/study.toml");
+    let sets = [format!("run.dir={}", folder.path().join("again").display())];
+    let repeated = run(StudyConfig::load(&again, &sets).unwrap(), Existing::Refuse);
+    assert_eq!(studies::comparable(&result), studies::comparable(&repeated));
+}
+
+#[test]
+fn threads_and_memory_change_no_bit() {
+    let results: Vec<_> = [("1", "0"), ("3", "0"), ("2", "4")]
+        .map(|(threads, memory)| {
+            let folder = Folder::new();
+            let sets = [format!("run.threads={threads}"), format!("run.memory={memory}")];
+            studies::comparable(&run(studies::small(&folder, &sets), Existing::Refuse))
+        })
+        .into();
+    assert!(results.iter().all(|result| *result == results[0]));
+}
+
+#[test]
+fn test_rows_never_show_in_what_the_search_sees() {
+    let (folder, other) = (Folder::new(), Folder::new());
+    let by_column = ["data.test_column=part".to_owned()];
+    let result = run(studies::small_with_test(&folder, 1.0, &by_column), Existing::Refuse);
+    let changed = run(studies::small_with_test(&other, -700.0, &by_column), Existing::Refuse);
+    assert_ne!(result.data_fingerprint, changed.data_fingerprint, "the data do differ");
+    let seen = |result: &thousandfold::study::result::RunResult| {
+        let bits = |c: &thousandfold::study::result::Chosen| c.folds.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        (result.best.candidate, result.top.iter().map(bits).collect::<Vec<_>>())
+    };
+    assert_eq!(seen(&result), seen(&changed));
+    assert_ne!(result.test.unwrap().value, changed.test.unwrap().value, "the test score sees them");
+}
+
+#[test]
+fn nested_cross_validation_reports_a_score_of_each_outer_part() {
+    let folder = Folder::new();
+    let result = run(studies::small(&folder, &["validate.outer_folds=4".to_owned()]), Existing::Refuse);
+    let outer = result.outer.unwrap();
+    assert_eq!(outer.folds.len(), 4);
+    assert!(outer.folds.iter().all(|score| score.is_finite()));
+    assert!(result.test.is_none(), "the outer parts are the test");
+    assert_eq!(result.best.folds.len(), 12, "six pairs, each scored on both its parts");
+}
+
+#[test]
+fn equal_candidates_are_trained_once() {
+    let folder = Folder::new();
+    let sets =
+        ["space.l2=[0.1, 1.0, 10.0]".to_owned(), "search.candidates=40".to_owned(), "model.name=logistic".to_owned()];
+    let result = run(studies::small(&folder, &sets), Existing::Refuse);
+    assert_eq!(result.counts.complete, 40);
+    let distinct: std::collections::BTreeSet<u64> = result.top.iter().map(|one| one.value.to_bits()).collect();
+    assert!(distinct.len() <= 3);
+    let trained: std::collections::BTreeMap<String, f64> =
+        result.top.iter().map(|one| (format!("{:?}", one.params), one.value)).collect();
+    assert!(trained.len() <= 3);
+}
+
+#[test]
+fn the_search_stops_at_its_target_with_the_reason() {
+    let folder = Folder::new();
+    let sets = ["stop.target=100".to_owned(), "search.batch=2".to_owned()];
+    let result = run(studies::small(&folder, &sets), Existing::Refuse);
+    assert_eq!(result.stopped_because, StopReason::Target);
+    assert_eq!(result.counts.proposed, 2, "it stops at the end of its batch");
+}
+
+#[test]
+fn candidates_that_overflow_fail_and_the_others_go_on() {
+    let folder = Folder::new();
+    let sets = [
+        "space.learning_rate=[0.001, 900.0]".to_owned(),
+        "space.optimizer=sgd".to_owned(),
+        "space.momentum=0.99".to_owned(),
+    ];
+    let result = run(studies::small(&folder, &sets), Existing::Refuse);
+    assert!(result.counts.failed > 0 && result.counts.complete > 0, "{:?}", result.counts);
+    assert_eq!(result.counts.failed + result.counts.complete, result.counts.proposed);
+}

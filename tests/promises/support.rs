@@ -122,3 +122,108 @@ pub fn bits(reports: &[LaneReport]) -> Vec<u64> {
         .map(f64::to_bits)
         .collect()
 }
+
+/// A temporary folder that goes when the test ends.
+pub struct Folder(tempfile::TempDir);
+
+impl Folder {
+    pub fn new() -> Folder {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self) -> &std::path::Path {
+        self.0.path()
+    }
+
+    /// The override that puts the run into the folder.
+    pub fn run_set(&self) -> String {
+        format!("run.dir={}", self.path().join("run").display())
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> std::path::PathBuf {
+        let path = self.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+/// Nobody watches.
+pub fn quiet() -> thousandfold::study::events::Observers {
+    thousandfold::study::events::Observers::default()
+}
+
+/// Small studies.
+pub mod studies {
+    use super::Folder;
+    use std::fmt::Write;
+    use std::path::PathBuf;
+    use thousandfold::base::random::{Key, normal};
+    use thousandfold::study::{LoadedConfig, StudyConfig, result::RunResult};
+
+    /// A table of three kinds that two of four numbers tell apart, with a text and some missing cells.
+    pub fn flowers(folder: &Folder) -> PathBuf {
+        folder.write("flowers.csv", &table(0.0, &[]))
+    }
+
+    fn table(test_shift: f64, test_rows: &[usize]) -> String {
+        let key = Key::from_seed(8);
+        let mut text = "a,b,c,d,colour,part,kind\n".to_owned();
+        for row in 0..120 {
+            let kind = row % 3;
+            let is_test = test_rows.contains(&row);
+            let draw = |column: u64| f64::from(normal(key.words(row as u64 * 8 + column)[0]));
+            let shift = if is_test { test_shift } else { 0.0 };
+            let a = draw(0) + kind as f64 * 1.5 + shift;
+            let b = draw(1) - (kind == 1) as u8 as f64 * 2.0 + shift;
+            let c = if row % 17 == 5 { String::new() } else { format!("{:.3}", draw(2) + shift) };
+            let colour = ["red", "blue", "green"][(row / 3) % 3];
+            let part = if is_test { "test" } else { "train" };
+            writeln!(text, "{a:.4},{b:.4},{c},{:.4},{colour},{part},k{kind}", draw(3)).unwrap();
+        }
+        text
+    }
+
+    const STUDY: &str = "[data]\nfile = 'flowers.csv'\ntarget = 'kind'\n[model]\nbudget = 3\n[space]\nhidden = { int = [4, 24], log = true }\n[search]\ncandidates = 12\nseed = 5\n[validate]\nfolds = 3\n";
+
+    fn load(folder: &Folder, sets: &[String]) -> LoadedConfig {
+        let path = folder.write("study.toml", STUDY);
+        let mut sets = sets.to_vec();
+        // The default model's space does not fit the others.
+        if sets.iter().any(|set| set.starts_with("model.name")) {
+            std::fs::write(
+                &path,
+                STUDY.replace("hidden = { int = [4, 24], log = true }\n", "").replace("budget = 3", ""),
+            )
+            .unwrap();
+        }
+        if !sets.iter().any(|set| set.starts_with("run.dir")) {
+            sets.push(folder.run_set());
+        }
+        StudyConfig::load(&path, &sets).unwrap()
+    }
+
+    /// Twelve perceptrons on three folds of the flowers.
+    pub fn small(folder: &Folder, sets: &[String]) -> LoadedConfig {
+        folder.write("flowers.csv", &table(0.0, &[]));
+        load(folder, sets)
+    }
+
+    /// The same with every fifth row marked as a test row whose features are moved.
+    pub fn small_with_test(folder: &Folder, shift: f64, sets: &[String]) -> LoadedConfig {
+        let rows: Vec<usize> = (0..120).step_by(5).collect();
+        folder.write("flowers.csv", &table(shift, &rows));
+        load(folder, sets)
+    }
+
+    /// A result without what differs between runs that must be equal: times and places.
+    pub fn comparable(result: &RunResult) -> String {
+        let mut result = result.clone();
+        result.seconds.clear();
+        result.lanes_per_second = 0.0;
+        result.study.clear();
+        result.run_dir.clear();
+        result.model_file.clear();
+        result.device.clear();
+        serde_json::to_string(&result).unwrap()
+    }
+}

@@ -20,6 +20,14 @@ pub struct CpuOptions {
 }
 
 impl CpuOptions {
+    /// The instruction set and the number of threads, for results and lists.
+    pub fn describe(&self) -> String {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if self.threads == 0 { cores } else { self.threads };
+        let level = self.simd.unwrap_or_else(simd::Level::detect);
+        format!("{} thread{}, {}", threads, if threads == 1 { "" } else { "s" }, level.name())
+    }
+
     fn memory_limit(&self) -> u64 {
         match self.memory {
             0 => half_of_memory().unwrap_or(1 << 30),

@@ -1,0 +1,245 @@
+//! Everything that can go wrong with a study, in words: what and where, then what to do.
+
+use crate::backend::BackendError;
+use crate::base::registry::UnknownName;
+use crate::data::error::DataError;
+use crate::data::splits::SplitError;
+use crate::models::WeightsError;
+use crate::space::SpaceError;
+use std::path::PathBuf;
+
+/// A study file, or a `--set`, that says something impossible.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: cannot be read: {source}\n  To start from a table without a study file: thousandfold tune data.csv --target COLUMN", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Something in the file.
+    #[error("{}, line {line}: {message}\n{mark}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// The line with a marker under what is meant.
+        mark: String,
+        /// What is wrong, and what would be right.
+        message: String,
+    },
+    /// Something in a `--set` or a flag.
+    #[error("--set {set}: {message}")]
+    Set {
+        /// As it was given.
+        set: String,
+        /// What is wrong, and what would be right.
+        message: String,
+    },
+    /// A number out of its range.
+    #[error("{key} = {value} is not possible: {need}")]
+    OutOfRange {
+        /// The key.
+        key: &'static str,
+        /// What it holds.
+        value: String,
+        /// What it may hold.
+        need: &'static str,
+    },
+    /// The metric, or the model, does not fit the task.
+    #[error("{kind} \"{name}\" is not for {task}\n  These are: {}", fitting.join(", "))]
+    Unfit {
+        /// "metric" or "model".
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What is predicted.
+        task: String,
+        /// Those that fit.
+        fitting: Vec<&'static str>,
+    },
+    /// The resolved study does not fit in TOML.
+    #[error("the study cannot be written: {0}")]
+    Unwritable(String),
+}
+
+/// A run directory that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RunDirError {
+    /// It holds a run already.
+    #[error("{} holds a run already\n  Go on with it: --resume\n  Delete it and start again: --fresh", dir.display())]
+    Exists {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// It holds no run.
+    #[error("{} holds no run{}", dir.display(), near.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
+    NoRun {
+        /// The directory.
+        dir: PathBuf,
+        /// A directory of nearly that name.
+        near: Option<String>,
+    },
+    /// Another process writes to it.
+    #[error("{} is in use by another thousandfold process\n  Wait for it, or choose another directory: --run-dir", dir.display())]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The study that is to go on is another one.
+    #[error("{} was made with {what}\n  Start again: --fresh, or keep both: --run-dir another", dir.display())]
+    Other {
+        /// The directory.
+        dir: PathBuf,
+        /// What differs.
+        what: String,
+    },
+    /// The system refused a read or a write.
+    #[error("{}: {source}\n  {}", path.display(), advice(source))]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+fn advice(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            "Every candidate that was journalled is safe. Make room on the disk, then go on with thousandfold resume"
+        }
+        std::io::ErrorKind::PermissionDenied => "Choose a directory that can be written: --run-dir",
+        _ => "Every candidate that was journalled is safe",
+    }
+}
+
+/// A journal that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Not a journal at all.
+    #[error("{}: is not a journal of thousandfold\n  It does not begin as one; start again: --fresh", path.display())]
+    NotAJournal {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Written by a newer version.
+    #[error("{}: has format version {found}, and this program reads up to {known}\n  Go on with the newer version of thousandfold that wrote it", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest that is known.
+        known: u32,
+    },
+    /// Damage in the middle.
+    #[error("{}: damaged at byte {offset}: {what}\n  {frames} frame(s) before it are whole; --salvage keeps those and drops {lost} byte(s) from there on", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the damaged frame starts.
+        offset: u64,
+        /// What is wrong with it.
+        what: &'static str,
+        /// Whole frames before it.
+        frames: usize,
+        /// Bytes from there to the end.
+        lost: u64,
+    },
+    /// The system refused a read or a write.
+    #[error(transparent)]
+    Io(#[from] RunDirError),
+}
+
+/// A model file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelFileError {
+    /// The system refused to read it.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not a model file.
+    #[error("{}: is not a model of thousandfold: {reason}", path.display())]
+    NotAModel {
+        /// The file.
+        path: PathBuf,
+        /// What is missing or wrong.
+        reason: String,
+    },
+    /// Written by a newer version.
+    #[error("{}: has format version {found}, and this program reads up to {known}\n  Use the newer version of thousandfold that wrote it", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest that is known.
+        known: u32,
+    },
+}
+
+/// Why a study did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum StudyError {
+    /// The study file or a flag.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A model, strategy, scheduler or metric that does not exist.
+    #[error(transparent)]
+    Name(#[from] UnknownName),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The splits.
+    #[error(transparent)]
+    Split(#[from] SplitError),
+    /// The search space.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
+    /// The run directory.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The model file.
+    #[error(transparent)]
+    ModelFile(#[from] ModelFileError),
+    /// The weights in it.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The backend.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// No candidate has a score.
+    #[error(
+        "every one of the {candidates} candidates failed: {reason}\n  Look at the first ones with thousandfold show RUN; narrow the ranges of [space], or scale the data"
+    )]
+    AllFailed {
+        /// How many there were.
+        candidates: u64,
+        /// What most of them died of.
+        reason: String,
+    },
+}
+
+impl StudyError {
+    /// Whether the input is to blame rather than the run.
+    pub fn is_input(&self) -> bool {
+        match self {
+            StudyError::Backend(BackendError::NoAdapter { .. } | BackendError::OutOfMemory { .. }) => true,
+            StudyError::Backend(_) | StudyError::AllFailed { .. } => false,
+            StudyError::RunDir(RunDirError::Io { .. })
+            | StudyError::Journal(JournalError::Io(RunDirError::Io { .. })) => false,
+            _ => true,
+        }
+    }
+}

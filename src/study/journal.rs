@@ -1,0 +1,196 @@
+//! The journal: what is not in it did not happen, what is in it is never trained again.
+//!
+//! A file header (magic, format version), then frames of length, CRC-32C and payload (postcard). The first frame is the
+//! [`Header`]; every other is a batch of outcomes in columns, written and synced before anyone is told. A frame cut
+//! short by a crash is cut off when the file is opened for writing; damage before the last frame is an error that says
+//! what could be kept.
+
+use super::error::{JournalError, RunDirError};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+const MAGIC: [u8; 8] = *b"1000fold";
+/// The newest format that this program reads and writes.
+pub const VERSION: u32 = 1;
+/// Magic and version.
+const FILE_HEADER: usize = 12;
+/// Length and checksum.
+const FRAME_HEADER: usize = 8;
+
+/// What a journal belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Of every name and cell of the data.
+    pub data_fingerprint: u64,
+    /// Of all keys of the resolved study that change a result.
+    pub study_fingerprint: u64,
+    /// The program that began it.
+    pub program: String,
+    /// Scores that a candidate has: folds times row sets.
+    pub scores: u32,
+}
+
+/// What a frame holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Frame {
+    /// The first frame.
+    Header(Header),
+    /// Outcomes of some candidates.
+    Outcomes(Outcomes),
+    /// The test score, read once.
+    Test(TestScore),
+}
+
+/// Outcomes in columns, one entry a candidate. What follows from seed and id (the point) is not stored, except for
+/// candidates of strategies whose proposals depend on outcomes.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Outcomes {
+    /// Ascending within a frame; frames come in the order in which candidates finished.
+    pub candidates: Vec<u64>,
+    /// One byte a candidate: see [`super::history::TrialStatus`].
+    pub statuses: Vec<u8>,
+    /// `scores` numbers a candidate.
+    pub scores: Vec<f64>,
+    /// Mean score on training rows.
+    pub train: Vec<f32>,
+    /// Seconds of training, over all lanes.
+    pub seconds: Vec<f32>,
+}
+
+/// What the locked test rows said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TestScore {
+    /// The candidate that was refitted on all other rows.
+    pub candidate: u64,
+    /// Its score; `None` without test rows.
+    pub value: Option<f64>,
+    /// Test rows.
+    pub rows: u64,
+    /// Score of each outer part in nested cross-validation.
+    pub outer: Vec<f64>,
+}
+
+/// A journal open for writing.
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+    /// End of the last whole frame.
+    end: u64,
+}
+
+fn io(path: &Path) -> impl Fn(std::io::Error) -> JournalError + '_ {
+    |source| JournalError::Io(RunDirError::Io { path: path.to_owned(), source })
+}
+
+impl Journal {
+    /// Begins a journal in a new file.
+    pub fn create(path: &Path, header: Header) -> Result<Journal, JournalError> {
+        let mut file = File::create_new(path).map_err(io(path))?;
+        file.write_all(&MAGIC).and_then(|()| file.write_all(&VERSION.to_le_bytes())).map_err(io(path))?;
+        let mut journal = Journal { file, path: path.to_owned(), end: FILE_HEADER as u64 };
+        journal.append(&Frame::Header(header))?;
+        Ok(journal)
+    }
+
+    /// Opens a journal to go on with it: reads every frame and cuts a torn tail. With `salvage` everything from a
+    /// damaged frame on is cut too.
+    pub fn open(path: &Path, salvage: bool) -> Result<(Journal, Vec<Frame>), JournalError> {
+        let (frames, end) = read(path, salvage)?;
+        let mut file = File::options().read(true).write(true).open(path).map_err(io(path))?;
+        file.set_len(end).map_err(io(path))?;
+        file.seek(SeekFrom::Start(end)).map_err(io(path))?;
+        Ok((Journal { file, path: path.to_owned(), end }, frames))
+    }
+
+    /// Writes a frame and waits until it is on the disk. After an error the file ends with its last whole frame.
+    pub fn append(&mut self, frame: &Frame) -> Result<(), JournalError> {
+        let payload = postcard::to_stdvec(frame).map_err(|error| io(&self.path)(std::io::Error::other(error)))?;
+        let mut bytes = Vec::with_capacity(payload.len() + FRAME_HEADER);
+        bytes.extend((payload.len() as u32).to_le_bytes());
+        bytes.extend(crc32c::crc32c(&payload).to_le_bytes());
+        bytes.extend(payload);
+        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        if let Err(source) = written {
+            // The error at hand is what the user must see; that cutting back may fail too changes nothing, because a
+            // torn tail is cut when the file is opened again.
+            drop(self.file.set_len(self.end));
+            drop(self.file.seek(SeekFrom::Start(self.end)));
+            return Err(io(&self.path)(source));
+        }
+        self.end += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// Reads a journal's whole frames, and where the last of them ends.
+pub fn read(path: &Path, salvage: bool) -> Result<(Vec<Frame>, u64), JournalError> {
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(io(path))?;
+    let not_a_journal = || JournalError::NotAJournal { path: path.to_owned() };
+    let rest = bytes.strip_prefix(&MAGIC).ok_or_else(not_a_journal)?;
+    let version = rest.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)).ok_or_else(not_a_journal)?;
+    if version > VERSION {
+        return Err(JournalError::Newer { path: path.to_owned(), found: version, known: VERSION });
+    }
+    let mut frames = Vec::new();
+    let mut offset = FILE_HEADER;
+    while offset < bytes.len() {
+        match frame_at(&bytes[offset..]) {
+            Ok((frame, length)) => {
+                frames.push(frame);
+                offset += length;
+            }
+            // What a crash leaves is a frame that ends where the file ends.
+            Err(Broken::Torn) => break,
+            Err(Broken::Damaged(_)) if salvage => break,
+            Err(Broken::Damaged(what)) => {
+                return Err(JournalError::Damaged {
+                    path: path.to_owned(),
+                    offset: offset as u64,
+                    what,
+                    frames: frames.len(),
+                    lost: (bytes.len() - offset) as u64,
+                });
+            }
+        }
+    }
+    match frames.first() {
+        Some(Frame::Header(_)) => Ok((frames, offset as u64)),
+        _ => Err(not_a_journal()),
+    }
+}
+
+enum Broken {
+    Torn,
+    Damaged(&'static str),
+}
+
+/// The frame at the start of `bytes`, and its length in the file.
+fn frame_at(bytes: &[u8]) -> Result<(Frame, usize), Broken> {
+    let word = |place: usize| bytes.get(place..place + 4)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+    let (Some(length), Some(checksum)) = (word(0), word(4)) else { return Err(Broken::Torn) };
+    let end = FRAME_HEADER + length as usize;
+    let Some(payload) = bytes.get(FRAME_HEADER..end) else {
+        // A damaged length would hide whole frames behind it: those have their own checksums.
+        let hides_frames = (1..bytes.len()).any(|skip| is_whole_frame(&bytes[skip..]));
+        return Err(if hides_frames { Broken::Damaged("its length is wrong") } else { Broken::Torn });
+    };
+    if crc32c::crc32c(payload) != checksum {
+        // The last frame's blocks may have reached the disk in any order before a power cut.
+        let is_last = end == bytes.len();
+        return Err(if is_last { Broken::Torn } else { Broken::Damaged("its checksum does not match") });
+    }
+    match postcard::from_bytes(payload) {
+        Ok(frame) => Ok((frame, end)),
+        Err(_) => Err(Broken::Damaged("its content cannot be read")),
+    }
+}
+
+fn is_whole_frame(bytes: &[u8]) -> bool {
+    let word = |place: usize| bytes.get(place..place + 4)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+    let (Some(length), Some(checksum)) = (word(0), word(4)) else { return false };
+    let payload = bytes.get(FRAME_HEADER..FRAME_HEADER + length as usize);
+    length > 0 && payload.is_some_and(|payload| crc32c::crc32c(payload) == checksum)
+}

@@ -1,0 +1,143 @@
+//! From what a user wrote to what runs: data read, names looked up, rows split, the space made.
+
+use super::config::{BackendChoice, StudyConfig};
+use super::error::{ConfigError, StudyError};
+use super::events::{Event, Observers, Phase};
+use crate::base::hash::Hasher;
+use crate::base::random::Key;
+use crate::data::Task;
+use crate::data::dataset::Dataset;
+use crate::data::metrics::{self, METRICS, Metric};
+use crate::data::prepare::Preparation;
+use crate::data::splits::{Splits, split};
+use crate::models::{self, DataShape, MODELS, Model};
+use crate::schedulers::{self, SchedulerEntry};
+use crate::space::Space;
+use crate::strategies::{self, StrategyEntry, StrategyOptions};
+use std::sync::Arc;
+
+/// A study, resolved.
+pub struct Study {
+    /// Its name.
+    pub name: String,
+    /// What the user wrote, defaults filled in.
+    pub config: StudyConfig,
+    /// The data.
+    pub dataset: Dataset,
+    /// Their rows' parts.
+    pub splits: Splits,
+    /// The score.
+    pub metric: &'static dyn Metric,
+    /// What is trained.
+    pub model: &'static dyn Model,
+    /// What is searched.
+    pub space: Arc<Space>,
+    /// What the model's defaults were made for.
+    pub shape: DataShape,
+    /// A lane's full budget.
+    pub budget: u64,
+    /// How candidates are proposed.
+    pub strategy: &'static dyn StrategyEntry,
+    /// How budgets are given.
+    pub scheduler: &'static dyn SchedulerEntry,
+    /// The key of everything random.
+    pub key: Key,
+}
+
+impl Study {
+    /// Reads the data and looks everything up. Nothing is fitted but a preparation on the pool's rows, to count features.
+    pub fn resolve(name: String, mut config: StudyConfig, observers: &mut Observers) -> Result<Study, StudyError> {
+        check_ranges(&config)?;
+        let model = models::find(&config.model.name)?;
+        let strategy = strategies::find(&config.search.strategy)?;
+        let scheduler = schedulers::find(&config.search.scheduler)?;
+        let named_metric = config.validate.metric.as_deref().map(metrics::find).transpose()?;
+        observers.notify(&Event::Phase(Phase::Loading));
+        let dataset = Dataset::load(&config.data)?;
+        let task = dataset.task;
+        let outputs = dataset.target.outputs();
+        if !model.tasks().contains(&task) {
+            let fitting =
+                MODELS.iter().filter(|model| model.tasks().contains(&task)).map(|model| model.name()).collect();
+            return Err(unfit("model", model.name(), task, outputs, fitting).into());
+        }
+        let metric = named_metric.unwrap_or_else(|| metrics::default_for(task));
+        if !metric.supports(task, outputs) {
+            let fits = |metric: &&&dyn Metric| metric.supports(task, outputs);
+            let fitting = METRICS.iter().filter(fits).map(|metric| metric.name()).collect();
+            return Err(unfit("metric", metric.name(), task, outputs, fitting).into());
+        }
+        observers.notify(&Event::Phase(Phase::Preparing));
+        let key = Key::from_seed(config.search.seed);
+        let splits = split(&dataset, config.data.test, &config.validate, key)?;
+        let rows = splits.folds.iter().map(|fold| fold.train.len()).min().unwrap_or(0);
+        let features = Preparation::fit(&dataset, &splits.pool, &config.prepare).features().len();
+        let shape = DataShape { task, rows, features, outputs };
+        let space = model.space(shape).with_overrides(&config.space)?;
+        config.space = space.to_toml();
+        config.validate.metric = Some(metric.name().to_owned());
+        config.data.task = Some(task);
+        let budget = config.model.budget.unwrap_or(model.budget().default);
+        config.model.budget = Some(budget);
+        let space = Arc::new(space);
+        Ok(Study { name, config, dataset, splits, metric, model, space, shape, budget, strategy, scheduler, key })
+    }
+
+    /// What the strategy is opened with.
+    pub fn strategy_options(&self) -> StrategyOptions {
+        StrategyOptions {
+            key: self.key.child(crate::base::random::stream::STRATEGY),
+            direction: self.metric.direction(),
+            resolution: self.config.search.resolution,
+            shuffle: self.config.search.shuffle,
+        }
+    }
+
+    /// Scores of a candidate: one a row set of each fold.
+    pub fn scores(&self) -> usize {
+        self.splits.folds.iter().map(|fold| fold.evals.len()).sum()
+    }
+
+    /// A hash of everything in the study that changes a result. How long it searches is not in it: a run can be resumed
+    /// with more candidates, and on another machine.
+    pub fn fingerprint(&self) -> Result<u64, ConfigError> {
+        let mut config = self.config.clone();
+        config.run = Default::default();
+        config.stop = Default::default();
+        config.search.candidates = 0;
+        // Where the data lie does not matter; what is in them has a fingerprint of its own.
+        config.data.file = Default::default();
+        config.data.test_file = None;
+        let mut hash = Hasher::default();
+        hash.text(&config.to_toml()?);
+        Ok(hash.finish())
+    }
+}
+
+fn unfit(kind: &'static str, name: &str, task: Task, outputs: usize, fitting: Vec<&'static str>) -> ConfigError {
+    let task = match task {
+        Task::Classification => format!("classification into {outputs} classes"),
+        Task::Regression => "regression".to_owned(),
+    };
+    ConfigError::Unfit { kind, name: name.to_owned(), task, fitting }
+}
+
+fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
+    let search = &config.search;
+    let out_of_range = |key, value: String, need| Err(ConfigError::OutOfRange { key, value, need });
+    match () {
+        () if search.candidates == 0 => out_of_range("search.candidates", "0".to_owned(), "1 or more"),
+        () if search.batch == 0 => out_of_range("search.batch", "0".to_owned(), "1 or more"),
+        () if search.resolution == 0 => out_of_range("search.resolution", "0".to_owned(), "1 or more"),
+        () if config.model.budget == Some(0) => out_of_range("model.budget", "0".to_owned(), "1 or more"),
+        () if config.stop.min_delta.is_nan() || config.stop.min_delta < 0.0 => {
+            out_of_range("stop.min_delta", config.stop.min_delta.to_string(), "0 or more")
+        }
+        () if config.run.device.is_some() && config.run.backend == BackendChoice::Cpu => out_of_range(
+            "run.device",
+            config.run.device.clone().unwrap_or_default(),
+            "a device is for backend = \"gpu\"",
+        ),
+        () => Ok(()),
+    }
+}

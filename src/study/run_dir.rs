@@ -1,0 +1,144 @@
+//! The run directory: study.toml, journal.tfj, lock, and at the end result.json and model.safetensors.
+
+use super::error::RunDirError;
+use std::fs::{File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// What to do with a directory that holds a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Existing {
+    /// Refuse.
+    #[default]
+    Refuse,
+    /// Go on with it.
+    Resume,
+    /// Delete it and start again.
+    Fresh,
+}
+
+/// A run directory that this process holds the lock of.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    /// Kept open: the lock goes with the process, however it ends.
+    _lock: File,
+}
+
+const STUDY: &str = "study.toml";
+const JOURNAL: &str = "journal.tfj";
+const LOCK: &str = "lock";
+const RESULT: &str = "result.json";
+const MODEL: &str = "model.safetensors";
+
+impl RunDir {
+    /// Opens or makes a directory and locks it.
+    pub fn open(path: &Path, existing: Existing) -> Result<RunDir, RunDirError> {
+        std::fs::create_dir_all(path).map_err(io(path))?;
+        let lock_path = path.join(LOCK);
+        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(io(&lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(RunDirError::Locked { dir: path.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(io(&lock_path)(source)),
+        }
+        let dir = RunDir { path: path.to_owned(), _lock: lock };
+        match existing {
+            Existing::Refuse if dir.has_run() => return Err(RunDirError::Exists { dir: path.to_owned() }),
+            Existing::Fresh => dir.clear()?,
+            _ => {}
+        }
+        Ok(dir)
+    }
+
+    /// Whether a run was begun in it.
+    pub fn has_run(&self) -> bool {
+        self.journal().exists()
+    }
+
+    /// Deletes what a run has left; nothing else in the directory is touched.
+    fn clear(&self) -> Result<(), RunDirError> {
+        for name in [JOURNAL, STUDY, RESULT, MODEL] {
+            let path = self.path.join(name);
+            match std::fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(io(&path)(source)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The journal's path.
+    pub fn journal(&self) -> PathBuf {
+        self.path.join(JOURNAL)
+    }
+
+    /// The model file's path.
+    pub fn model(&self) -> PathBuf {
+        self.path.join(MODEL)
+    }
+
+    /// Writes the resolved study.
+    pub fn write_study(&self, text: &str) -> Result<(), RunDirError> {
+        write_whole(&self.path.join(STUDY), text.as_bytes())
+    }
+
+    /// Writes the result.
+    pub fn write_result(&self, text: &str) -> Result<(), RunDirError> {
+        write_whole(&self.path.join(RESULT), text.as_bytes())
+    }
+}
+
+/// The resolved study in a run directory.
+pub fn study_path(dir: &Path) -> PathBuf {
+    dir.join(STUDY)
+}
+
+/// The result in a run directory.
+pub fn result_path(dir: &Path) -> PathBuf {
+    dir.join(RESULT)
+}
+
+/// The journal in a run directory.
+pub fn journal_path(dir: &Path) -> PathBuf {
+    dir.join(JOURNAL)
+}
+
+/// Checks that a directory holds a run.
+pub fn expect_run(dir: &Path) -> Result<(), RunDirError> {
+    if journal_path(dir).exists() {
+        return Ok(());
+    }
+    let siblings = dir.parent().filter(|parent| parent.is_dir()).and_then(|parent| std::fs::read_dir(parent).ok());
+    let names: Vec<String> = siblings
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok().filter(|entry| journal_path(&entry.path()).exists()))
+        .map(|entry| entry.path().display().to_string())
+        .collect();
+    let wanted = dir.display().to_string();
+    let near = crate::base::registry::nearest(&wanted, names.iter().map(String::as_str)).map(str::to_owned);
+    Err(RunDirError::NoRun { dir: dir.to_owned(), near })
+}
+
+/// Writes a file so that it is either the old or the new one, whole, whenever the machine stops.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunDirError> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || {
+        let mut file = tempfile::Builder::new().prefix(".thousandfold-").tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(io(path))
+}
+
+fn io(path: &Path) -> impl Fn(std::io::Error) -> RunDirError + '_ {
+    |source| RunDirError::Io { path: path.to_owned(), source }
+}
