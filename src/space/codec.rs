@@ -57,6 +57,9 @@ pub enum Codec {
         step: f64,
         /// Index of the greatest value.
         last: f64,
+        /// The power of ten that makes `low` and `step` whole, so that 0.1 three times is the 0.3 that a person writes;
+        /// 1 where there is none.
+        decimals: f64,
     },
     /// Indices below `count`.
     Choice {
@@ -73,7 +76,8 @@ impl Codec {
         let stepped = |scale: Scale, low: f64, high: f64, step: f64| {
             let last = libm::floor((high - low) / step + 1e-9);
             let from = scale.place(low - step / 2.0);
-            Codec::Stepped { scale, from, length: scale.place(low + (last + 0.5) * step) - from, low, step, last }
+            let length = scale.place(low + (last + 0.5) * step) - from;
+            Codec::Stepped { scale, from, length, low, step, last, decimals: decimals(low, step) }
         };
         match &parameter.domain {
             Domain::Float { low, high, step: Some(step), .. } => stepped(Scale::Linear, *low, *high, *step),
@@ -100,9 +104,9 @@ impl Codec {
                     _ => scale.value(from + unit * length).clamp(low, high),
                 }
             }
-            Codec::Stepped { scale, from, length, low, step, last } => {
+            Codec::Stepped { scale, from, length, low, step, last, decimals } => {
                 let value = scale.value(from + unit * length);
-                low + step * libm::floor((value - low) / step + 0.5).clamp(0.0, last)
+                scaled_multiple(low, step, libm::floor((value - low) / step + 0.5).clamp(0.0, last), decimals)
             }
             Codec::Choice { count } => libm::floor(unit * count).min(count - 1.0),
             Codec::Constant(value) => value,
@@ -113,7 +117,7 @@ impl Codec {
     pub fn encode(&self, value: f64) -> f64 {
         match *self {
             Codec::Continuous { scale, from, length, .. } => ((scale.place(value) - from) / length).clamp(0.0, 1.0),
-            Codec::Stepped { scale, from, length, low, step, last } => {
+            Codec::Stepped { scale, from, length, low, step, last, .. } => {
                 let index = libm::round((value - low) / step).clamp(0.0, last);
                 let place = |index: f64| scale.place(low + index * step);
                 // Half-way between the interval's ends on the scale.
@@ -140,11 +144,33 @@ impl Codec {
         match *self {
             Codec::Continuous { .. } if count < 2 => self.decode(0.5),
             Codec::Continuous { .. } => self.decode(index as f64 / (count - 1) as f64),
-            Codec::Stepped { low, step, .. } => low + step * index as f64,
+            Codec::Stepped { low, step, decimals, .. } => scaled_multiple(low, step, index as f64, decimals),
             Codec::Choice { .. } => index as f64,
             Codec::Constant(value) => value,
         }
     }
+}
+
+/// `low + index step`, rounded once where the two are decimal.
+pub(super) fn multiple(low: f64, step: f64, index: f64) -> f64 {
+    scaled_multiple(low, step, index, decimals(low, step))
+}
+
+fn scaled_multiple(low: f64, step: f64, index: f64, decimals: f64) -> f64 {
+    if decimals == 1.0 {
+        return low + index * step;
+    }
+    (libm::round(low * decimals) + index * libm::round(step * decimals)) / decimals
+}
+
+/// The least power of ten that makes both whole numbers, but for the rounding of their binary form.
+fn decimals(low: f64, step: f64) -> f64 {
+    let is_whole = |value: f64| {
+        let nearest = libm::round(value);
+        nearest.abs() < 1e15 && (value - nearest).abs() <= 2.0 * f64::EPSILON * nearest.abs()
+    };
+    let powers = std::iter::successors(Some(1.0), |power| Some(power * 10.0)).take(16);
+    powers.into_iter().find(|power| is_whole(low * power) && is_whole(step * power)).unwrap_or(1.0)
 }
 
 impl Space {

@@ -71,8 +71,24 @@ pub enum SpaceError {
         /// Greatest value.
         high: f64,
     },
+    /// A step that passes over the greatest value.
+    #[error(
+        "[space] {name}: steps of {step} from {low} pass over {high}\n  The last value would be {last}: write [{low}, {last}], or a step that ends at {high}"
+    )]
+    StepEnd {
+        /// The parameter.
+        name: String,
+        /// Its step.
+        step: f64,
+        /// Least value.
+        low: f64,
+        /// Greatest value, as it was written.
+        high: f64,
+        /// Greatest value that steps reach.
+        last: f64,
+    },
     /// A default that the parameter cannot have.
-    #[error("[space] {name}: the default {default} is not among its values: {values}")]
+    #[error("[space] {name}: the default {default} is not among its values\n  They are: {values}")]
     Default {
         /// The parameter.
         name: String,
@@ -98,6 +114,16 @@ pub enum SpaceError {
         value: String,
         /// What the model knows.
         possible: String,
+    },
+    /// Not a condition.
+    #[error(
+        "[space] {name}: {found} is not a condition\n  Write the parent with one value or a list of them: when = {{ optimizer = \"sgd\" }}"
+    )]
+    NotACondition {
+        /// The parameter.
+        name: String,
+        /// What was written.
+        found: String,
     },
     /// A condition on something that is not there.
     #[error("[space] {name}: its condition is on \"{parent}\", which is no parameter\n  Parameters are: {}", known.join(", "))]
@@ -128,6 +154,14 @@ pub enum SpaceError {
     Cycle {
         /// The parameters on the circle.
         names: Vec<String>,
+    },
+    /// Not a list of constraints.
+    #[error(
+        "[space] constraints: {found} is no list of texts\n  Write them so: constraints = [\"layers * hidden <= 512\"]"
+    )]
+    NotConstraints {
+        /// What was written.
+        found: String,
     },
     /// A constraint that cannot be understood.
     #[error("[space] constraints: \"{text}\", at character {at}: {problem}")]

@@ -26,7 +26,7 @@ impl Space {
                 conditions.push((name.clone(), when));
             }
         }
-        self.renew_conditions()?;
+        self.renew_conditions();
         for (name, when) in conditions {
             self.add_conditions(&name, when)?;
         }
@@ -39,40 +39,50 @@ impl Space {
     }
 
     /// Conditions of the default space are on indices of choices that may be others now.
-    fn renew_conditions(&mut self) -> Result<(), SpaceError> {
-        let original = self.clone();
-        for parameter in &mut self.parameters {
-            parameter.conditions.retain_mut(|condition| {
-                let parent = &original.parameters[condition.parent];
-                let kept: Vec<f64> = condition.names.iter().filter_map(|value| parent.encode(value)).collect();
-                condition.values = kept;
-                true
-            });
+    fn renew_conditions(&mut self) {
+        for child in 0..self.parameters.len() {
+            let mut conditions = std::mem::take(&mut self.parameters[child].conditions);
+            for condition in &mut conditions {
+                let parent = &self.parameters[condition.parent];
+                condition.values = condition.names.iter().filter_map(|value| parent.encode(value)).collect();
+            }
+            self.parameters[child].conditions = conditions;
         }
-        Ok(())
     }
 
     fn add_conditions(&mut self, name: &str, when: &toml::Value) -> Result<(), SpaceError> {
-        let Some(table) = when.as_table() else {
-            return Err(SpaceError::NotAParameter { name: name.to_owned(), found: format!("when = {when}") });
+        let Some(table) = when.as_table().filter(|table| !table.is_empty()) else {
+            return Err(SpaceError::NotACondition { name: name.to_owned(), found: format!("when = {when}") });
         };
         for (parent_name, values) in table {
             let Some(parent) = self.index(parent_name) else {
                 let known = self.parameters.iter().map(|parameter| parameter.name.clone()).collect();
                 return Err(SpaceError::UnknownParent { name: name.to_owned(), parent: parent_name.clone(), known });
             };
-            let names: Vec<Value> = match values {
-                toml::Value::Array(values) => values.iter().filter_map(scalar).collect(),
-                value => scalar(value).into_iter().collect(),
+            let names: Option<Vec<Value>> = match values {
+                toml::Value::Array(values) => values.iter().map(scalar).collect(),
+                value => scalar(value).map(|value| vec![value]),
+            };
+            let Some(names) = names.filter(|names| !names.is_empty()) else {
+                let found = format!("when = {{ {parent_name} = {values} }}");
+                return Err(SpaceError::NotACondition { name: name.to_owned(), found });
             };
             let mut encoded = Vec::new();
             for value in &names {
-                encoded.push(self.parameters[parent].encode(value).ok_or_else(|| SpaceError::ParentValue {
-                    name: name.to_owned(),
-                    parent: parent_name.clone(),
-                    value: value.to_string(),
-                    values: self.parameters[parent].describe(),
-                })?);
+                let known = &self.parameters[parent];
+                match known.encode(value) {
+                    Some(code) => encoded.push(code),
+                    // Known to the model, but not searched here: the child waits for a study that opens it.
+                    None if known.limits.allow(value) => {}
+                    None => {
+                        return Err(SpaceError::ParentValue {
+                            name: name.to_owned(),
+                            parent: parent_name.clone(),
+                            value: value.to_string(),
+                            values: known.limits.describe(),
+                        });
+                    }
+                }
             }
             if let Some(child) = self.index(name) {
                 self.parameters[child].conditions.push(Condition { parent, values: encoded, names });
@@ -174,11 +184,9 @@ impl Space {
 }
 
 fn constraint_texts(written: &toml::Value) -> Result<Vec<String>, SpaceError> {
-    let texts = written.as_array().map(|texts| texts.iter().map(|text| text.as_str().map(str::to_owned)).collect());
-    let texts: Option<Option<Vec<String>>> = texts;
-    texts
-        .flatten()
-        .ok_or_else(|| SpaceError::NotAParameter { name: "constraints".to_owned(), found: written.to_string() })
+    let texts =
+        written.as_array().and_then(|texts| texts.iter().map(|text| text.as_str().map(str::to_owned)).collect());
+    texts.ok_or_else(|| SpaceError::NotConstraints { found: written.to_string() })
 }
 
 fn scalar(value: &toml::Value) -> Option<Value> {
@@ -312,8 +320,21 @@ fn float_domain(
         Some(step) if !(step > 0.0 && step <= high - low) || scale != Scale::Linear => {
             Err(SpaceError::Step { name: name.to_owned(), step, low, high })
         }
-        step => Ok(Domain::Float { low, high, scale, step }),
+        Some(step) => {
+            check_last(name, low, high, step)?;
+            Ok(Domain::Float { low, high, scale, step: Some(step) })
+        }
+        None => Ok(Domain::Float { low, high, scale, step: None }),
     }
+}
+
+/// Both ends of a range are values: what a study writes is what it searches.
+fn check_last(name: &str, low: f64, high: f64, step: f64) -> Result<(), SpaceError> {
+    if is_step(high, low, step) {
+        return Ok(());
+    }
+    let last = super::codec::multiple(low, step, libm::floor((high - low) / step));
+    Err(SpaceError::StepEnd { name: name.to_owned(), step, low, high, last })
 }
 
 fn int_domain(
@@ -333,7 +354,10 @@ fn int_domain(
     }
     let step = step.map_or(Some(1), toml::Value::as_integer);
     match step.filter(|step| *step >= 1 && *step as f64 <= high - low && (scale == Scale::Linear || *step == 1)) {
-        Some(step) => Ok(Domain::Int { low: low as i64, high: high as i64, scale, step }),
+        Some(step) => {
+            check_last(name, low, high, step as f64)?;
+            Ok(Domain::Int { low: low as i64, high: high as i64, scale, step })
+        }
         None => {
             let step = keys.get("step").map_or(f64::NAN, |step| step.as_integer().map_or(f64::NAN, |step| step as f64));
             Err(SpaceError::Step { name: name.to_owned(), step, low, high })
@@ -347,13 +371,13 @@ fn choices(name: &str, values: &[toml::Value], is_ordered: bool) -> Result<Domai
     for value in values {
         let value =
             scalar(value).ok_or_else(|| problem(format!("{value} is not a choice; take numbers, texts or bools")))?;
-        if choices.contains(&value) {
+        if choices.iter().any(|choice| choice.is_same(&value)) {
             return Err(problem(format!("{value} is in its list twice")));
         }
         choices.push(value);
     }
     match (&choices[..], is_ordered) {
-        ([], _) => Err(problem("its list is empty".to_owned())),
+        ([], _) => Err(problem("its list is empty; give one choice or more".to_owned())),
         ([Value::Bool(_), Value::Bool(_)], false) => Ok(Domain::Bool),
         (_, true) => Ok(Domain::Ordinal(choices)),
         (_, false) => Ok(Domain::Categorical(choices)),
@@ -379,8 +403,13 @@ impl Parameter {
     pub fn encode(&self, value: &Value) -> Option<f64> {
         let number = value.number();
         match &self.domain {
-            Domain::Float { low, high, step, .. } => number
-                .filter(|value| (*low..=*high).contains(value) && step.is_none_or(|step| is_step(*value, *low, step))),
+            Domain::Float { low, high, step: None, .. } => number.filter(|value| (*low..=*high).contains(value)),
+            Domain::Float { low, high, step: Some(step), .. } => {
+                let number = number.filter(|value| (*low..=*high).contains(value) && is_step(*value, *low, *step))?;
+                // The bits that decoding gives, however the number was written.
+                let codec = super::Codec::new(self);
+                Some(codec.decode(codec.encode(number)))
+            }
             Domain::Int { low, high, step, .. } => number.filter(|value| {
                 (*low as f64..=*high as f64).contains(value) && is_step(*value, *low as f64, *step as f64)
             }),
@@ -404,7 +433,6 @@ impl Parameter {
         match (&self.domain, number) {
             (Domain::Float { low, high, step: None, .. }, Some(value)) => value.clamp(*low, *high),
             (Domain::Fixed(fixed), _) => fixed.number().unwrap_or(0.0),
-            (Domain::Float { low, high, .. }, None) => (low + high) / 2.0,
             (Domain::Ordinal(choices), Some(value)) => {
                 let distance = |choice: &Value| choice.number().map_or(f64::INFINITY, |choice| (choice - value).abs());
                 let nearest = choices.iter().enumerate().min_by(|a, b| distance(a.1).total_cmp(&distance(b.1)));
@@ -483,7 +511,7 @@ impl Limits {
         match (self, value.number()) {
             (Limits::Whole(low, high), Some(value)) => value.fract() == 0.0 && (*low..=*high).contains(&value),
             (Limits::Real(low, high), Some(value)) => (*low..=*high).contains(&value),
-            (Limits::Choices(choices), _) => choices.contains(value),
+            (Limits::Choices(choices), _) => choices.iter().any(|choice| choice.is_same(value)),
             _ => false,
         }
     }
