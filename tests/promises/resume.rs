@@ -1,1 +1,232 @@
-//! A killed study ends with the same bits.
+//! A killed study ends with the same bits, and a journal that cannot be trusted says so.
+
+use crate::study::run;
+use crate::support::{Folder, quiet, studies};
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use thousandfold::backend::StopFlag;
+use thousandfold::study::events::{Event, Observer};
+use thousandfold::study::journal::{Frame, read};
+use thousandfold::study::run_dir::Existing;
+use thousandfold::study::{Ended, LoadedConfig, Start, StudyError, load_result, load_run, tune};
+
+/// Four frames of outcomes and more: a batch is journalled at its end.
+fn study(folder: &Folder) -> LoadedConfig {
+    studies::small(folder, &["search.batch=3".to_owned()])
+}
+
+fn journal(folder: &Folder) -> PathBuf {
+    folder.path().join("run/journal.tfj")
+}
+
+fn resumed(folder: &Folder) -> String {
+    let loaded = load_run(&folder.path().join("run"), &[]).unwrap();
+    studies::comparable(&run(loaded, Existing::Resume))
+}
+
+fn refused(loaded: LoadedConfig, existing: Existing, salvage: bool) -> StudyError {
+    tune(loaded, Start { existing, salvage }, &mut quiet(), &StopFlag::default()).unwrap_err()
+}
+
+/// Where each frame of a journal ends.
+fn ends(path: &Path) -> Vec<usize> {
+    let bytes = std::fs::read(path).unwrap();
+    let mut ends = vec![12];
+    while *ends.last().unwrap() < bytes.len() {
+        let at = *ends.last().unwrap();
+        ends.push(at + 8 + u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize);
+    }
+    ends
+}
+
+#[test]
+fn a_journal_cut_anywhere_goes_on_to_the_same_result() {
+    let folder = Folder::new();
+    let whole = studies::comparable(&run(study(&folder), Existing::Refuse));
+    let bytes = std::fs::read(journal(&folder)).unwrap();
+    let ends = ends(&journal(&folder));
+    assert!(ends.len() > 5, "a header, four batches and the test score");
+    for pair in ends[1..].windows(2) {
+        // At a frame's end, in its header, in its payload, and one byte before its end.
+        for cut in [pair[0], pair[0] + 5, (pair[0] + pair[1]) / 2, pair[1] - 1] {
+            std::fs::write(journal(&folder), &bytes[..cut]).unwrap();
+            std::fs::remove_file(folder.path().join("run/result.json")).unwrap();
+            assert_eq!(resumed(&folder), whole, "cut at byte {cut}");
+        }
+    }
+}
+
+#[test]
+fn what_is_journalled_is_never_trained_again() {
+    let folder = Folder::new();
+    run(study(&folder), Existing::Refuse);
+    struct Lanes(Rc<Cell<u64>>);
+    impl Observer for Lanes {
+        fn notify(&mut self, event: &Event<'_>) -> std::io::Result<()> {
+            if matches!(event, Event::Lane(_)) {
+                self.0.set(self.0.get() + 1);
+            }
+            Ok(())
+        }
+    }
+    let lanes = Rc::new(Cell::new(0));
+    let bytes = std::fs::read(journal(&folder)).unwrap();
+    // The header and two of the four batches.
+    std::fs::write(journal(&folder), &bytes[..ends(&journal(&folder))[3]]).unwrap();
+    let mut observers = quiet();
+    observers.push(Box::new(Lanes(lanes.clone())));
+    let start = Start { existing: Existing::Resume, salvage: false };
+    let loaded = load_run(&folder.path().join("run"), &[]).unwrap();
+    tune(loaded, start, &mut observers, &StopFlag::default()).unwrap();
+    assert_eq!(lanes.get(), 6 * 3, "six candidates on three folds were missing");
+}
+
+#[test]
+fn an_interrupted_study_keeps_what_was_finished_and_goes_on() {
+    let folder = Folder::new();
+    let whole = {
+        let folder = Folder::new();
+        studies::comparable(&run(study(&folder), Existing::Refuse))
+    };
+    struct StopAfter(StopFlag, u64);
+    impl Observer for StopAfter {
+        fn notify(&mut self, event: &Event<'_>) -> std::io::Result<()> {
+            if let Event::Trials { progress, .. } = event
+                && progress.candidates >= self.1
+            {
+                self.0.raise();
+            }
+            Ok(())
+        }
+    }
+    let stop = StopFlag::default();
+    let mut observers = quiet();
+    observers.push(Box::new(StopAfter(stop.clone(), 6)));
+    match tune(study(&folder), Start::default(), &mut observers, &stop).unwrap() {
+        Ended::Interrupted { candidates, .. } => assert!((6..12).contains(&candidates)),
+        Ended::Finished(_) => panic!("it was interrupted"),
+    }
+    assert!(load_result(&folder.path().join("run")).unwrap().is_none());
+    assert_eq!(resumed(&folder), whole);
+}
+
+#[test]
+fn an_observer_that_fails_is_dropped_and_the_study_goes_on() {
+    struct Full;
+    impl Observer for Full {
+        fn notify(&mut self, _: &Event<'_>) -> std::io::Result<()> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+    }
+    let folder = Folder::new();
+    let mut observers = quiet();
+    observers.push(Box::new(Full));
+    let ended = tune(study(&folder), Start::default(), &mut observers, &StopFlag::default()).unwrap();
+    assert!(matches!(ended, Ended::Finished(_)));
+}
+
+#[test]
+fn a_finished_run_is_shown_again_without_reading_the_test_rows_again() {
+    let folder = Folder::new();
+    let whole = studies::comparable(&run(study(&folder), Existing::Refuse));
+    let frames = read(&journal(&folder), false).unwrap().0.len();
+    assert_eq!(resumed(&folder), whole);
+    assert_eq!(read(&journal(&folder), false).unwrap().0.len(), frames, "no second test frame");
+}
+
+#[test]
+fn more_candidates_can_be_asked_of_a_finished_run() {
+    let folder = Folder::new();
+    run(study(&folder), Existing::Refuse);
+    let loaded = load_run(&folder.path().join("run"), &["search.candidates=15".to_owned()]).unwrap();
+    let longer = run(loaded, Existing::Resume);
+    let other = Folder::new();
+    let at_once = studies::small(&other, &["search.batch=3".to_owned(), "search.candidates=15".to_owned()]);
+    assert_eq!(studies::comparable(&longer), studies::comparable(&run(at_once, Existing::Refuse)));
+}
+
+#[test]
+fn a_run_directory_is_not_overwritten_by_accident() {
+    let folder = Folder::new();
+    run(study(&folder), Existing::Refuse);
+    let error = refused(study(&folder), Existing::Refuse, false).to_string();
+    assert!(
+        error.contains("holds a run already") && error.contains("--resume") && error.contains("--fresh"),
+        "{error}"
+    );
+    let fresh = run(study(&folder), Existing::Fresh);
+    assert_eq!(fresh.counts.proposed, 12);
+}
+
+#[test]
+fn other_data_and_other_studies_are_refused() {
+    let folder = Folder::new();
+    run(study(&folder), Existing::Refuse);
+    let seed = studies::small(&folder, &["search.batch=3".to_owned(), "search.seed=6".to_owned()]);
+    assert!(refused(seed, Existing::Resume, false).to_string().contains("another study"));
+    let data = studies::small_with_test(&folder, 3.0, &["search.batch=3".to_owned()]);
+    assert!(refused(data, Existing::Resume, false).to_string().contains("other data"));
+}
+
+#[test]
+fn two_writers_are_refused() {
+    let folder = Folder::new();
+    let dir = folder.path().join("run");
+    let held = thousandfold::study::run_dir::RunDir::open(&dir, Existing::Refuse).unwrap();
+    let error = refused(study(&folder), Existing::Resume, false).to_string();
+    assert!(error.contains("in use by another"), "{error}");
+    drop(held);
+    run(study(&folder), Existing::Refuse);
+}
+
+#[test]
+fn damage_in_the_middle_names_its_place_and_salvage_keeps_what_is_before() {
+    let folder = Folder::new();
+    let whole = studies::comparable(&run(study(&folder), Existing::Refuse));
+    let ends = ends(&journal(&folder));
+    let mut bytes = std::fs::read(journal(&folder)).unwrap();
+    for place in [ends[2] + 20, ends[2]] {
+        // A bit of the third frame's payload, then of its length.
+        bytes[place] ^= 0x40;
+        std::fs::write(journal(&folder), &bytes).unwrap();
+        let loaded = load_run(&folder.path().join("run"), &[]).unwrap();
+        let error = refused(loaded.clone(), Existing::Resume, false).to_string();
+        let expected = format!("damaged at byte {}", ends[2]);
+        assert!(error.contains(&expected) && error.contains("2 frame(s)") && error.contains("--salvage"), "{error}");
+        let start = Start { existing: Existing::Resume, salvage: true };
+        match tune(loaded, start, &mut quiet(), &StopFlag::default()).unwrap() {
+            Ended::Finished(result) => assert_eq!(studies::comparable(&result), whole),
+            Ended::Interrupted { .. } => panic!("nobody interrupted it"),
+        }
+        bytes[place] ^= 0x40;
+    }
+}
+
+#[test]
+fn newer_and_foreign_journals_are_refused() {
+    let folder = Folder::new();
+    run(study(&folder), Existing::Refuse);
+    let bytes = std::fs::read(journal(&folder)).unwrap();
+    let mut newer = bytes.clone();
+    newer[8] = 99;
+    std::fs::write(journal(&folder), &newer).unwrap();
+    let loaded = load_run(&folder.path().join("run"), &[]).unwrap();
+    assert!(refused(loaded.clone(), Existing::Resume, false).to_string().contains("format version 99"));
+    std::fs::write(journal(&folder), b"something else").unwrap();
+    assert!(refused(loaded, Existing::Resume, false).to_string().contains("is not a journal"));
+}
+
+#[test]
+fn ten_million_random_candidates_take_about_a_hundred_megabytes() {
+    // What a hold-out split stores of a candidate: its id, status, one score, train score and seconds.
+    let outcomes = thousandfold::study::journal::Outcomes {
+        candidates: (1_000_000..1_001_000).collect(),
+        statuses: vec![0; 1000],
+        scores: vec![0.123_456_789; 1000],
+        train: vec![0.1; 1000],
+        seconds: vec![0.01; 1000],
+    };
+    let bytes = postcard::to_stdvec(&Frame::Outcomes(outcomes)).unwrap().len();
+    assert!(bytes < 21_000, "{bytes} bytes for 1000 candidates");
+}
