@@ -34,6 +34,16 @@ pub struct Budget {
     pub default: u64,
 }
 
+/// What training a lane takes at least: counted from the algorithm, so that it is the same on every backend.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Work {
+    /// f32 operations of its matrix products, a fused multiply-add as two.
+    pub flops: f64,
+    /// Bytes of the lane's own state (weights, moments, pairs) that its steps read and write. What all lanes of a fold
+    /// share is not counted. Where state stays in registers and caches, memory sees less.
+    pub bytes: f64,
+}
+
 /// A family of models that can be trained in lanes.
 pub trait Model: Named {
     /// The tasks it can learn.
@@ -45,6 +55,8 @@ pub trait Model: Named {
     /// Size of a candidate, to break ties and for the one-standard-error choice: less is simpler. Roughly the number of
     /// effective weights; stronger regularisation counts as simpler.
     fn cost(&self, space: &Space, point: &[f64], shape: DataShape) -> f64;
+    /// What training one lane takes, for shares of a device's peaks; `used` is what its report says of its budget.
+    fn work(&self, space: &Space, point: &[f64], shape: DataShape, used: u64) -> Work;
     /// Opens the model on the CPU.
     fn open_cpu(
         &self,

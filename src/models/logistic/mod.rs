@@ -16,7 +16,7 @@ mod predict;
 pub mod solver;
 mod walk;
 
-use super::{Budget, DataShape, Model, WeightsError};
+use super::{Budget, DataShape, Model, WeightsError, Work};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::Gpu;
 use crate::backend::{BackendError, Trainer, Weights};
@@ -67,6 +67,13 @@ impl Model for Logistic {
         let curvature = 0.25 * shape.rows as f64;
         let freedom = shape.features as f64 * curvature / (curvature + f64::from(params.l2));
         (shape.outputs.saturating_sub(1)) as f64 * (freedom + f64::from(u8::from(params.fit_intercept)))
+    }
+
+    fn work(&self, _: &Space, _: &[f64], shape: DataShape, used: u64) -> Work {
+        let weights = (shape.features * shape.outputs) as f64;
+        // Logits and gradient; then every pair of the memory twice, with weights, gradient, direction and curvature.
+        let arrays = (4 * solver::MEMORY + 8) as f64;
+        Work { flops: used as f64 * 4.0 * shape.rows as f64 * weights, bytes: used as f64 * 4.0 * arrays * weights }
     }
 
     fn open_cpu(

@@ -8,7 +8,7 @@ mod optimizer;
 mod predict;
 pub mod recipe;
 
-use super::{Budget, DataShape, Model, WeightsError};
+use super::{Budget, DataShape, Model, WeightsError, Work};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::Gpu;
 use crate::backend::{BackendError, Trainer, Weights};
@@ -80,6 +80,20 @@ impl Model for Mlp {
         MlpParams::read(space, point).weights(shape.features, shape.outputs) as f64
     }
 
+    fn work(&self, space: &Space, point: &[f64], shape: DataShape, used: u64) -> Work {
+        let params = MlpParams::read(space, point);
+        let products = |skip: usize| -> f64 {
+            let shapes = params.shapes(shape.features, shape.outputs).skip(skip);
+            shapes.map(|(inputs, units)| (inputs * units) as f64).sum()
+        };
+        // Outputs and weight gradients of every layer, input gradients of all but the first.
+        let flops_a_row = 2.0 * (2.0 * products(0) + products(1));
+        let arrays = if params.optimizer == Optimizer::Adam { 3.0 } else { 2.0 };
+        let bytes_a_step = 2.0 * 4.0 * arrays * params.weights(shape.features, shape.outputs) as f64;
+        let steps = used as f64 * params.steps_per_epoch(shape.rows) as f64;
+        Work { flops: used as f64 * shape.rows as f64 * flops_a_row, bytes: steps * bytes_a_step }
+    }
+
     fn open_cpu(
         &self,
         space: &Space,
@@ -129,5 +143,21 @@ impl MlpParams {
             dropout: number("dropout", 0.0) as f32,
             label_smoothing: number("label_smoothing", 0.0) as f32,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_counted_by_its_products() {
+        let shape = DataShape { task: Task::Classification, rows: 100, features: 64, outputs: 10 };
+        let space = Mlp.space(shape);
+        let work = Mlp.work(&space, &space.defaults(), shape, 2);
+        // 64-64-10 over 2 epochs of 100 rows: 6 operations a weight, but for the first layer's input gradient.
+        assert_eq!(work.flops, 200.0 * (6.0 * (64.0 * 64.0 + 64.0 * 10.0) - 2.0 * 64.0 * 64.0));
+        // 4 steps an epoch at 32 rows; weights and both moments of Adam, read and written.
+        assert_eq!(work.bytes, 8.0 * 24.0 * (65.0 * 64.0 + 65.0 * 10.0));
     }
 }
