@@ -104,6 +104,11 @@ pub fn result_path(dir: &Path) -> PathBuf {
     dir.join(RESULT)
 }
 
+/// The model in a run directory.
+pub fn model_path(dir: &Path) -> PathBuf {
+    dir.join(MODEL)
+}
+
 /// The journal in a run directory.
 pub fn journal_path(dir: &Path) -> PathBuf {
     dir.join(JOURNAL)
@@ -130,7 +135,11 @@ pub fn expect_run(dir: &Path) -> Result<(), RunDirError> {
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunDirError> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || {
-        let mut file = tempfile::Builder::new().prefix(".thousandfold-").tempfile_in(folder)?;
+        let mut builder = tempfile::Builder::new();
+        // As open to others as any file that the user makes: the system takes his umask off.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.prefix(".thousandfold-").tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
