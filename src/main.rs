@@ -1,1 +1,5 @@
-fn main() {}
+//! The `thousandfold` program.
+
+fn main() -> std::process::ExitCode {
+    thousandfold::cli::main()
+}

@@ -1,1 +1,9 @@
-//! Layer 5: progress, tables and exporters: events in, bytes out.
+//! Layer 5: what people see of a study. Events and results in, text out; only the progress display writes anywhere, and
+//! nothing here changes a study.
+
+pub mod predictions;
+pub mod progress;
+pub mod style;
+pub mod summary;
+pub mod table;
+pub mod text;

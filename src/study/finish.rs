@@ -108,8 +108,7 @@ pub(super) fn finish(
         model_file: dir.model().display().to_string(),
         notes,
     };
-    let text = serde_json::to_string_pretty(&result).unwrap_or_default();
-    dir.write_result(&(text + "\n"))?;
+    dir.write_result(&result.to_json())?;
     Ok(result)
 }
 

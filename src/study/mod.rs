@@ -6,6 +6,7 @@ pub mod error;
 pub mod events;
 mod finish;
 pub mod history;
+pub mod init;
 pub mod journal;
 pub mod model_file;
 pub mod resolve;

@@ -1,0 +1,69 @@
+//! `init`: a study file for a table, to be edited.
+
+use super::failure::Failure;
+use super::names;
+use super::terminal::print;
+use crate::study::StudyConfig;
+use crate::study::events::Observers;
+use crate::study::init::study_text;
+use crate::study::resolve::Study;
+use clap::Args;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// Write a commented study.toml for a table, with what was found in it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  thousandfold init data.csv --target species
+  thousandfold tune study.toml")]
+pub(super) struct InitArguments {
+    /// The table: CSV, gzip CSV, Parquet
+    #[arg(value_name = "DATA")]
+    data: PathBuf,
+    /// The column to predict
+    #[arg(long, value_name = "COLUMN")]
+    target: Option<String>,
+    /// What is to be trained
+    #[arg(long, value_name = "NAME", value_parser = names::models())]
+    model: Option<String>,
+    /// The file to write; one that exists is left alone
+    #[arg(long, short, value_name = "FILE", default_value = "study.toml")]
+    output: PathBuf,
+}
+
+impl InitArguments {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        let Some(target) = &self.target else { return Err(Failure::no_target(&self.data)) };
+        let sets: Vec<String> = self.model.iter().map(|model| format!("model.name={model}")).collect();
+        let loaded = StudyConfig::for_table(&self.data, target, &sets)?;
+        let study = Study::resolve(loaded.name, loaded.config, &mut Observers::default())?;
+        let text = study_text(&study, &data_path(&self.data, &self.output), &self.output.display().to_string());
+        self.write(&text).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => Failure::Input(format!(
+                "{} exists already, and is left as it is\n  Write another file: --output NAME.toml",
+                self.output.display()
+            )),
+            _ => Failure::Run(format!("{}: {error}", self.output.display())),
+        })?;
+        let (file, rows) = (self.output.display(), study.dataset.rows());
+        print(&format!("{file} is a study of {rows} rows. Run it: thousandfold tune {file}\n"))
+    }
+
+    fn write(&self, text: &str) -> std::io::Result<()> {
+        // Only a file that is not there yet: nobody's study is overwritten, not even in a race.
+        let mut file = File::options().write(true).create_new(true).open(&self.output)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    }
+}
+
+/// The table's path as the study file must say it: paths in a study are relative to its folder.
+fn data_path(data: &Path, output: &Path) -> PathBuf {
+    let is_beside = output.parent().is_none_or(|folder| folder.as_os_str().is_empty());
+    match std::fs::canonicalize(data) {
+        Ok(absolute) if !is_beside => absolute,
+        _ => data.to_owned(),
+    }
+}

@@ -1,0 +1,24 @@
+//! Ctrl-C: once, what is in flight is finished and journalled; twice, the program ends at once.
+
+use crate::backend::StopFlag;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Raised by the first Ctrl-C (or SIGTERM); the second ends the process with 130. The journal is whole at any moment, so
+/// nothing that it holds is lost.
+pub(super) fn stop_flag() -> StopFlag {
+    let stop = StopFlag::default();
+    let (raised, was_asked) = (stop.clone(), Arc::new(AtomicBool::new(false)));
+    let handler = move || {
+        if was_asked.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        raised.raise();
+        anstream::eprintln!("\nStopping: finishing what is in flight. Ctrl-C again to stop at once.");
+    };
+    if let Err(error) = ctrlc::set_handler(handler) {
+        // Ctrl-C then ends the process, which the journal survives as well.
+        tracing::warn!("Ctrl-C will stop at once: {error}");
+    }
+    stop
+}

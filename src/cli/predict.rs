@@ -1,0 +1,52 @@
+//! `predict`: a trained model on new rows.
+
+use super::failure::Failure;
+use super::terminal::{self, print};
+use crate::data::read_table;
+use crate::monitor::predictions::to_csv;
+use crate::monitor::text::thousands;
+use crate::study::model_file::FittedModel;
+use crate::study::run_dir::{model_path, write_whole};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Predict the rows of a table with the model that a run has found
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  thousandfold predict runs/digits_mlp new.csv -o predictions.csv
+  thousandfold predict runs/digits_mlp/model.safetensors new.parquet | head")]
+pub(super) struct PredictArguments {
+    /// A model file, or the directory of the run that made one
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// The rows: CSV, gzip CSV, Parquet; columns are found by their names
+    #[arg(value_name = "DATA")]
+    data: PathBuf,
+    /// Where the predictions go, instead of to standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl PredictArguments {
+    pub(super) fn run(&self) -> Result<(), Failure> {
+        let path = if self.model.is_dir() { model_path(&self.model) } else { self.model.clone() };
+        let model = FittedModel::load(&path)?;
+        let preparation = &model.meta.preparation;
+        let table = read_table(&self.data, &preparation.read_options(&model.meta.missing))?;
+        let predicted = model.predict(&table)?;
+        let rows: Vec<u32> = (0..table.rows as u32).collect();
+        for (column, cells) in preparation.unknown_cells(&table, &rows)? {
+            terminal::note(&format!(
+                "column \"{column}\" holds categories that were not trained on, in {} of {} rows; they count as unknown",
+                thousands(cells as u64),
+                thousands(table.rows as u64)
+            ));
+        }
+        let csv = to_csv(&model.meta.class_names, predicted.view());
+        match &self.output {
+            Some(output) => Ok(write_whole(output, csv.as_bytes())?),
+            None => print(&csv),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What a study found, as text: the best candidates, how good the best one honestly is, and where everything lies.
+
+use super::style::{FAINT, GOOD, NOTICE, STRONG, paint};
+use super::table::{Align, Table};
+use super::text::{count, duration, number, thousands, with_error, wrap};
+use crate::space::Value;
+use crate::study::result::{Chosen, RunResult};
+use std::time::Duration;
+
+/// Candidates in the table; the result file holds more.
+const SHOWN: usize = 10;
+
+/// The whole summary for a terminal of so many columns.
+pub fn summary(result: &RunResult, columns: usize) -> String {
+    let parts = [head(result, columns), best_candidates(result, columns), estimates(result, columns), places(result)];
+    parts.iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join("\n")
+}
+
+/// What was done, and why it ended.
+fn head(result: &RunResult, columns: usize) -> String {
+    let counts = &result.counts;
+    let mut pieces =
+        vec![format!("{}: {} of {}", paint(STRONG, &result.study), count(counts.complete, "candidate"), result.model)];
+    if counts.pruned > 0 {
+        pieces.push(format!("{} stopped early", thousands(counts.pruned)));
+    }
+    if counts.failed > 0 {
+        pieces.push(paint(NOTICE, format!("{} failed", thousands(counts.failed))));
+    }
+    let seconds = result.seconds.get("total").copied().unwrap_or(0.0);
+    if let Ok(time) = Duration::try_from_secs_f64(seconds) {
+        pieces.push(duration(time));
+    }
+    if result.lanes_per_second > 0.0 {
+        pieces.push(format!("{} lanes/s", number(result.lanes_per_second, 3)));
+    }
+    pieces.push(format!("on {}", result.device));
+    pieces.push(result.stopped_because.to_string());
+    wrap(&pieces, ", ", columns, 0)
+}
+
+/// The best candidates: a line each where there is room, else a column each, as many as fit.
+fn best_candidates(result: &RunResult, columns: usize) -> String {
+    let top = &result.top[..result.top.len().min(SHOWN)];
+    let mut names: Vec<&str> = Vec::new();
+    for name in top.iter().flat_map(|chosen| chosen.params.keys()) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    let is_shared =
+        |name: &&str| top.len() > 1 && top.iter().all(|chosen| chosen.params.get(*name) == top[0].params.get(*name));
+    let (shared, varied): (Vec<&str>, Vec<&str>) = names.into_iter().partition(is_shared);
+    let lines = a_line_each(result, top, &varied);
+    let mut text = match lines.width() <= columns {
+        true => lines.render(0),
+        false => {
+            let most = (1..=top.len()).rev().find(|n| a_column_each(result, &top[..*n], &varied).width() <= columns);
+            a_column_each(result, &top[..most.unwrap_or(1)], &varied).render(0)
+        }
+    };
+    if !shared.is_empty() {
+        let pieces: Vec<String> =
+            shared.iter().filter_map(|name| Some(pair(name, top[0].params.get(*name)?))).collect();
+        text += &wrap(&[vec![paint(FAINT, "in all of them:")], pieces].concat(), "  ", columns, 0);
+    }
+    text
+}
+
+fn a_line_each(result: &RunResult, top: &[Chosen], varied: &[&str]) -> Table {
+    let headings = [("candidate", Align::Right), (result.metric.as_str(), Align::Right), ("training", Align::Right)];
+    let mut table = Table::new(headings.into_iter().chain(varied.iter().map(|name| (*name, Align::Right))));
+    for (place, chosen) in top.iter().enumerate() {
+        let values = varied.iter().map(|name| chosen.params.get(*name).map(value).unwrap_or_default());
+        table.row(scores(place, chosen).into_iter().chain(values));
+    }
+    table
+}
+
+fn a_column_each(result: &RunResult, top: &[Chosen], varied: &[&str]) -> Table {
+    let scored: Vec<[String; 3]> = top.iter().enumerate().map(|(place, chosen)| scores(place, chosen)).collect();
+    let candidates = scored.iter().map(|[candidate, ..]| (candidate.as_str(), Align::Right));
+    let mut table = Table::new(std::iter::once(("candidate", Align::Left)).chain(candidates));
+    let mut row = |name: &str, cells: Vec<String>| table.row(std::iter::once(name.to_owned()).chain(cells));
+    row(&result.metric, scored.iter().map(|[_, score, _]| score.clone()).collect());
+    row("training", scored.iter().map(|[.., train]| train.clone()).collect());
+    for name in varied {
+        row(name, top.iter().map(|chosen| chosen.params.get(*name).map(value).unwrap_or_default()).collect());
+    }
+    table
+}
+
+/// Id, score, training score; the best one's score stands out.
+fn scores(place: usize, chosen: &Chosen) -> [String; 3] {
+    let score = with_error(chosen.value, chosen.std_error);
+    let score = if place == 0 { paint(GOOD, score) } else { score };
+    let train = chosen.train_value.map(|value| number(value, 4)).unwrap_or_default();
+    [thousands(chosen.candidate), score, train]
+}
+
+/// How good the best one is, from the most hopeful to the most honest answer.
+fn estimates(result: &RunResult, columns: usize) -> String {
+    let mut table = Table::new([("", Align::Left), (result.metric.as_str(), Align::Right), ("", Align::Left)]);
+    let best = &result.best;
+    let mut row = |name: &str, score: String, what: String| table.row([name.to_owned(), score, what]);
+    row(
+        "best",
+        paint(GOOD, with_error(best.value, best.std_error)),
+        format!("candidate {}", thousands(best.candidate)),
+    );
+    let one = &result.one_se;
+    let what = match one.candidate == best.candidate {
+        true => "the best one is the simplest within one standard error".to_owned(),
+        false => format!("candidate {}, the simplest within one standard error", thousands(one.candidate)),
+    };
+    row("one standard error", with_error(one.value, one.std_error), what);
+    if let Some(corrected) = &result.bias_corrected {
+        let score = with_error(corrected.value, Some(corrected.std_error));
+        row("bias-corrected", score, "of the best, without the luck of being chosen".to_owned());
+    }
+    if let Some(outer) = &result.outer {
+        let score = with_error(outer.value, outer.std_error);
+        row("nested", score, format!("over {} outer folds, of the whole search", outer.folds.len()));
+    }
+    if let Some(test) = &result.test {
+        row("locked test", paint(STRONG, number(test.value, 4)), format!("on {}, read once", count(test.rows, "row")));
+    }
+    if table.width() <= columns {
+        return table.render(0);
+    }
+    table.without_last_column().render(0)
+}
+
+/// Where the run's files are.
+fn places(result: &RunResult) -> String {
+    let line = |name: &str, path: &str| format!("{name:<14}{path}\n");
+    let json = std::path::Path::new(&result.run_dir).join("result.json");
+    line("run directory", &result.run_dir)
+        + &line("model", &result.model_file)
+        + &line("result", &json.to_string_lossy())
+}
+
+fn pair(name: &str, shown: &Value) -> String {
+    format!("{} {}", paint(FAINT, name), value(shown))
+}
+
+/// Real numbers with three digits; whole numbers without grouping, as they are written in studies.
+fn value(shown: &Value) -> String {
+    match shown {
+        Value::Float(value) => number(*value, 3),
+        other => other.to_string(),
+    }
+}

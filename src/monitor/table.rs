@@ -1,0 +1,91 @@
+//! Tables of text: columns as wide as their widest cell, numbers to the right, no lines drawn.
+
+use super::style::{STRONG, paint};
+use super::text::width;
+
+/// On which side of its column a cell stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// Text.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A table as it grows.
+#[derive(Debug, Clone)]
+pub struct Table {
+    columns: Vec<(String, Align)>,
+    rows: Vec<Vec<String>>,
+}
+
+/// Blanks between columns.
+const GAP: usize = 2;
+
+impl Table {
+    /// A table with these headings.
+    pub fn new<'a>(columns: impl IntoIterator<Item = (&'a str, Align)>) -> Table {
+        Table { columns: columns.into_iter().map(|(name, align)| (name.to_owned(), align)).collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row; cells that are missing stay empty, and those beyond the headings are dropped.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let mut cells: Vec<String> = cells.into_iter().collect();
+        cells.resize(self.columns.len(), String::new());
+        self.rows.push(cells);
+    }
+
+    /// The same rows where there is no room for their last column.
+    pub fn without_last_column(mut self) -> Table {
+        self.columns.pop();
+        self.rows.iter_mut().for_each(|row| row.truncate(self.columns.len()));
+        self
+    }
+
+    /// Columns that a whole line takes.
+    pub fn width(&self) -> usize {
+        let gaps = GAP * self.columns.len().saturating_sub(1);
+        self.widths().iter().sum::<usize>() + gaps
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let widest = |column: usize| self.rows.iter().map(|row| width(&row[column])).max().unwrap_or(0);
+        self.columns.iter().enumerate().map(|(i, (name, _))| widest(i).max(width(name))).collect()
+    }
+
+    /// All lines, the headings first, each `indent` columns in.
+    pub fn render(&self, indent: usize) -> String {
+        let widths = self.widths();
+        let line = |cells: &[String], is_heading: bool| {
+            let mut line = " ".repeat(indent);
+            for (i, (cell, (_, align))) in cells.iter().zip(&self.columns).enumerate() {
+                let pad = " ".repeat(widths[i] - width(cell));
+                let gap = if i == 0 { "" } else { "  " };
+                let cell = if is_heading { paint(STRONG, cell) } else { cell.clone() };
+                line += &match align {
+                    Align::Left => format!("{gap}{cell}{pad}"),
+                    Align::Right => format!("{gap}{pad}{cell}"),
+                };
+            }
+            format!("{}\n", line.trim_end())
+        };
+        let headings: Vec<String> = self.columns.iter().map(|(name, _)| name.clone()).collect();
+        let rows = self.rows.iter().map(|row| line(row, false));
+        std::iter::once(line(&headings, true)).chain(rows).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_whatever_their_colours() {
+        let mut table = Table::new([("name", Align::Left), ("n", Align::Right)]);
+        table.row([paint(STRONG, "a"), "10".to_owned()]);
+        table.row(["longer".to_owned(), "7".to_owned()]);
+        let plain = anstream::adapter::strip_str(&table.render(1)).to_string();
+        assert_eq!(plain, " name     n\n a       10\n longer   7\n");
+        assert_eq!(table.width(), 10);
+    }
+}
