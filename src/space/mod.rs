@@ -216,7 +216,7 @@ impl Space {
 
     /// Whether a candidate meets every constraint.
     pub fn is_allowed(&self, row: &[f64]) -> bool {
-        self.constraints.iter().all(|constraint| constraint.holds(self, row))
+        self.constraints.iter().all(|constraint| constraint.holds(row))
     }
 
     /// A candidate's code from its values by name; what is not named takes its default. `None` for a value that a

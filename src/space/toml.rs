@@ -507,7 +507,8 @@ impl Value {
 }
 
 impl Limits {
-    fn allow(&self, value: &Value) -> bool {
+    /// Whether the model can work with a value.
+    pub(super) fn allow(&self, value: &Value) -> bool {
         match (self, value.number()) {
             (Limits::Whole(low, high), Some(value)) => value.fract() == 0.0 && (*low..=*high).contains(&value),
             (Limits::Real(low, high), Some(value)) => (*low..=*high).contains(&value),
@@ -516,7 +517,8 @@ impl Limits {
         }
     }
 
-    fn describe(&self) -> String {
+    /// What the model can work with, for messages.
+    pub(super) fn describe(&self) -> String {
         match self {
             Limits::Whole(low, high) => format!("whole numbers from {low} to {high}"),
             Limits::Real(low, high) => format!("numbers from {low} to {high}"),

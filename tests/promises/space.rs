@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use thousandfold::data::Task;
 use thousandfold::models::{DataShape, MODELS};
+use thousandfold::space::constraint::Constraint;
 use thousandfold::space::{Codec, Domain, Limits, Parameter, Scale, Space, SpaceBuilder, Value};
 
 fn parameter(domain: Domain) -> Parameter {
@@ -195,6 +196,50 @@ fn constraints_are_evaluated_and_hold_where_a_parameter_is_absent() {
     assert!(!holds("optimizer != \"adam\"", &[]));
     assert!(holds("-layers + 2 - 1 == 0", &[]));
     assert!(holds("batch / 2 == 16", &[]));
+    assert!(holds("bias == true and bias and not bias == false", &[]));
+    assert!(!holds("bias", &[("bias", 0.0)]));
+    // What is not known stays not known, whatever is made of it.
+    assert!(holds("not momentum > 5", &[]) && holds("not (momentum > 5 and layers == 1)", &[]));
+    assert!(holds("momentum > 5 or layers == 2", &[]));
+    assert!(
+        holds("hidden / (layers - 1) > 0", &[]) && !holds("0 / (layers - 1) == 0", &[]),
+        "1/0 is large, 0/0 nothing"
+    );
+}
+
+#[test]
+fn constraints_keep_their_meaning_where_choices_are_held() {
+    let holds = |text: &str, constraint: &str| {
+        let space = with(&format!("{text}\nconstraints = ['{constraint}']")).unwrap();
+        space.is_allowed(&space.defaults())
+    };
+    assert!(holds("optimizer = 'adam'", "optimizer == \"adam\" and optimizer != \"sgd\""));
+    assert!(!holds("optimizer = 'adam'", "\"sgd\" == optimizer"));
+    assert!(holds("optimizer = ['sgd']", "optimizer == \"sgd\" and momentum < 1"));
+    assert!(holds("bias = false", "not bias") && holds("bias = true", "bias"));
+    assert!(holds("bias = [false]", "not bias") && holds("bias = [true]", "bias"));
+    assert!(holds("hidden = 32", "hidden == 32") && holds("batch = [8, 64]", "batch >= 8"));
+}
+
+#[test]
+fn any_text_is_a_constraint_or_an_error() {
+    let space = base();
+    let words = "layers hidden optimizer bias and or not ( ) + - * / < <= == != 3 1e5 'adam' true é";
+    let words: Vec<&str> = words.split(' ').collect();
+    proptest!(|(picks in prop::collection::vec(0..words.len(), 0..40), noise in "\\PC{0,30}")| {
+        let text = picks.iter().map(|pick| words[*pick]).collect::<Vec<_>>().join(" ");
+        for text in [text, noise] {
+            if let Ok(constraint) = Constraint::parse(&text, &space) {
+                constraint.holds(&space.defaults());
+            }
+        }
+    });
+    for deep in ["(", "-", "not "] {
+        assert!(Constraint::parse(&format!("{}bias", deep.repeat(2000)), &space).is_err());
+    }
+    let long = Constraint::parse(&format!("layers{} > 0", " + 1".repeat(1000)), &space).unwrap();
+    assert!(long.holds(&space.defaults()));
+    assert!(Constraint::parse(&"1 + ".repeat(5000), &space).is_err());
 }
 
 #[test]
@@ -228,6 +273,15 @@ fn what_makes_no_sense_says_why() {
         "constraints = [\"layers * hiden <= 3\"]",
         "constraints = [\"layers * <= 3\"]",
         "constraints = [\"(layers\"]",
+        "constraints = [\"layers * hidden\"]",
+        "constraints = [\"1 < layers < 3\"]",
+        "constraints = [\"optimizer == 'adm'\"]",
+        "constraints = [\"optimizer < 3\"]",
+        "constraints = [\"layers + 'adam' > 3\"]",
+        "constraints = [\"not layers\"]",
+        "constraints = [\"layers > 1 layers\"]",
+        "constraints = [\"layers > 1e\"]",
+        "constraints = [\"\"]",
         "constraints = \"layers < 2\"",
     ];
     let messages = wrong.map(|text| format!("{text}\nerror: {}\n", with(text).expect_err(text)));
