@@ -4,7 +4,7 @@ pub mod logistic;
 pub mod mlp;
 
 use crate::backend::cpu::CpuOptions;
-use crate::backend::gpu::Gpu;
+use crate::backend::gpu::{Gpu, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
 use crate::base::registry::{self, Named, UnknownName};
 use crate::data::{Affine, Problem, Task};
@@ -66,6 +66,8 @@ pub trait Model: Named {
     ) -> Result<Box<dyn Trainer>, BackendError>;
     /// Opens the model on a GPU.
     fn open_gpu(&self, space: &Space, problem: Arc<Problem>, gpu: &Gpu) -> Result<Box<dyn Trainer>, BackendError>;
+    /// Every kernel that it runs on a GPU, as it is compiled there.
+    fn kernels(&self) -> Vec<Kernel>;
     /// Predicts on the host from weights that were read back: `[rows, outputs]` probabilities, or values in the
     /// target's own units. Errors when the weights' names or shapes are not this model's.
     fn predict(

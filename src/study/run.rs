@@ -11,7 +11,8 @@ use super::result::RunResult;
 use super::run_dir::{Existing, RunDir};
 use super::stopping::{StopReason, Stopping};
 use crate::backend::cpu::CpuOptions;
-use crate::backend::{Lane, LaneReport, Slot, StopFlag, Trainer};
+use crate::backend::gpu::{Gpu, GpuOptions};
+use crate::backend::{BackendError, Lane, LaneReport, Slot, StopFlag, Trainer};
 use crate::data::Problem;
 use crate::data::problem::build_problem;
 use crate::schedulers::Scheduler;
@@ -77,9 +78,12 @@ pub fn tune(
     )?);
     let backend = Backend::open(&study)?;
     notes.iter().for_each(|note| observers.notify(&Event::Note(note.clone())));
+    // Shaders are compiled here; on the processor there is nothing to compile.
+    clock.enter(Phase::Compiling);
+    observers.notify(&Event::Phase(Phase::Compiling));
+    let trainer = backend.trainer(&study, problem.clone())?;
     clock.enter(Phase::Searching);
     observers.notify(&Event::Phase(Phase::Searching));
-    let trainer = backend.trainer(&study, problem.clone())?;
     let mut search = Search::new(&study, &problem, trainer, &frames)?;
     observers.notify(&Event::Started {
         study: &study.name,
@@ -156,37 +160,45 @@ fn open_journal(dir: &RunDir, study: &Study, salvage: bool) -> Result<(Journal, 
 /// What trains lanes.
 pub(super) enum Backend {
     Cpu(CpuOptions),
+    Gpu(Gpu),
 }
 
 impl Backend {
     fn open(study: &Study) -> Result<Backend, StudyError> {
         let run = &study.config.run;
+        let memory = run.memory << 20;
+        let cpu = Backend::Cpu(CpuOptions { threads: run.threads, memory, simd: None });
+        let options = GpuOptions { device: run.device.clone(), memory, ..GpuOptions::default() };
         match run.backend {
-            BackendChoice::Auto | BackendChoice::Cpu => {
-                Ok(Backend::Cpu(CpuOptions { threads: run.threads, memory: run.memory << 20, simd: None }))
-            }
-            BackendChoice::Gpu => {
-                let reason = "this build trains on the processor only".to_owned();
-                Err(crate::backend::BackendError::NoAdapter { reason, known: Vec::new() }.into())
-            }
+            BackendChoice::Cpu => Ok(cpu),
+            BackendChoice::Gpu => Ok(Backend::Gpu(Gpu::open(&options)?)),
+            BackendChoice::Auto if run.device.is_some() => Ok(Backend::Gpu(Gpu::open(&options)?)),
+            BackendChoice::Auto => match Gpu::open(&options) {
+                Ok(gpu) => Ok(Backend::Gpu(gpu)),
+                Err(BackendError::NoAdapter { .. }) => Ok(cpu),
+                Err(error) => Err(error.into()),
+            },
         }
     }
 
     pub(super) fn trainer(&self, study: &Study, problem: Arc<Problem>) -> Result<Box<dyn Trainer>, StudyError> {
         match self {
             Backend::Cpu(options) => Ok(study.model.open_cpu(&study.space, problem, options)?),
+            Backend::Gpu(gpu) => Ok(study.model.open_gpu(&study.space, problem, gpu)?),
         }
     }
 
     pub(super) fn name(&self) -> &'static str {
         match self {
             Backend::Cpu(_) => "cpu",
+            Backend::Gpu(_) => "gpu",
         }
     }
 
     pub(super) fn device(&self) -> String {
         match self {
             Backend::Cpu(options) => options.describe(),
+            Backend::Gpu(gpu) => gpu.name().to_owned(),
         }
     }
 

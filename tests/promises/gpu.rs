@@ -1,1 +1,156 @@
-//! The GPU backend's own rules.
+//! The GPU backend's own rules, on whatever adapter there is: a software one is enough.
+
+use crate::support::{bits, mixed_points, problem, train};
+use std::ops::ControlFlow;
+use thousandfold::backend::gpu::{Gpu, GpuOptions, Provoked, adapters};
+use thousandfold::backend::{BackendError, Lane, LaneStatus, StopFlag, Trainer};
+use thousandfold::data::Task;
+use thousandfold::models::{DataShape, MODELS, Model};
+use thousandfold::space::{Points, Space};
+
+/// An opened adapter; `None`, with the reason on the screen, where there is none and none is required.
+pub fn open(options: GpuOptions) -> Option<Gpu> {
+    let options = GpuOptions { device: Some("0".to_owned()), ..options };
+    match Gpu::open(&options) {
+        Ok(gpu) => Some(gpu),
+        Err(error) => {
+            assert!(std::env::var_os("REQUIRE_GPU").is_none(), "REQUIRE_GPU is set, and {error}");
+            println!("SKIPPED: {error}");
+            None
+        }
+    }
+}
+
+const BUDGET: u64 = 2;
+
+/// The small study of these tests: eight candidates on two folds.
+struct Case {
+    model: &'static dyn Model,
+    space: Space,
+    points: Points,
+}
+
+fn cases() -> Vec<Case> {
+    let on_gpu = MODELS.iter().filter(|model| !model.kernels().is_empty());
+    on_gpu
+        .map(|model| {
+            let space = model.space(DataShape { task: Task::Classification, rows: 60, features: 6, outputs: 3 });
+            let points = mixed_points(&space, 8, 20.0);
+            Case { model: *model, space, points }
+        })
+        .collect()
+}
+
+fn scores(case: &Case, options: GpuOptions) -> Option<Vec<u64>> {
+    let problem = problem(2, 40, 6, 3, BUDGET);
+    let gpu = open(options)?;
+    let mut trainer = case.model.open_gpu(&case.space, problem, &gpu).unwrap();
+    Some(bits(&train(&mut *trainer, &case.points, 2, BUDGET)))
+}
+
+#[test]
+fn bits_do_not_depend_on_dispatches_memory_or_run_time_checks() {
+    for case in cases() {
+        let Some(plain) = scores(&case, GpuOptions::default()) else { return };
+        let short = Provoked { largest_slice: 1, ..Provoked::default() };
+        assert_eq!(scores(&case, GpuOptions { provoked: short, ..GpuOptions::default() }).unwrap(), plain);
+        assert_eq!(scores(&case, GpuOptions { memory: 200_000, ..GpuOptions::default() }).unwrap(), plain);
+        // Poisoned buffers: a read of what was never written would show.
+        assert_eq!(scores(&case, GpuOptions { checked: true, ..GpuOptions::default() }).unwrap(), plain);
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_neighbours() {
+    for case in cases() {
+        let Some(together) = scores(&case, GpuOptions::default()) else { return };
+        let mut alone = Vec::new();
+        for row in case.points.rows() {
+            let one = Points::from_values(row.len(), row.to_vec());
+            alone.extend(
+                scores(&Case { points: one, space: case.space.clone(), ..case }, GpuOptions::default()).unwrap(),
+            );
+        }
+        assert_eq!(alone, together, "{}", case.model.name());
+    }
+}
+
+#[test]
+fn out_of_memory_halves_the_batch_and_goes_on() {
+    for case in cases() {
+        let Some(plain) = scores(&case, GpuOptions::default()) else { return };
+        let full = Provoked { largest_buffer: 300_000, ..Provoked::default() };
+        assert_eq!(scores(&case, GpuOptions { provoked: full, ..GpuOptions::default() }).unwrap(), plain);
+    }
+}
+
+#[test]
+fn a_lost_device_is_rebuilt_and_a_second_loss_ends_the_run() {
+    let case = &cases()[0];
+    let Some(plain) = scores(case, GpuOptions::default()) else { return };
+    let lost = Provoked { losses_after: vec![2], largest_slice: 30, ..Provoked::default() };
+    assert_eq!(scores(case, GpuOptions { provoked: lost, ..GpuOptions::default() }).unwrap(), plain);
+    let twice = Provoked { losses_after: vec![2, 1], largest_slice: 30, ..Provoked::default() };
+    let Some(gpu) = open(GpuOptions { provoked: twice, ..GpuOptions::default() }) else { return };
+    let mut trainer = case.model.open_gpu(&case.space, problem(2, 40, 6, 3, BUDGET), &gpu).unwrap();
+    let lanes: Vec<Lane> = (0..8).map(|point| Lane { point, fold: 0 }).collect();
+    let slots = trainer.start(&case.points, &lanes).unwrap();
+    let error = trainer.advance(&slots, BUDGET, false, &StopFlag::default(), &mut |_| ControlFlow::Continue(()));
+    assert!(matches!(error, Err(BackendError::DeviceFailed { .. })), "{error:?}");
+}
+
+#[test]
+fn a_lane_that_overflows_leaves_its_neighbours_alone() {
+    let model = MODELS.iter().find(|model| model.name() == "mlp").unwrap();
+    let table = toml::from_str("optimizer = \"sgd\"\nlearning_rate = [0.01, 900.0]\nmomentum = 0.99").unwrap();
+    let shape = DataShape { task: Task::Classification, rows: 60, features: 6, outputs: 3 };
+    let space = model.space(shape).with_overrides(&table).unwrap();
+    let column = space.index("learning_rate").unwrap();
+    let mut points = Points::new(space.parameters.len());
+    for i in 0..4 {
+        let mut row = space.defaults();
+        row[column] = f64::from(u8::from(i == 2));
+        points.push(&row);
+    }
+    // Hot enough to overflow within the budget.
+    let problem = problem(1, 200, 6, 3, 40);
+    let Some(gpu) = open(GpuOptions::default()) else { return };
+    let reports = train(&mut *model.open_gpu(&space, problem, &gpu).unwrap(), &points, 1, 40);
+    assert_eq!(reports[2].status, LaneStatus::NotFinite);
+    assert!(reports[2].train.is_nan());
+    assert!(reports[0].status == LaneStatus::Trained && reports[0].train.is_finite());
+    assert!([1, 3].iter().all(|&lane| reports[lane].train.to_bits() == reports[0].train.to_bits()));
+}
+
+#[test]
+fn rungs_end_with_the_bits_of_one_go() {
+    for case in cases() {
+        let Some(plain) = scores(&case, GpuOptions::default()) else { return };
+        let Some(gpu) = open(GpuOptions::default()) else { return };
+        let mut trainer = case.model.open_gpu(&case.space, problem(2, 40, 6, 3, BUDGET), &gpu).unwrap();
+        let lanes: Vec<Lane> = (0..16).map(|i| Lane { point: i / 2, fold: i % 2 }).collect();
+        let slots = trainer.start(&case.points, &lanes).unwrap();
+        let advance = |trainer: &mut dyn Trainer, budget| {
+            let mut reports = Vec::new();
+            let mut report = |lane| {
+                reports.push(lane);
+                ControlFlow::Continue(())
+            };
+            trainer.advance(&slots, budget, true, &StopFlag::default(), &mut report).unwrap();
+            reports.sort_by_key(|report: &thousandfold::backend::LaneReport| report.slot);
+            reports
+        };
+        advance(&mut *trainer, 1);
+        assert_eq!(bits(&advance(&mut *trainer, BUDGET)), plain, "{}", case.model.name());
+    }
+}
+
+#[test]
+fn an_unknown_adapter_is_answered_with_those_there_are() {
+    let options = GpuOptions { device: Some("no such adapter".to_owned()), ..GpuOptions::default() };
+    let Err(BackendError::NoAdapter { reason, known }) = Gpu::open(&options) else {
+        panic!("there is none of that name")
+    };
+    assert!(reason.contains("no such adapter"));
+    assert_eq!(known.len(), adapters().len());
+}

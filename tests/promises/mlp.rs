@@ -1,16 +1,15 @@
 //! The multilayer perceptron against a plain loop, and the rules that its lanes keep.
 
 use crate::reference;
-use crate::support::{bits, open_cpu, problem, train, weights};
+use crate::support::{bits, mixed_points, open_cpu, problem, train, weights};
 use std::ops::ControlFlow;
 use thousandfold::backend::cpu::CpuOptions;
 use thousandfold::backend::cpu::simd::Level;
 use thousandfold::backend::{Lane, LaneReport, LaneStatus, StopFlag};
-use thousandfold::base::random::{Key, uniform_f64};
 use thousandfold::data::Task;
 use thousandfold::models::mlp::recipe::MlpParams;
 use thousandfold::models::{DataShape, Model, mlp::Mlp};
-use thousandfold::space::{Domain, Points, Space};
+use thousandfold::space::{Points, Space};
 
 const BUDGET: u64 = 4;
 
@@ -25,32 +24,6 @@ fn point(space: &Space, set: &[(&str, f64)]) -> Vec<f64> {
         row[space.index(name).unwrap_or_else(|| panic!("no parameter {name}"))] = *value;
     }
     row
-}
-
-/// Points all over the space, widths up to 40 so that a debug build stays quick.
-fn mixed_points(space: &Space, count: usize) -> Points {
-    let mut points = Points::new(space.parameters.len());
-    points.push(&space.defaults());
-    for i in 1..count {
-        let key = Key::from_seed(i as u64);
-        let row: Vec<f64> = space
-            .parameters
-            .iter()
-            .enumerate()
-            .map(|(column, parameter)| {
-                let u = uniform_f64(key.words(column as u64));
-                match &parameter.domain {
-                    Domain::Float { low, high, .. } => low + u * (high - low) * 0.3,
-                    Domain::Int { low, high, .. } => (*low as f64 + u * (high.min(&40) - low) as f64).round(),
-                    Domain::Ordinal(values) | Domain::Categorical(values) => (u * values.len() as f64).floor(),
-                    Domain::Bool => u.round(),
-                    Domain::Fixed(_) => parameter.default,
-                }
-            })
-            .collect();
-        points.push(&row);
-    }
-    points
 }
 
 /// Largest difference between predictions of the CPU's network and the plain loop's, in units of the scaled target.
@@ -118,7 +91,7 @@ fn the_comparison_with_the_plain_loop_sees_small_perturbations() {
 fn bits_do_not_depend_on_neighbours_threads_or_instruction_set() {
     let problem = problem(2, 70, 10, 3, BUDGET);
     let space = space(Task::Classification);
-    let points = mixed_points(&space, 40);
+    let points = mixed_points(&space, 40, 40.0);
     let options = CpuOptions { threads: 1, ..CpuOptions::default() };
     let together = bits(&train(&mut *open_cpu(&Mlp, &space, &problem, &options), &points, 2, BUDGET));
     let threads = CpuOptions { threads: 3, ..options };
@@ -142,7 +115,7 @@ fn bits_do_not_depend_on_neighbours_threads_or_instruction_set() {
 fn training_in_rungs_ends_with_the_bits_of_one_go() {
     let problem = problem(1, 70, 10, 3, BUDGET);
     let space = space(Task::Classification);
-    let points = mixed_points(&space, 40);
+    let points = mixed_points(&space, 40, 40.0);
     let options = CpuOptions::default();
     let whole = train(&mut *open_cpu(&Mlp, &space, &problem, &options), &points, 1, BUDGET);
     let mut trainer = open_cpu(&Mlp, &space, &problem, &options);
@@ -196,7 +169,7 @@ fn a_lane_that_overflows_leaves_its_neighbours_alone() {
 fn a_memory_limit_changes_no_bit_and_too_small_a_one_is_an_error() {
     let problem = problem(1, 70, 10, 3, BUDGET);
     let space = space(Task::Classification);
-    let points = mixed_points(&space, 20);
+    let points = mixed_points(&space, 20, 40.0);
     let roomy = bits(&train(&mut *open_cpu(&Mlp, &space, &problem, &CpuOptions::default()), &points, 1, BUDGET));
     let tight = CpuOptions { memory: 8 << 20, threads: 4, simd: None };
     assert_eq!(roomy, bits(&train(&mut *open_cpu(&Mlp, &space, &problem, &tight), &points, 1, BUDGET)));

@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use thousandfold::backend::cpu::CpuOptions;
 use thousandfold::backend::{Lane, LaneReport, StopFlag, Trainer, Weights};
-use thousandfold::base::random::{Key, normal, uniform};
+use thousandfold::base::random::{Key, normal, uniform, uniform_f64};
 use thousandfold::base::registry::Named;
 use thousandfold::data::metrics::{Direction, Metric, Reduced, Statistic};
 use thousandfold::data::{Affine, Fold, Prediction, Problem, Rows, Target, Task};
 use thousandfold::models::Model;
-use thousandfold::space::{Points, Space};
+use thousandfold::space::{Domain, Points, Space};
 
 /// Mean squared error against one-hot or plain targets: smooth, so that every bit of a prediction shows in it.
 pub struct SquaredError;
@@ -83,6 +83,32 @@ pub fn problem(folds: usize, n: usize, features: usize, classes: usize, budget: 
         })
         .collect();
     Arc::new(Problem { task, outputs: classes, metric: &SquaredError, budget, folds })
+}
+
+/// Points all over the space, whole numbers up to `widest` so that a debug build stays quick.
+pub fn mixed_points(space: &Space, count: usize, widest: f64) -> Points {
+    let mut points = Points::new(space.parameters.len());
+    points.push(&space.defaults());
+    for i in 1..count {
+        let key = Key::from_seed(i as u64);
+        let columns = space.parameters.iter().enumerate();
+        let row: Vec<f64> = columns
+            .map(|(column, parameter)| {
+                let u = uniform_f64(key.words(column as u64));
+                match &parameter.domain {
+                    Domain::Float { low, high, .. } => low + u * (high - low) * 0.3 * (widest / 40.0),
+                    Domain::Int { low, high, .. } => {
+                        (*low as f64 + u * ((*high as f64).min(widest) - *low as f64)).round()
+                    }
+                    Domain::Ordinal(values) | Domain::Categorical(values) => (u * values.len() as f64).floor(),
+                    Domain::Bool => u.round(),
+                    Domain::Fixed(_) => parameter.default,
+                }
+            })
+            .collect();
+        points.push(&row);
+    }
+    points
 }
 
 /// Opens a model on the CPU.

@@ -18,7 +18,7 @@ mod walk;
 
 use super::{Budget, DataShape, Model, WeightsError, Work};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
-use crate::backend::gpu::Gpu;
+use crate::backend::gpu::{Gpu, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
 use crate::base::registry::Named;
 use crate::data::{Affine, Problem, Task};
@@ -88,6 +88,10 @@ impl Model for Logistic {
 
     fn open_gpu(&self, _: &Space, _: Arc<Problem>, _: &Gpu) -> Result<Box<dyn Trainer>, BackendError> {
         Err(BackendError::NoAdapter { reason: "no kernel".to_owned(), known: Vec::new() })
+    }
+
+    fn kernels(&self) -> Vec<Kernel> {
+        Vec::new()
     }
 
     fn predict(

@@ -4,13 +4,14 @@
 
 mod activation;
 mod cpu;
+mod gpu;
 mod optimizer;
 mod predict;
 pub mod recipe;
 
 use super::{Budget, DataShape, Model, WeightsError, Work};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
-use crate::backend::gpu::Gpu;
+use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
 use crate::base::registry::Named;
 use crate::data::{Affine, Problem, Task};
@@ -104,8 +105,12 @@ impl Model for Mlp {
         Ok(Box::new(CpuTrainer::open(lanes, problem, options)?))
     }
 
-    fn open_gpu(&self, _: &Space, _: Arc<Problem>, _: &Gpu) -> Result<Box<dyn Trainer>, BackendError> {
-        Err(BackendError::NoAdapter { reason: "no kernel".to_owned(), known: Vec::new() })
+    fn open_gpu(&self, space: &Space, problem: Arc<Problem>, device: &Gpu) -> Result<Box<dyn Trainer>, BackendError> {
+        Ok(Box::new(GpuTrainer::open(device, gpu::MlpPlan::new(space.clone(), problem))?))
+    }
+
+    fn kernels(&self) -> Vec<Kernel> {
+        gpu::kernels()
     }
 
     fn predict(

@@ -1,0 +1,479 @@
+//! The trainer of every model on the GPU: lanes in batches that fit the memory, batches in dispatches that fit the time
+//! limit. A batch that ran out of memory is halved; one whose device was lost runs again on a rebuilt one.
+
+use super::Gpu;
+use super::kernel::{Kernel, Role};
+use super::plan::{GpuPlan, LANE_DONE, LANE_LIMIT, LANE_NOT_FINITE, LanePlan, Phase, Progress, Span, words};
+use super::session::{Buffer, Copy, Fault, Pass, Pipeline, Session};
+use super::slices::Slicer;
+use crate::backend::{BackendError, Lane, LaneReport, LaneStatus, Slot, StopFlag, Trainer, Weights};
+use crate::space::Points;
+use std::collections::BTreeMap;
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Lanes of a trainer's first batch; after it, batches follow the time they take.
+const FIRST_BATCH: usize = 1024;
+/// Batches of fewer lanes leave a large GPU idle.
+const LEAST_BATCH: usize = 128;
+/// A batch aims to take this long, in seconds, so that reports and the stop flag are not far apart.
+const BATCH_SECONDS: Range<f64> = 1.0..5.0;
+/// Bytes of window that are on the device at a time.
+const WINDOW_BYTES: u64 = 64 << 20;
+
+/// A model opened on a GPU.
+pub struct GpuTrainer<P> {
+    gpu: Gpu,
+    plan: P,
+    resident: Option<Resident>,
+    slots: BTreeMap<u32, SlotState>,
+    next_slot: u32,
+    /// Bytes that a batch may take; halved when memory runs out.
+    batch_bytes: u64,
+    /// Lanes that a batch may have, by the time that batches take.
+    batch_lanes: usize,
+    /// Devices lost so far, and how many of them since the last whole batch.
+    losses: usize,
+    losses_in_a_row: usize,
+}
+
+struct SlotState {
+    fold: usize,
+    lane: LanePlan,
+    /// Units of budget done.
+    done: u64,
+    home: Option<Home>,
+}
+
+/// Where a kept lane's state lies.
+#[derive(Clone)]
+struct Home {
+    state: Arc<Buffer>,
+    word: u32,
+    progress: Progress,
+}
+
+/// What stays on one device between batches.
+struct Resident {
+    session: Arc<Session>,
+    shared: Vec<Buffer>,
+    span: Buffer,
+    window: Buffer,
+    window_units: Range<u64>,
+    train: Vec<Arc<Pipeline>>,
+    score: Vec<Arc<Pipeline>>,
+}
+
+/// The buffers of one batch.
+struct Batch {
+    lanes: Buffer,
+    progress: Buffer,
+    state: Arc<Buffer>,
+    results: Buffer,
+    /// Where each lane's state and results start, in words.
+    places: Vec<(u32, u32)>,
+    result_words: u32,
+}
+
+/// A lane that was trained and scored.
+struct Scored {
+    slot: u32,
+    report: LaneReport,
+    home: Option<Home>,
+}
+
+impl<P: GpuPlan> GpuTrainer<P> {
+    /// Opens a plan: compiles its kernels and uploads its shared data.
+    pub fn open(gpu: &Gpu, plan: P) -> Result<GpuTrainer<P>, BackendError> {
+        let mut trainer = GpuTrainer {
+            gpu: gpu.clone(),
+            plan,
+            resident: None,
+            slots: BTreeMap::new(),
+            next_slot: 0,
+            batch_bytes: gpu.batch_bytes(),
+            batch_lanes: FIRST_BATCH,
+            losses: 0,
+            losses_in_a_row: 0,
+        };
+        while let Err(fault) = trainer.settle() {
+            match fault {
+                Fault::Lost(reason) => trainer.recover(reason)?,
+                fault => return Err(gpu.error(fault)),
+            }
+        }
+        Ok(trainer)
+    }
+
+    /// Makes kernels and shared data resident on the present device.
+    fn settle(&mut self) -> Result<(), Fault> {
+        let session = self.gpu.session();
+        let largest = session.largest_binding();
+        let shared = self
+            .plan
+            .shared()
+            .iter()
+            .map(|array| match 4 * array.len() as u64 {
+                bytes if bytes > largest => Err(Fault::OutOfMemory(format!(
+                    "the data takes {} MiB, one binding may hold {} MiB",
+                    bytes >> 20,
+                    largest >> 20
+                ))),
+                _ => session.upload("shared", array),
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let compile = |kernels: &[Kernel]| -> Result<Vec<_>, Fault> {
+            kernels.iter().map(|kernel| session.pipeline(kernel)).collect()
+        };
+        self.resident = Some(Resident {
+            shared,
+            span: session.uniform("span", size_of::<Span>() as u64)?,
+            window: session.storage("window", 4)?,
+            window_units: 0..0,
+            train: compile(self.plan.kernels(Phase::Train))?,
+            score: compile(self.plan.kernels(Phase::Score))?,
+            session,
+        });
+        Ok(())
+    }
+
+    /// After a loss: a new device, and every kept lane back to its start. An equal second training gives equal bits.
+    fn recover(&mut self, reason: String) -> Result<(), BackendError> {
+        self.losses_in_a_row += 1;
+        if self.losses_in_a_row > 1 {
+            return Err(self.gpu.failed(format!("it was lost twice in a row: {reason}")));
+        }
+        self.resident = None;
+        for slot in self.slots.values_mut() {
+            (slot.done, slot.home) = (0, None);
+        }
+        self.losses += 1;
+        self.gpu.rebuild(self.losses)?;
+        Ok(())
+    }
+
+    /// The next batch: lanes at the same unit, longest first, as many as fit.
+    fn next_batch(&self, waiting: &[u32]) -> Vec<u32> {
+        let done = |slot: &u32| self.slots.get(slot).map_or(0, |state| state.done);
+        let Some(first) = waiting.iter().map(done).min() else { return Vec::new() };
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        for slot in waiting.iter().filter(|slot| done(slot) == first) {
+            let Some(state) = self.slots.get(slot) else { continue };
+            bytes += 4 * u64::from(state.lane.state_words).max(u64::from(state.lane.result_words));
+            if !batch.is_empty() && (bytes > self.batch_bytes || batch.len() >= self.batch_lanes) {
+                break;
+            }
+            batch.push(*slot);
+        }
+        // Longest first: the last workgroups to start are the shortest, so that no long one runs on alone.
+        let cost = |slot: &u32| self.slots.get(slot).map_or(0.0, |state| state.lane.cost);
+        batch.sort_by(|a, b| cost(b).total_cmp(&cost(a)).then(a.cmp(b)));
+        batch
+    }
+
+    /// Trains and scores one batch; `None` when the stop flag was raised before its end.
+    fn run_batch(
+        &mut self,
+        slots: &[u32],
+        budget: u64,
+        keep: bool,
+        stop: &StopFlag,
+    ) -> Result<Option<Vec<Scored>>, Fault> {
+        let start = Instant::now();
+        if self.resident.is_none() {
+            self.settle()?;
+        }
+        let Some(resident) = self.resident.as_mut() else { return Err(Fault::Failed("no device".to_owned())) };
+        let lanes: Vec<(u32, &SlotState)> =
+            slots.iter().filter_map(|slot| Some((*slot, self.slots.get(slot)?))).collect();
+        let batch = Batch::lay_out(&resident.session, &lanes)?;
+        let from = lanes.first().map_or(0, |(_, state)| state.done);
+        let largest_slice = self.gpu.options().provoked.largest_slice;
+        let mut runner = Runner { resident, batch: &batch, plan: &self.plan, budget, lanes: lanes.len() as u32, stop };
+        if !runner.train(from..budget.max(from), largest_slice)? || !runner.score(largest_slice)? {
+            return Ok(None);
+        }
+        let session = &resident.session;
+        let progress = batch.read_progress(session)?;
+        let results = session.read(&batch.results, 0, batch.result_words as usize)?;
+        let all: f64 = lanes.iter().map(|(_, state)| state.lane.cost).sum();
+        let seconds = start.elapsed().as_secs_f64() / all.max(f64::MIN_POSITIVE);
+        let scored = lanes.iter().zip(&batch.places).zip(progress).map(|(((slot, state), place), progress)| {
+            let results = &results[place.1 as usize..][..state.lane.result_words as usize];
+            let (train, evals) = self.plan.scores(state.fold, results);
+            let dead = progress.status == LANE_NOT_FINITE;
+            let status = match progress.status {
+                LANE_NOT_FINITE => LaneStatus::NotFinite,
+                LANE_LIMIT => LaneStatus::IterationLimit,
+                LANE_DONE => LaneStatus::Trained,
+                _ => self.plan.status_at_budget(),
+            };
+            let report = LaneReport {
+                slot: Slot(*slot),
+                status,
+                train: if dead { f64::NAN } else { train },
+                evals: if dead { vec![f64::NAN; evals.len()] } else { evals },
+                used: u64::from(progress.unit),
+                seconds: seconds * state.lane.cost,
+            };
+            let home = keep.then(|| Home { state: batch.state.clone(), word: place.0, progress });
+            Scored { slot: *slot, report, home }
+        });
+        Ok(Some(scored.collect()))
+    }
+
+    /// Lets the number of lanes follow the time that batches take.
+    fn adapt(&mut self, seconds: f64, lanes: usize) {
+        if seconds > BATCH_SECONDS.end {
+            self.batch_lanes = (lanes / 2).max(LEAST_BATCH);
+        } else if seconds < BATCH_SECONDS.start && lanes == self.batch_lanes {
+            self.batch_lanes *= 2;
+        }
+    }
+}
+
+impl<P: GpuPlan> Trainer for GpuTrainer<P> {
+    fn start(&mut self, points: &Points, lanes: &[Lane]) -> Result<Vec<Slot>, BackendError> {
+        let mut slots = Vec::with_capacity(lanes.len());
+        for lane in lanes {
+            let plan = self.plan.lane(points.row(lane.point), lane.fold);
+            let bytes = 4 * u64::from(plan.state_words.max(plan.result_words));
+            if bytes > self.gpu.batch_bytes() {
+                return Err(self.gpu.too_small(format!(
+                    "one lane takes {} MiB of state, {} MiB are allowed",
+                    bytes.div_ceil(1 << 20),
+                    self.gpu.batch_bytes() >> 20
+                )));
+            }
+            self.slots.insert(self.next_slot, SlotState { fold: lane.fold, lane: plan, done: 0, home: None });
+            slots.push(Slot(self.next_slot));
+            self.next_slot += 1;
+        }
+        Ok(slots)
+    }
+
+    fn advance(
+        &mut self,
+        slots: &[Slot],
+        budget: u64,
+        keep: bool,
+        stop: &StopFlag,
+        report: &mut dyn FnMut(LaneReport) -> ControlFlow<()>,
+    ) -> Result<(), BackendError> {
+        if let Some(unknown) = slots.iter().find(|slot| !self.slots.contains_key(&slot.0)) {
+            return Err(BackendError::NoSuchSlot(unknown.0));
+        }
+        let mut waiting: Vec<u32> = slots.iter().map(|slot| slot.0).collect();
+        while !waiting.is_empty() && !stop.is_raised() {
+            let batch = self.next_batch(&waiting);
+            let start = Instant::now();
+            match self.run_batch(&batch, budget, keep, stop) {
+                Ok(None) => return Ok(()),
+                Ok(Some(scored)) => {
+                    self.losses_in_a_row = 0;
+                    self.adapt(start.elapsed().as_secs_f64(), batch.len());
+                    waiting.retain(|slot| !batch.contains(slot));
+                    let mut flow = ControlFlow::Continue(());
+                    for Scored { slot, report: lane_report, home } in scored {
+                        if let Some(state) = self.slots.get_mut(&slot) {
+                            state.done = if home.is_some() { budget.max(state.done) } else { 0 };
+                            state.home = home;
+                        }
+                        // The batch is whole: each of its lanes is reported, even if the first report ends the run.
+                        if report(lane_report).is_break() {
+                            flow = ControlFlow::Break(());
+                        }
+                    }
+                    if flow.is_break() {
+                        return Ok(());
+                    }
+                }
+                Err(Fault::OutOfMemory(reason)) if batch.len() <= 1 => {
+                    return Err(self.gpu.too_small(reason));
+                }
+                Err(Fault::OutOfMemory(_)) => {
+                    let words: u64 = batch
+                        .iter()
+                        .filter_map(|slot| self.slots.get(slot))
+                        .map(|state| u64::from(state.lane.state_words.max(state.lane.result_words)))
+                        .sum();
+                    self.batch_bytes = 2 * words;
+                }
+                Err(Fault::Lost(reason)) => self.recover(reason)?,
+                Err(fault) => return Err(self.gpu.error(fault)),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_back(&mut self, slot: Slot) -> Result<Weights, BackendError> {
+        let state = self.slots.get(&slot.0).ok_or(BackendError::NoSuchSlot(slot.0))?;
+        let home = state.home.as_ref().ok_or(BackendError::NoSuchSlot(slot.0))?;
+        let Some(resident) = &self.resident else { return Err(BackendError::NoSuchSlot(slot.0)) };
+        let read = resident.session.read(&home.state, u64::from(home.word), state.lane.state_words as usize);
+        match read {
+            Ok(words) => Ok(self.plan.weights(&state.lane.descriptor, &words)),
+            Err(fault) => Err(self.gpu.error(fault)),
+        }
+    }
+
+    fn release(&mut self, slots: &[Slot]) {
+        for slot in slots {
+            self.slots.remove(&slot.0);
+        }
+    }
+}
+
+impl Batch {
+    fn lay_out(session: &Session, lanes: &[(u32, &SlotState)]) -> Result<Batch, Fault> {
+        let (mut state_words, mut result_words) = (0u32, 0u32);
+        let mut places = Vec::with_capacity(lanes.len());
+        let mut descriptors = Vec::new();
+        let mut progress = Vec::new();
+        for (_, state) in lanes {
+            places.push((state_words, result_words));
+            let placed = [state_words, result_words];
+            descriptors.extend_from_slice(&placed);
+            descriptors.extend_from_slice(state.lane.descriptor.get(placed.len()..).unwrap_or_default());
+            progress.extend(words(&state.home.as_ref().map_or_else(Progress::default, |home| home.progress)));
+            state_words += state.lane.state_words;
+            result_words += state.lane.result_words;
+        }
+        let batch = Batch {
+            lanes: session.upload("lanes", &descriptors)?,
+            progress: session.upload("progress", &progress)?,
+            state: Arc::new(session.storage("state", 4 * u64::from(state_words))?),
+            results: session.storage("results", 4 * u64::from(result_words))?,
+            places,
+            result_words,
+        };
+        session.clear(&batch.results)?;
+        let copies: Vec<_> = lanes
+            .iter()
+            .zip(&batch.places)
+            .filter_map(|((_, state), place)| {
+                let home = state.home.as_ref()?;
+                let words = state.lane.state_words;
+                Some(Copy { from: &home.state, from_word: home.word, to: &batch.state, to_word: place.0, words })
+            })
+            .collect();
+        session.copy(&copies)?;
+        Ok(batch)
+    }
+
+    fn read_progress(&self, session: &Session) -> Result<Vec<Progress>, Fault> {
+        let words = session.read(&self.progress, 0, self.places.len() * size_of::<Progress>() / 4)?;
+        Ok(bytemuck::pod_collect_to_vec(&words))
+    }
+}
+
+/// Walks one batch through its phases.
+struct Runner<'a, P> {
+    resident: &'a mut Resident,
+    batch: &'a Batch,
+    plan: &'a P,
+    budget: u64,
+    lanes: u32,
+    stop: &'a StopFlag,
+}
+
+impl<P: GpuPlan> Runner<'_, P> {
+    /// Trains lanes through these units; false when the stop flag was raised.
+    fn train(&mut self, units: Range<u64>, largest_slice: u64) -> Result<bool, Fault> {
+        let ticks = self.plan.ticks_per_unit(Phase::Train).max(1);
+        let mut slicer = Slicer::new(1, largest_slice);
+        let mut at = units.start * ticks;
+        while at < units.end * ticks {
+            if self.stop.is_raised() {
+                return Ok(false);
+            }
+            let window = self.hold(at / ticks, units.end)?;
+            let until = (at + slicer.next()).min(window * ticks);
+            let seconds = self.dispatch(Phase::Train, at, until, ticks)?;
+            slicer.record(until - at, seconds);
+            at = until;
+            if self.plan.can_converge() && self.is_every_lane_done()? {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Scores every row set; false when the stop flag was raised.
+    fn score(&mut self, largest_slice: u64) -> Result<bool, Fault> {
+        let mut slicer = Slicer::new(1, largest_slice);
+        let mut at = 0;
+        while at < self.plan.score_units() {
+            if self.stop.is_raised() {
+                return Ok(false);
+            }
+            let until = (at + slicer.next()).min(self.plan.score_units());
+            let seconds = self.dispatch(Phase::Score, at, until, 1)?;
+            slicer.record(until - at, seconds);
+            at = until;
+        }
+        Ok(true)
+    }
+
+    /// Makes the window hold `unit` and gives the first unit up to `end` that it does not hold.
+    fn hold(&mut self, unit: u64, end: u64) -> Result<u64, Fault> {
+        let per_unit = 4 * self.plan.window_words();
+        if per_unit == 0 {
+            return Ok(end);
+        }
+        if !self.resident.window_units.contains(&unit) {
+            let room = WINDOW_BYTES.min(self.resident.session.largest_binding());
+            let units = unit..end.min(unit + (room / per_unit).max(1));
+            self.resident.window = self.resident.session.upload("window", &self.plan.window(units.clone()))?;
+            self.resident.window_units = units;
+        }
+        Ok(self.resident.window_units.end.min(end))
+    }
+
+    fn dispatch(&mut self, phase: Phase, from: u64, until: u64, ticks: u64) -> Result<f64, Fault> {
+        let span = Span {
+            from_unit: (from / ticks) as u32,
+            from_part: (from % ticks) as u32,
+            until_unit: (until / ticks) as u32,
+            until_part: (until % ticks) as u32,
+            budget: self.budget.min(u64::from(u32::MAX)) as u32,
+            window_unit: self.resident.window_units.start as u32,
+            lanes: self.lanes,
+        };
+        let resident = &*self.resident;
+        resident.session.write(&resident.span, 0, &words(&span))?;
+        let pipelines = match phase {
+            Phase::Train => &resident.train,
+            Phase::Score => &resident.score,
+        };
+        let passes: Vec<_> = pipelines
+            .iter()
+            .zip(self.plan.kernels(phase))
+            .map(|(pipeline, kernel)| Pass {
+                pipeline,
+                bindings: kernel.bindings.iter().filter_map(|binding| self.buffer(binding.role)).collect(),
+                workgroups: self.lanes,
+            })
+            .collect();
+        resident.session.run(&passes)
+    }
+
+    fn buffer(&self, role: Role) -> Option<&Buffer> {
+        Some(match role {
+            Role::Lanes => &self.batch.lanes,
+            Role::Progress => &self.batch.progress,
+            Role::State => &self.batch.state,
+            Role::Results => &self.batch.results,
+            Role::Span => &self.resident.span,
+            Role::Window => &self.resident.window,
+            Role::Shared(index) => self.resident.shared.get(index)?,
+        })
+    }
+
+    fn is_every_lane_done(&self) -> Result<bool, Fault> {
+        let progress = self.batch.read_progress(&self.resident.session)?;
+        Ok(progress.iter().all(|lane| lane.status != super::LANE_RUNNING || u64::from(lane.unit) >= self.budget))
+    }
+}

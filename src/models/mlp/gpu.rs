@@ -1,0 +1,307 @@
+//! The perceptron on the GPU: the layout of a lane for shaders/models/mlp.wgsl.
+
+use super::recipe::{self, BETA2, EPSILON, MAX_LAYERS, MlpParams};
+use crate::backend::gpu::{
+    Binding, DeviceRows, DeviceStatistic, GpuPlan, Kernel, LanePlan, Phase, Role, wgsl_struct, with_lane_header, words,
+};
+use crate::backend::{LaneStatus, WeightArray, Weights};
+use crate::data::{Problem, Task};
+use crate::space::Space;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Threads of a workgroup: 8 x 16 register tiles of 4 x 4.
+const WORKGROUP: u32 = 128;
+/// Rows that scoring predicts at a time: `TILE_M` of the shader.
+const TILE_ROWS: u32 = 32;
+/// Training rows and at most two sets to score.
+const SETS: usize = 3;
+const LAYERS: usize = MAX_LAYERS + 1;
+/// Words of a lane's state before its weights: what is left of 1 by each moment's decay.
+const POWERS: u32 = 2;
+
+wgsl_struct! {
+    /// One lane. The first two words are the trainer's.
+    pub struct MlpLane {
+        /// First word of its state.
+        pub state: u32,
+        /// First word of its results.
+        pub result: u32,
+        /// Columns of x.
+        pub features: u32,
+        /// Classes, or 1.
+        pub outputs: u32,
+        /// 1 for classes.
+        pub is_classifier: u32,
+        /// Row sets: training, then those to score.
+        pub sets: u32,
+        /// Rows of each.
+        pub set_rows: [u32; SETS],
+        /// First word of each in x.
+        pub set_x: [u32; SETS],
+        /// First word of each in y.
+        pub set_y: [u32; SETS],
+        /// First word of each in the lane's results.
+        pub set_result: [u32; SETS],
+        /// First entry of the fold in an epoch's part of the window.
+        pub order_at: u32,
+        /// Entries of an epoch in the window.
+        pub order_stride: u32,
+        /// Units of each hidden layer.
+        pub hidden: [u32; MAX_LAYERS],
+        /// Hidden layers.
+        pub layers: u32,
+        /// Weights and biases of all layers.
+        pub weights: u32,
+        /// Rows that activations have room for.
+        pub capacity: u32,
+        /// Words of all layers' outputs.
+        pub stretch: u32,
+        /// Rows of a minibatch.
+        pub batch: u32,
+        /// Steps of the full budget.
+        pub steps: u32,
+        /// Codes of recipe.rs.
+        pub activation: u32,
+        /// Codes of recipe.rs.
+        pub optimizer: u32,
+        /// Codes of recipe.rs.
+        pub schedule: u32,
+        /// The schedule's peak.
+        pub learning_rate: f32,
+        /// Adam's first decay, or SGD's momentum.
+        pub momentum: f32,
+        /// Decoupled decay.
+        pub weight_decay: f32,
+        /// Share of hidden units that a step leaves out.
+        pub dropout: f32,
+        /// Share of each target spread over all classes.
+        pub label_smoothing: f32,
+        /// Half the width of each layer's initial weights.
+        pub start_bounds: [f32; LAYERS],
+        /// Two words a layer.
+        pub start_keys: [u32; 8],
+        /// Two words a hidden layer.
+        pub dropout_keys: [u32; 6],
+        /// Of a regression target.
+        pub target_shift: f32,
+        /// Of a regression target.
+        pub target_scale: f32,
+        /// What the predictions are reduced to.
+        pub statistic: u32,
+        /// The term that is summed.
+        pub term: u32,
+        /// Of a pinball loss.
+        pub quantile: f32,
+    }
+}
+
+/// The perceptron opened on a GPU.
+pub struct MlpPlan {
+    space: Space,
+    problem: Arc<Problem>,
+    rows: DeviceRows,
+    statistic: DeviceStatistic,
+    train: Vec<Kernel>,
+    score: Vec<Kernel>,
+}
+
+/// The kernels, for the trainer and for the translation tests.
+pub fn kernels() -> Vec<Kernel> {
+    let kernel = |name, entry| {
+        let sources = [
+            include_str!("../../../shaders/shared/random.wgsl"),
+            include_str!("../../../shaders/shared/math.wgsl"),
+            include_str!("../../../shaders/shared/metric.wgsl"),
+            include_str!("../../../shaders/models/mlp.wgsl"),
+        ];
+        let kernel = with_lane_header(Kernel::new(name, entry, &sources)).constant("WORKGROUP", WORKGROUP);
+        DeviceStatistic::constants(kernel)
+            .float_constant("BETA2", BETA2)
+            .float_constant("ONE_MINUS_BETA2", 1.0 - BETA2)
+            .float_constant("EPSILON_SQUARED", EPSILON * EPSILON)
+            .layout::<MlpLane>()
+            .bind(&[
+                Binding::new(Role::Lanes, "lanes", "array<MlpLane>"),
+                Binding::new(Role::Progress, "progress", "array<Progress>"),
+                Binding::new(Role::State, "state", "array<f32>"),
+                Binding::new(Role::Results, "results", "array<u32>"),
+                Binding::new(Role::Span, "span", "Span"),
+                Binding::new(Role::Window, "order", "array<u32>"),
+                Binding::new(Role::Shared(0), "x", "array<f32>"),
+                Binding::new(Role::Shared(1), "y", "array<u32>"),
+            ])
+    };
+    vec![kernel("mlp_train", "train"), kernel("mlp_score", "score")]
+}
+
+impl MlpPlan {
+    /// Lays a problem out.
+    pub fn new(space: Space, problem: Arc<Problem>) -> MlpPlan {
+        let mut kernels = kernels();
+        let score = kernels.split_off(1);
+        let rows = DeviceRows::pack(&problem, |_, rows| rows.x.iter().copied().collect());
+        let statistic = DeviceStatistic::new(problem.metric);
+        MlpPlan { space, problem, rows, statistic, train: kernels, score }
+    }
+
+    fn result_words(&self, fold: usize) -> Vec<u32> {
+        let outputs = self.problem.outputs;
+        let sets = self.rows.sets[fold].iter();
+        sets.map(|set| self.statistic.words(set.rows as usize, outputs) as u32).collect()
+    }
+}
+
+/// The first `N` of some numbers, zeros where there are fewer.
+fn padded<const N: usize>(values: impl IntoIterator<Item = u32>) -> [u32; N] {
+    let mut array = [0; N];
+    array.iter_mut().zip(values).for_each(|(to, from)| *to = from);
+    array
+}
+
+impl GpuPlan for MlpPlan {
+    fn kernels(&self, phase: Phase) -> &[Kernel] {
+        match phase {
+            Phase::Train => &self.train,
+            Phase::Score => &self.score,
+        }
+    }
+
+    fn shared(&self) -> Vec<Vec<u32>> {
+        vec![self.rows.x.clone(), self.rows.y.clone()]
+    }
+
+    fn lane(&self, point: &[f64], fold_index: usize) -> LanePlan {
+        let params = MlpParams::read(&self.space, point);
+        let fold = &self.problem.folds[fold_index];
+        let (rows, features) = fold.train.x.dim();
+        let outputs = self.problem.outputs;
+        let shapes: Vec<(usize, usize)> = params.shapes(features, outputs).collect();
+        let weights = params.weights(features, outputs) as u32;
+        let capacity = (params.batch.min(rows as u32)).max(TILE_ROWS);
+        let stretch = capacity * shapes.iter().map(|(_, units)| *units as u32).sum::<u32>();
+        let sets = &self.rows.sets[fold_index];
+        let set_words = self.result_words(fold_index);
+        let firsts = set_words.iter().scan(0, |sum, words| Some(std::mem::replace(sum, *sum + words)));
+        let layers = params.layers as usize;
+        let mut start_bounds = [0.0; LAYERS];
+        let mut start_keys = [0; 8];
+        for (layer, (inputs, _)) in shapes.iter().enumerate() {
+            start_bounds[layer] = params.start_bound(layer, *inputs);
+            let key = recipe::start_key(fold.key, if layer == layers { MAX_LAYERS } else { layer });
+            start_keys[2 * layer..][..2].copy_from_slice(&key.0);
+        }
+        let dropout_keys = (0..MAX_LAYERS).flat_map(|layer| recipe::dropout_key(fold.key, layer).0);
+        let order_at: usize = self.problem.folds[..fold_index].iter().map(|fold| fold.train.y.len()).sum();
+        let lane = MlpLane {
+            features: features as u32,
+            outputs: outputs as u32,
+            is_classifier: u32::from(self.problem.task == Task::Classification),
+            sets: sets.len() as u32,
+            set_rows: padded(sets.iter().map(|set| set.rows)),
+            set_x: padded(sets.iter().map(|set| set.x)),
+            set_y: padded(sets.iter().map(|set| set.y)),
+            set_result: padded(firsts),
+            order_at: order_at as u32,
+            order_stride: self.window_words() as u32,
+            hidden: params.hidden,
+            layers: params.layers,
+            weights,
+            capacity,
+            stretch,
+            batch: params.batch,
+            steps: (params.steps_per_epoch(rows) * self.problem.budget) as u32,
+            activation: params.activation as u32,
+            optimizer: params.optimizer as u32,
+            schedule: params.schedule as u32,
+            learning_rate: params.learning_rate,
+            momentum: params.momentum,
+            weight_decay: params.weight_decay,
+            dropout: params.dropout,
+            label_smoothing: params.label_smoothing,
+            start_bounds,
+            start_keys,
+            dropout_keys: padded(dropout_keys),
+            target_shift: fold.target.shift,
+            target_scale: fold.target.scale,
+            statistic: self.statistic.code,
+            term: self.statistic.term,
+            quantile: self.statistic.quantile,
+            ..MlpLane::default()
+        };
+        LanePlan {
+            descriptor: words(&lane),
+            state_words: POWERS + 3 * weights + 3 * stretch,
+            result_words: set_words.iter().sum(),
+            cost: rows as f64 * f64::from(weights),
+        }
+    }
+
+    fn ticks_per_unit(&self, phase: Phase) -> u64 {
+        let rows = self.problem.folds.iter().map(|fold| fold.train.y.len() as u64).max();
+        if phase == Phase::Train { rows.unwrap_or(1) } else { 1 }
+    }
+
+    fn score_units(&self) -> u64 {
+        let tiles = |sets: &Vec<_>| {
+            sets.iter().map(|set: &crate::backend::gpu::DeviceSet| u64::from(set.rows.div_ceil(TILE_ROWS))).sum()
+        };
+        self.rows.sets.iter().map(tiles).max().unwrap_or(0)
+    }
+
+    fn window_words(&self) -> u64 {
+        self.problem.folds.iter().map(|fold| fold.train.y.len() as u64).sum()
+    }
+
+    fn window(&self, units: Range<u64>) -> Vec<u32> {
+        let folds = &self.problem.folds;
+        units
+            .flat_map(|epoch| {
+                folds.iter().flat_map(move |fold| recipe::epoch_order(fold.key, epoch, fold.train.y.len()))
+            })
+            .collect()
+    }
+
+    fn status_at_budget(&self) -> LaneStatus {
+        LaneStatus::Trained
+    }
+
+    fn can_converge(&self) -> bool {
+        false
+    }
+
+    fn scores(&self, fold: usize, results: &[u32]) -> (f64, Vec<f64>) {
+        let fold_rows = &self.problem.folds[fold];
+        let set_words = self.result_words(fold);
+        let mut rest = results;
+        let mut scores =
+            std::iter::once(&fold_rows.train).chain(&fold_rows.evals).zip(set_words).map(|(rows, words)| {
+                let (mine, others) = rest.split_at((words as usize).min(rest.len()));
+                rest = others;
+                self.statistic.score(&rows.y, mine)
+            });
+        (scores.next().unwrap_or(f64::NAN), scores.collect())
+    }
+
+    fn weights(&self, descriptor: &[u32], state: &[u32]) -> Weights {
+        let lane: MlpLane = bytemuck::pod_read_unaligned(bytemuck::cast_slice(descriptor));
+        let mut at = POWERS as usize;
+        let mut take = |name: String, shape: Vec<usize>| {
+            let count = shape.iter().product();
+            let values = state.iter().skip(at).take(count).map(|word| f32::from_bits(*word)).collect();
+            at += count;
+            WeightArray { name, shape, values }
+        };
+        let mut arrays = Vec::new();
+        let layers = lane.layers as usize;
+        for layer in 0..=layers {
+            let inputs = if layer == 0 { lane.features } else { lane.hidden[layer - 1] } as usize;
+            let units = if layer == layers { lane.outputs } else { lane.hidden[layer] } as usize;
+            arrays.push(take(format!("layer_{layer}.weight"), vec![inputs, units]));
+            arrays.push(take(format!("layer_{layer}.bias"), vec![units]));
+        }
+        let activation = vec![lane.activation as f32];
+        arrays.push(WeightArray { name: "activation".to_owned(), shape: vec![1], values: activation });
+        Weights { arrays }
+    }
+}
