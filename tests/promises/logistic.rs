@@ -12,7 +12,7 @@ use thousandfold::base::random::Key;
 use thousandfold::data::{Affine, Fold, Problem, Rows, Target, Task};
 use thousandfold::models::logistic::solver::{self, ABSENT};
 use thousandfold::models::{DataShape, Model, logistic::Logistic};
-use thousandfold::space::{Points, Space};
+use thousandfold::space::{Domain, Points, Scale, Space};
 
 const BUDGET: u64 = 1000;
 
@@ -21,18 +21,19 @@ fn space() -> Space {
 }
 
 fn point(l2: f64) -> Vec<f64> {
-    vec![l2, 1.0]
+    vec![l2, 1.0, 0.0]
 }
 
 /// Candidates of these penalties, with an intercept.
 fn points(penalties: &[f64]) -> Points {
-    Points::from_values(2, penalties.iter().flat_map(|l2| point(*l2)).collect())
+    Points::from_values(3, penalties.iter().flat_map(|l2| point(*l2)).collect())
 }
 
-/// A space whose second parameter can be told not to fit intercepts.
+/// A space in which a candidate says whether intercepts are fitted, and to which tolerance.
 fn open_space() -> Space {
     let mut space = space();
-    space.parameters[1].domain = thousandfold::space::Domain::Bool;
+    space.parameters[1].domain = Domain::Bool;
+    space.parameters[2].domain = Domain::Float { low: 0.0, high: 1.0, scale: Scale::Linear, step: None };
     space
 }
 
@@ -122,7 +123,7 @@ fn training_converges_to_scikit_learns_solution() {
         let space = open_space();
         let mut trainer = open_cpu(&Logistic, &space, &problem, &CpuOptions::default());
         for solution in solutions.iter().filter(|solution| solution.data == name) {
-            let row = [solution.l2, f64::from(u8::from(solution.fit_intercept))];
+            let row = [solution.l2, f64::from(u8::from(solution.fit_intercept)), 0.0];
             let weights = weights(&mut *trainer, &space, &row, BUDGET);
             let at = format!("{name}, l2 {}, intercept {}", solution.l2, solution.fit_intercept);
             let (features, w) = (train.x.ncols(), &array(&weights, "weight").values);
@@ -172,7 +173,7 @@ fn training_equals_a_plain_f64_loop() {
     for classes in [2, 3, 5] {
         for l2 in [1e-3, 0.5, 20.0, 3000.0] {
             for fit_intercept in [true, false] {
-                let row = [l2, f64::from(u8::from(fit_intercept))];
+                let row = [l2, f64::from(u8::from(fit_intercept)), 0.0];
                 let distance = distance_to_plain_loop(classes, &row, l2, fit_intercept);
                 assert!(distance < TOLERANCE, "{classes} classes, {row:?}: {distance:e}");
             }
@@ -268,6 +269,33 @@ fn a_lane_cut_off_by_its_budget_says_so() {
     assert!(whole.iter().all(|report| report.status == LaneStatus::Trained && report.used < BUDGET));
 }
 
+/// The 2-norm of the objective's gradient, as a mean over rows.
+fn mean_gradient(weights: &Weights, rows: &Rows, l2: f64) -> f64 {
+    let (features, weight) = (rows.x.ncols(), &array(weights, "weight").values);
+    let mut gradient: Vec<f64> = weight.iter().map(|w| l2 * f64::from(*w)).collect();
+    let predicted = Logistic.predict(weights, Task::Classification, Affine::IDENTITY, rows.x.view()).unwrap();
+    for ((row, code), p) in rows.x.rows().into_iter().zip(codes(rows)).zip(predicted.rows()) {
+        for (class, p) in p.iter().enumerate() {
+            let residual = f64::from(*p) - f64::from(u8::from(class == *code as usize));
+            let sums = gradient[class * features..].iter_mut().zip(row);
+            sums.for_each(|(sum, x)| *sum += residual * f64::from(*x));
+        }
+    }
+    gradient.iter().map(|g| g * g).sum::<f64>().sqrt() / codes(rows).len() as f64
+}
+
+#[test]
+fn a_tolerance_ends_a_lane_as_soon_as_it_is_met() {
+    let problem = problem(1, 200, 9, 3, BUDGET);
+    let train = &problem.folds[0].train;
+    for l2 in [0.01, 1.0] {
+        let [tight, loose] =
+            [0.0, 1e-3].map(|tolerance| mean_gradient(&fit(&problem, &[l2, 1.0, tolerance]), train, l2));
+        assert!(tight < 2e-5, "{l2}: {tight:e}");
+        assert!(loose < 1e-3 && loose > tight, "{l2}: {loose:e}");
+    }
+}
+
 fn rows(x: Array2<f32>, codes: Vec<u32>, classes: usize) -> Rows {
     Rows { x, y: Target::Classes { codes, classes } }
 }
@@ -348,12 +376,7 @@ fn a_class_without_training_rows_has_no_probability_and_disturbs_no_other() {
 fn extreme_penalties_end_and_leave_their_neighbours_alone() {
     let problem = problem(1, 60, 9, 3, BUDGET);
     let mut space = space();
-    space.parameters[0].domain = thousandfold::space::Domain::Float {
-        low: 0.0,
-        high: 1e38,
-        scale: thousandfold::space::Scale::Linear,
-        step: None,
-    };
+    space.parameters[0].domain = Domain::Float { low: 0.0, high: 1e38, scale: Scale::Linear, step: None };
     let options = CpuOptions::default();
     let extreme = points(&[0.0, 1e-30, 1.0, 1e12, 1e37]);
     let reports = train(&mut *open_cpu(&Logistic, &space, &problem, &options), &extreme, 1, 200);

@@ -3,7 +3,7 @@
 use super::LogisticLanes;
 use super::loss::{self, Prepared};
 use super::path::{NODE_ITERATIONS, NODES, Stencil, node_l2};
-use super::solver::{ABSENT, LogisticParams, penalty, tolerance};
+use super::solver::{ABSENT, LogisticParams, Search, penalty, tolerance};
 use super::walk::{Advance, Walk};
 use crate::backend::cpu::gemm::{self, AsIs, Pair, Shared, ZERO_PAIR};
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
@@ -73,7 +73,7 @@ impl LaneModel for LogisticLanes {
         // Small penalties take longest: the bits of positive floats are in their order, and the trainer starts with the
         // greatest key.
         GroupKey {
-            step: [u32::from(params.fit_intercept), 0],
+            step: [u32::from(params.fit_intercept), params.tolerance.to_bits()],
             likeness: [u32::MAX - params.l2.max(0.0).to_bits(), 0, 0, 0],
         }
     }
@@ -177,14 +177,16 @@ impl LogisticLanes {
             (0..NODES).filter(|node| self.searched.contains(&node_l2(*node))).for_each(|node| is_needed[node] = true);
         }
         // A node is written whole or not at all, so a panic elsewhere leaves nothing half done.
-        let mut nodes = fold.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paths = fold.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = lanes.first().map_or(0.0, |params| params.tolerance);
+        let nodes = paths.entry(asked.to_bits()).or_default();
         let missing: Vec<usize> = (0..NODES).filter(|node| is_needed[*node] && nodes[*node].is_none()).collect();
         if !missing.is_empty() {
-            let mut walk = Walk::new(fold, &walked(fold, missing.iter().map(|node| node_l2(*node))));
+            let mut walk = Walk::new(fold, &searches(fold, asked, missing.iter().map(|node| node_l2(*node))));
             dispatch(level, Advance { fold, walk: &mut walk, until: NODE_ITERATIONS });
             missing.iter().enumerate().for_each(|(lane, node)| nodes[*node] = Some(walk.lane_weights(lane)));
         }
-        let mut walk = Walk::new(fold, &walked(fold, lanes.iter().map(|params| params.l2)));
+        let mut walk = Walk::new(fold, &searches(fold, asked, lanes.iter().map(|params| params.l2)));
         for (lane, stencil) in stencils.iter().enumerate() {
             let node = |i: usize| nodes[stencil.first + i].as_deref().unwrap_or(&[]);
             walk.set_weights(lane, &stencil.read(std::array::from_fn(node), 2 * fold.shape.weights()));
@@ -193,10 +195,13 @@ impl LogisticLanes {
     }
 }
 
-/// Penalties and tolerances of some lanes.
-fn walked(fold: &Prepared, l2: impl Iterator<Item = f32>) -> Vec<(f32, f32)> {
+/// Penalties and searches of some lanes.
+fn searches(fold: &Prepared, asked: f32, l2: impl Iterator<Item = f32>) -> Vec<(f32, Search)> {
     let present = fold.present.iter().filter(|present| **present).count();
-    l2.map(|l2| penalty(l2, present)).map(|penalty| (penalty, tolerance(penalty, fold.shape.rows))).collect()
+    let rows = fold.shape.rows;
+    l2.map(|l2| penalty(l2, present))
+        .map(|penalty| (penalty, Search::new(tolerance(penalty, rows), asked * rows as f32)))
+        .collect()
 }
 
 /// The weights of a group's lanes in one; NaN for a lane that could not set out.

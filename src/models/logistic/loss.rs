@@ -10,6 +10,7 @@ use crate::backend::cpu::gemm::{self, AsIs, Consumer, Pair, ROWS, Shared, ZERO_P
 use crate::backend::cpu::math;
 use crate::backend::cpu::simd::{LANES, Lanes, Simd};
 use crate::data::Rows;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Mutex;
 
@@ -70,8 +71,8 @@ pub struct Prepared {
     pub vectors: Option<Shared>,
     /// Of each feature.
     pub mean: Vec<f32>,
-    /// Solved nodes of the fold's path.
-    pub nodes: Mutex<[Option<Vec<f32>>; NODES]>,
+    /// Solved nodes of the fold's path for each tolerance, by its bits.
+    pub paths: Mutex<BTreeMap<u32, [Option<Vec<f32>>; NODES]>>,
 }
 
 impl Prepared {
@@ -95,7 +96,7 @@ impl Prepared {
             shared
         });
         let mean = basis.mean.iter().map(|mean| *mean as f32).collect();
-        Prepared { shape, present, has_intercept, blocks, vectors, mean, nodes: Mutex::default() }
+        Prepared { shape, present, has_intercept, blocks, vectors, mean, paths: Mutex::default() }
     }
 
     /// Weights at zero; classes that do not occur, and the padding, have an intercept that leaves them no probability.

@@ -58,7 +58,15 @@ impl Model for Logistic {
     }
 
     fn space(&self, _: DataShape) -> Space {
-        SpaceBuilder::new().log("l2", 1e-4, 1e4, 1.0).within(1e-8, 1e8).boolean("fit_intercept", true).held().build()
+        SpaceBuilder::new()
+            .log("l2", 1e-4, 1e4, 1.0)
+            .within(1e-8, 1e8)
+            .boolean("fit_intercept", true)
+            .held()
+            .float("tolerance", 0.0, 1e-2, 0.0)
+            .within(0.0, 1.0)
+            .held()
+            .build()
     }
 
     fn cost(&self, space: &Space, point: &[f64], shape: DataShape) -> f64 {
@@ -111,6 +119,7 @@ impl LogisticParams {
         LogisticParams {
             l2: space.number(point, "l2").unwrap_or(1.0) as f32,
             fit_intercept: space.number(point, "fit_intercept") != Some(0.0),
+            tolerance: space.number(point, "tolerance").unwrap_or(0.0) as f32,
         }
     }
 }

@@ -55,6 +55,10 @@ pub struct LogisticParams {
     pub l2: f32,
     /// Whether there are intercepts.
     pub fit_intercept: bool,
+    /// A gradient's 2-norm, as a mean over rows, at which a lane ends early; 0 converges as far as f32 goes.
+    ///
+    /// scikit-learn's `tol` bounds the largest entry of the same mean gradient, so equal numbers are stricter here.
+    pub tolerance: f32,
 }
 
 /// The penalty of the symmetric softmax for a fold in which `present` classes occur.
@@ -105,11 +109,12 @@ pub struct Search {
     smallest: f32,
     smallest_at: u64,
     has_forgotten: bool,
+    enough: f32,
 }
 
 impl Search {
-    /// A walk that ends at a gradient of this norm.
-    pub fn new(tolerance: f32) -> Search {
+    /// A walk that converges by [`tolerance`], or ends early at a gradient of norm `enough`.
+    pub fn new(tolerance: f32, enough: f32) -> Search {
         Search {
             iterations: 0,
             step: 0.0,
@@ -123,12 +128,13 @@ impl Search {
             smallest: f32::INFINITY,
             smallest_at: 0,
             has_forgotten: false,
+            enough,
         }
     }
 
     /// A lane that is not there.
     pub fn idle() -> Search {
-        Search { is_done: true, ..Search::new(0.0) }
+        Search { is_done: true, ..Search::new(0.0, 0.0) }
     }
 
     /// Whether the evaluation that comes next also looks at the curvature.
@@ -161,7 +167,7 @@ impl Search {
             self.smallest_at = self.iterations;
         }
         self.norm = norm;
-        self.is_done = norm <= CERTAIN * self.tolerance || self.has_stalled();
+        self.is_done = norm <= self.enough.max(CERTAIN * self.tolerance) || self.has_stalled();
         Verdict::Accept
     }
 
@@ -196,7 +202,7 @@ mod tests {
     use super::*;
 
     fn begun() -> Search {
-        let mut search = Search::new(1e-3);
+        let mut search = Search::new(1e-3, 0.0);
         assert_eq!(search.judge(10.0, 0.0, 5.0), Verdict::Accept);
         assert!(search.set_out(-2.0, 0.5));
         search
@@ -235,7 +241,7 @@ mod tests {
         let accepted =
             (0..STALLED[0] + 5).take_while(|_| search.judge(9.0, -0.1, 4.9) == Verdict::Accept && !search.is_done);
         assert_eq!(accepted.count() as u64, STALLED[0] - 1);
-        let mut search = Search::new(1e-3);
+        let mut search = Search::new(1e-3, 0.0);
         assert_eq!(search.judge(f64::NAN, 0.0, 1.0), Verdict::Rest);
         assert!(search.has_failed);
     }

@@ -34,16 +34,13 @@ struct Place {
 }
 
 impl Walk {
-    /// Lanes with these penalties and tolerances, at most sixteen, from weights of zero.
-    pub fn new(fold: &Prepared, lanes: &[(f32, f32)]) -> Walk {
+    /// Lanes with these penalties and searches, at most sixteen, from weights of zero.
+    pub fn new(fold: &Prepared, lanes: &[(f32, Search)]) -> Walk {
         let zeros = vec![ZERO_PAIR; fold.shape.pairs()];
         let place = Place { step: zeros.clone(), change: zeros.clone(), inverse_product: Lanes::ZERO };
-        let searches = std::array::from_fn(|lane| match lanes.get(lane) {
-            Some((_, tolerance)) => Search::new(*tolerance),
-            None => Search::idle(),
-        });
+        let search = |lane| lanes.get(lane).map_or_else(Search::idle, |(_, search)| *search);
         Walk {
-            searches,
+            searches: std::array::from_fn(search),
             penalties: Lanes(std::array::from_fn(|lane| lanes.get(lane).map_or(1.0, |(penalty, _)| *penalty))),
             weights: fold.zero_weights(),
             gradient: zeros.clone(),
