@@ -4,7 +4,6 @@ use super::failure::Failure;
 use super::names;
 use super::terminal::print;
 use crate::study::StudyConfig;
-use crate::study::events::Observers;
 use crate::study::init::study_text;
 use crate::study::resolve::Study;
 use clap::Args;
@@ -38,7 +37,7 @@ impl InitArguments {
         let Some(target) = &self.target else { return Err(Failure::no_target(&self.data)) };
         let sets: Vec<String> = self.model.iter().map(|model| format!("model.name={model}")).collect();
         let loaded = StudyConfig::for_table(&self.data, target, &sets)?;
-        let study = Study::resolve(loaded.name, loaded.config, &mut Observers::default())?;
+        let study = Study::resolve(loaded.name, loaded.config)?;
         let text = study_text(&study, &data_path(&self.data, &self.output), &self.output.display().to_string());
         self.write(&text).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => Failure::Input(format!(

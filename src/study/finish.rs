@@ -1,16 +1,18 @@
 //! The end of a study: choose, refit on all rows but the test's, read the test score once, write model and result.
 
+use super::backend::Backend;
 use super::choice::{self, Scored};
+use super::clock::Clock;
 use super::error::StudyError;
-use super::events::{Event, Observers, Phase};
+use super::events::{Event, Observers, Phase, Progress};
 use super::history::{History, Trial};
 use super::journal::{Frame, Journal, TestScore};
 use super::model_file::{FittedModel, ModelMeta};
 use super::resolve::Study;
 use super::result::{Chosen, Counts, Outer, RunResult, Test};
-use super::run::{Backend, Clock, Closing, usual_failure};
 use super::run_dir::RunDir;
-use crate::backend::{Lane, LaneReport, StopFlag};
+use super::stopping::StopReason;
+use crate::backend::{Lane, LaneReport, StopFlag, Weights};
 use crate::base::random::stream;
 use crate::data::prepare::Preparation;
 use crate::data::problem::{FoldRows, prepare_fold};
@@ -25,48 +27,83 @@ const TOP: usize = 20;
 /// The repeat number of refits: no fold of the search draws from its keys.
 const REFIT: u32 = u32::MAX;
 
-/// Ends a study.
+/// What the search leaves to its last part.
+pub(super) struct Closing<'a> {
+    pub(super) study: &'a Study,
+    pub(super) history: &'a History,
+    pub(super) backend: &'a Backend,
+    pub(super) reason: StopReason,
+    pub(super) progress: Progress,
+    pub(super) notes: Vec<String>,
+    pub(super) stop: &'a StopFlag,
+}
+
+/// Ends a study; `None` if it was interrupted. `frames` are those of the journal when it was opened.
 pub(super) fn finish(
     closing: Closing<'_>,
     dir: &RunDir,
+    frames: &[Frame],
     journal: &mut Journal,
     clock: &mut Clock,
     observers: &mut Observers,
-) -> Result<RunResult, StudyError> {
-    let Closing { study, history, backend, reason, speed, notes, tested } = closing;
+) -> Result<Option<RunResult>, StudyError> {
+    let Closing { study, history, backend, reason, progress, mut notes, stop } = closing;
     let direction = study.metric.direction();
     let scored: Vec<Scored<'_>> = scored(study, history);
-    let all_failed =
-        || StudyError::AllFailed { candidates: history.trials.len() as u64, reason: usual_failure(history).to_owned() };
+    let all_failed = || StudyError::AllFailed {
+        candidates: history.trials.len() as u64,
+        reason: history.usual_failure().reason().to_owned(),
+    };
     let best = choice::best(direction, &scored).ok_or_else(all_failed)?;
     let one_se = choice::one_standard_error(direction, &scored).unwrap_or(best);
     let chosen = |one: &Scored<'_>| chosen(study, history, one.candidate);
     let outer = outer_choices(study, &scored);
-    let test_score = match tested.filter(|test| test.candidate == best.candidate) {
-        Some(tested) => tested,
+
+    clock.enter(Phase::Refitting, observers);
+    let refit =
+        |candidate: u64, train: &[u32], test: &[u32]| refit(study, history, backend, candidate, train, test, stop);
+    let readings: Vec<&TestScore> =
+        frames.iter().filter_map(|frame| if let Frame::Test(test) = frame { Some(test) } else { None }).collect();
+    let is_of_this_choice = |test: &TestScore| {
+        test.candidate == best.candidate && test.outer.iter().map(|(candidate, _)| candidate).eq(&outer)
+    };
+    let (pool, test) = (&study.splits.pool, &study.splits.test);
+    let test_score = match readings.iter().copied().find(|test| is_of_this_choice(test)) {
+        Some(known) => {
+            let is_latest = readings.last().is_some_and(|latest| *latest == known);
+            if !is_latest || !dir.model().exists() {
+                // Without the test rows: their score was read before.
+                let Some(refitted) = refit(best.candidate, pool, &[])? else { return Ok(None) };
+                write_model(study, history, best.candidate, refitted, dir)?;
+            }
+            known.clone()
+        }
         None => {
-            let outer_scores = outer
-                .iter()
-                .zip(&study.splits.outer)
-                .map(|(candidate, part)| {
-                    Ok(refit(study, history, backend, *candidate, &part.train, &part.test)?.score.unwrap_or(f64::NAN))
-                })
-                .collect::<Result<Vec<f64>, StudyError>>()?;
-            let refitted = refit(study, history, backend, best.candidate, &study.splits.pool, &study.splits.test)?;
-            let rows = study.splits.test.len() as u64;
-            let score = TestScore { candidate: best.candidate, value: refitted.score, rows, outer: outer_scores };
+            let mut outer_scores = Vec::with_capacity(outer.len());
+            for (candidate, part) in outer.iter().zip(&study.splits.outer) {
+                let Some(refitted) = refit(*candidate, &part.train, &part.test)? else { return Ok(None) };
+                outer_scores.push((*candidate, refitted.score.unwrap_or(f64::NAN)));
+            }
+            let Some(refitted) = refit(best.candidate, pool, test)? else { return Ok(None) };
+            let (value, rows) = (refitted.score, test.len() as u64);
+            let score = TestScore { candidate: best.candidate, value, rows, outer: outer_scores };
             write_model(study, history, best.candidate, refitted, dir)?;
             journal.append(&Frame::Test(score.clone()))?;
+            if let Some(first) = readings.first().filter(|_| rows > 0) {
+                let note = format!(
+                    "the test rows had been read before, for candidate {}: who went on because of what they said chose \
+                     by them",
+                    first.candidate
+                );
+                observers.notify(&Event::Note(note.clone()));
+                notes.push(note);
+            }
             score
         }
     };
-    if !dir.model().exists() {
-        // Without the test rows: their score was read before.
-        let refitted = refit(study, history, backend, best.candidate, &study.splits.pool, &[])?;
-        write_model(study, history, best.candidate, refitted, dir)?;
-    }
-    clock.enter(Phase::Writing);
-    observers.notify(&Event::Phase(Phase::Writing));
+
+    clock.enter(Phase::Writing, observers);
+    let outer_values: Vec<f64> = test_score.outer.iter().map(|(_, value)| *value).collect();
     let complete = history.trials.values().filter(|trial| trial.status.is_scored()).count() as u64;
     let result = RunResult {
         study: study.name.clone(),
@@ -83,21 +120,22 @@ pub(super) fn finish(
             rows: test_score.rows,
         }),
         outer: (!outer.is_empty()).then(|| Outer {
-            value: choice::mean(&test_score.outer),
-            std_error: choice::std_error(&test_score.outer),
-            folds: test_score.outer.clone(),
+            value: choice::mean(&outer_values),
+            std_error: choice::std_error(&outer_values),
+            folds: outer_values,
             candidates: outer,
         }),
         top: choice::ranked(direction, &scored, TOP).iter().map(chosen).collect(),
         counts: Counts {
             proposed: history.points.len() as u64,
             complete,
+            // The one scheduler that there is lets every candidate go its whole way.
             pruned: 0,
             failed: history.trials.len() as u64 - complete,
         },
         stopped_because: reason,
         seconds: clock.seconds(),
-        lanes_per_second: speed,
+        lanes_per_second: progress.lanes_per_second(),
         lanes: history.trials.len() as u64 * study.splits.folds.len() as u64,
         backend: backend.name().to_owned(),
         device: backend.device(),
@@ -109,7 +147,7 @@ pub(super) fn finish(
         notes,
     };
     dir.write_result(&result.to_json())?;
-    Ok(result)
+    Ok(Some(result))
 }
 
 /// Every candidate with a score, by id.
@@ -128,8 +166,7 @@ fn scored<'a>(study: &Study, history: &'a History) -> Vec<Scored<'a>> {
 /// The candidate that the search of each outer part would have chosen: by the scores that never saw the part.
 fn outer_choices(study: &Study, scored: &[Scored<'_>]) -> Vec<u64> {
     let direction = study.metric.direction();
-    let first_score: Vec<usize> =
-        study.splits.folds.iter().scan(0, |sum, fold| Some(std::mem::replace(sum, *sum + fold.evals.len()))).collect();
+    let first_score = study.first_scores();
     let choose = |inner: &[(usize, usize)]| {
         let inner_scores: Vec<Vec<f64>> = scored
             .iter()
@@ -159,12 +196,13 @@ fn chosen(study: &Study, history: &History, candidate: u64) -> Chosen {
 
 /// A candidate trained on all rows that it may see.
 struct Refitted {
-    weights: crate::backend::Weights,
+    weights: Weights,
     preparation: Preparation,
     target: Affine,
     score: Option<f64>,
 }
 
+/// Trains a candidate on these rows and scores it on those; `None` if it was interrupted.
 fn refit(
     study: &Study,
     history: &History,
@@ -172,7 +210,8 @@ fn refit(
     candidate: u64,
     train: &[u32],
     test: &[u32],
-) -> Result<Refitted, StudyError> {
+    stop: &StopFlag,
+) -> Result<Option<Refitted>, StudyError> {
     let evals = if test.is_empty() { Vec::new() } else { vec![test.to_vec()] };
     let rows = FoldRows { repeat: REFIT, fold: 0, train: train.to_vec(), evals };
     let (fold, preparation) = prepare_fold(&study.dataset, &rows, &study.config.prepare, study.key)?;
@@ -185,21 +224,18 @@ fn refit(
         folds: vec![Arc::new(fold)],
     };
     let mut trainer = backend.trainer(study, Arc::new(problem))?;
-    let mut points = Points::new(history.points.width());
-    points.push(history.points.row(candidate as usize));
+    let point = history.points.row(candidate as usize);
+    let points = Points::from_values(point.len(), point.to_vec());
     let slots = trainer.start(&points, &[Lane { point: 0, fold: 0 }])?;
-    let mut score = None;
+    let mut trained = None;
     let mut report = |lane: LaneReport| {
-        score = lane.evals.first().copied();
+        trained = Some(lane);
         ControlFlow::Continue(())
     };
-    trainer.advance(&slots, study.budget, true, &StopFlag::default(), &mut report)?;
-    let mut weights = Vec::new();
-    for slot in &slots {
-        weights.push(trainer.read_back(*slot)?);
-    }
-    let weights = weights.pop().ok_or(crate::backend::BackendError::NoSuchSlot(0))?;
-    Ok(Refitted { weights, preparation, target, score })
+    trainer.advance(&slots, study.budget, true, stop, &mut report)?;
+    let Some(lane) = trained else { return Ok(None) };
+    let weights = trainer.read_back(lane.slot)?;
+    Ok(Some(Refitted { weights, preparation, target, score: lane.evals.first().copied() }))
 }
 
 fn write_model(

@@ -157,6 +157,21 @@ impl History {
         twin
     }
 
+    /// What most failed candidates died of.
+    pub(super) fn usual_failure(&self) -> TrialStatus {
+        let count = |status: TrialStatus| self.trials.values().filter(|trial| trial.status == status).count();
+        if count(TrialStatus::Infeasible) > count(TrialStatus::NotFinite) {
+            TrialStatus::Infeasible
+        } else {
+            TrialStatus::NotFinite
+        }
+    }
+
+    /// Drops the outcomes of candidates that were not proposed.
+    pub(super) fn forget_unproposed(&mut self) {
+        self.trials.split_off(&(self.points.len() as u64));
+    }
+
     /// Takes what a journal frame holds; `scores` numbers a candidate. `false` if its columns do not fit together.
     pub fn restore(&mut self, frame: &Outcomes, scores: usize) -> bool {
         let n = frame.candidates.len();

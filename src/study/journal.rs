@@ -6,6 +6,7 @@
 //! what could be kept.
 
 use super::error::{JournalError, RunDirError};
+use super::run_dir::write_whole;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -28,6 +29,8 @@ pub struct Header {
     pub study_fingerprint: u64,
     /// The program that began it.
     pub program: String,
+    /// The backend it began on: "cpu" or "gpu".
+    pub backend: String,
     /// Scores that a candidate has: folds times row sets.
     pub scores: u32,
 }
@@ -68,8 +71,8 @@ pub struct TestScore {
     pub value: Option<f64>,
     /// Test rows.
     pub rows: u64,
-    /// Score of each outer part in nested cross-validation.
-    pub outer: Vec<f64>,
+    /// In nested cross-validation the candidate that each outer part's search chose, and its score there.
+    pub outer: Vec<(u64, f64)>,
 }
 
 /// A journal open for writing.
@@ -85,32 +88,32 @@ fn io(path: &Path) -> impl Fn(std::io::Error) -> JournalError + '_ {
 }
 
 impl Journal {
-    /// Begins a journal in a new file.
+    /// Begins a journal. The file appears with its header whole: whatever stops the machine, there is a journal to go
+    /// on with, or none.
     pub fn create(path: &Path, header: Header) -> Result<Journal, JournalError> {
-        let mut file = File::create_new(path).map_err(io(path))?;
-        file.write_all(&MAGIC).and_then(|()| file.write_all(&VERSION.to_le_bytes())).map_err(io(path))?;
-        let mut journal = Journal { file, path: path.to_owned(), end: FILE_HEADER as u64 };
-        journal.append(&Frame::Header(header))?;
-        Ok(journal)
+        let mut bytes = [&MAGIC[..], &VERSION.to_le_bytes()].concat();
+        bytes.extend(to_bytes(&Frame::Header(header)).map_err(io(path))?);
+        write_whole(path, &bytes)?;
+        Journal::at(path, bytes.len() as u64)
     }
 
     /// Opens a journal to go on with it: reads every frame and cuts a torn tail. With `salvage` everything from a
     /// damaged frame on is cut too.
     pub fn open(path: &Path, salvage: bool) -> Result<(Journal, Vec<Frame>), JournalError> {
         let (frames, end) = read(path, salvage)?;
-        let mut file = File::options().read(true).write(true).open(path).map_err(io(path))?;
+        Ok((Journal::at(path, end)?, frames))
+    }
+
+    fn at(path: &Path, end: u64) -> Result<Journal, JournalError> {
+        let mut file = File::options().write(true).open(path).map_err(io(path))?;
         file.set_len(end).map_err(io(path))?;
         file.seek(SeekFrom::Start(end)).map_err(io(path))?;
-        Ok((Journal { file, path: path.to_owned(), end }, frames))
+        Ok(Journal { file, path: path.to_owned(), end })
     }
 
     /// Writes a frame and waits until it is on the disk. After an error the file ends with its last whole frame.
     pub fn append(&mut self, frame: &Frame) -> Result<(), JournalError> {
-        let payload = postcard::to_stdvec(frame).map_err(|error| io(&self.path)(std::io::Error::other(error)))?;
-        let mut bytes = Vec::with_capacity(payload.len() + FRAME_HEADER);
-        bytes.extend((payload.len() as u32).to_le_bytes());
-        bytes.extend(crc32c::crc32c(&payload).to_le_bytes());
-        bytes.extend(payload);
+        let bytes = to_bytes(frame).map_err(io(&self.path))?;
         let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
         if let Err(source) = written {
             // The error at hand is what the user must see; that cutting back may fail too changes nothing, because a
@@ -122,6 +125,17 @@ impl Journal {
         self.end += bytes.len() as u64;
         Ok(())
     }
+}
+
+/// A frame as the file holds it.
+fn to_bytes(frame: &Frame) -> std::io::Result<Vec<u8>> {
+    let payload = postcard::to_stdvec(frame).map_err(std::io::Error::other)?;
+    let length = u32::try_from(payload.len()).map_err(std::io::Error::other)?;
+    let mut bytes = Vec::with_capacity(payload.len() + FRAME_HEADER);
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(crc32c::crc32c(&payload).to_le_bytes());
+    bytes.extend(payload);
+    Ok(bytes)
 }
 
 /// Reads a journal's whole frames, and where the last of them ends.

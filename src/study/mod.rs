@@ -1,6 +1,8 @@
 //! Layer 4: a study, from its file to its result, and the only loop.
 
+mod backend;
 pub mod choice;
+mod clock;
 pub mod config;
 pub mod error;
 pub mod events;
@@ -13,6 +15,7 @@ pub mod resolve;
 pub mod result;
 pub mod run;
 pub mod run_dir;
+mod search;
 pub mod stopping;
 
 pub use config::{LoadedConfig, StudyConfig};

@@ -2,7 +2,6 @@
 
 use super::config::{BackendChoice, StudyConfig};
 use super::error::{ConfigError, StudyError};
-use super::events::{Event, Observers, Phase};
 use crate::base::hash::Hasher;
 use crate::base::random::Key;
 use crate::data::Task;
@@ -46,13 +45,12 @@ pub struct Study {
 
 impl Study {
     /// Reads the data and looks everything up. Nothing is fitted but a preparation on the pool's rows, to count features.
-    pub fn resolve(name: String, mut config: StudyConfig, observers: &mut Observers) -> Result<Study, StudyError> {
+    pub fn resolve(name: String, mut config: StudyConfig) -> Result<Study, StudyError> {
         check_ranges(&config)?;
         let model = models::find(&config.model.name)?;
         let strategy = strategies::find(&config.search.strategy)?;
         let scheduler = schedulers::find(&config.search.scheduler)?;
         let named_metric = config.validate.metric.as_deref().map(metrics::find).transpose()?;
-        observers.notify(&Event::Phase(Phase::Loading));
         let dataset = Dataset::load(&config.data)?;
         let task = dataset.task;
         let outputs = dataset.target.outputs();
@@ -67,7 +65,6 @@ impl Study {
             let fitting = METRICS.iter().filter(fits).map(|metric| metric.name()).collect();
             return Err(unfit("metric", metric.name(), task, outputs, fitting).into());
         }
-        observers.notify(&Event::Phase(Phase::Preparing));
         let key = Key::from_seed(config.search.seed);
         let splits = split(&dataset, config.data.test, &config.validate, key)?;
         let rows = splits.folds.iter().map(|fold| fold.train.len()).min().unwrap_or(0);
@@ -96,6 +93,12 @@ impl Study {
     /// Scores of a candidate: one a row set of each fold.
     pub fn scores(&self) -> usize {
         self.splits.folds.iter().map(|fold| fold.evals.len()).sum()
+    }
+
+    /// Where each fold's scores begin among a candidate's.
+    pub fn first_scores(&self) -> Vec<usize> {
+        let next = |sum: &mut usize, evals: usize| Some(std::mem::replace(sum, *sum + evals));
+        self.splits.folds.iter().map(|fold| fold.evals.len()).scan(0, next).collect()
     }
 
     /// A hash of everything in the study that changes a result. How long it searches is not in it: a run can be resumed

@@ -32,7 +32,7 @@ const RESULT: &str = "result.json";
 const MODEL: &str = "model.safetensors";
 
 impl RunDir {
-    /// Opens or makes a directory and locks it.
+    /// Opens or makes a directory and locks it. A run in it is left as it is: see [`RunDir::clear`].
     pub fn open(path: &Path, existing: Existing) -> Result<RunDir, RunDirError> {
         std::fs::create_dir_all(path).map_err(io(path))?;
         let lock_path = path.join(LOCK);
@@ -44,11 +44,9 @@ impl RunDir {
         }
         let dir = RunDir { path: path.to_owned(), _lock: lock };
         match existing {
-            Existing::Refuse if dir.has_run() => return Err(RunDirError::Exists { dir: path.to_owned() }),
-            Existing::Fresh => dir.clear()?,
-            _ => {}
+            Existing::Refuse if dir.has_run() => Err(RunDirError::Exists { dir: path.to_owned() }),
+            _ => Ok(dir),
         }
-        Ok(dir)
     }
 
     /// Whether a run was begun in it.
@@ -57,7 +55,7 @@ impl RunDir {
     }
 
     /// Deletes what a run has left; nothing else in the directory is touched.
-    fn clear(&self) -> Result<(), RunDirError> {
+    pub fn clear(&self) -> Result<(), RunDirError> {
         for name in [JOURNAL, STUDY, RESULT, MODEL] {
             let path = self.path.join(name);
             match std::fs::remove_file(&path) {
@@ -143,6 +141,9 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunDirError> {
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
+        // The new name is on the disk when its folder is.
+        #[cfg(unix)]
+        File::open(folder)?.sync_all()?;
         Ok(())
     };
     write().map_err(io(path))

@@ -1,13 +1,12 @@
 //! A killed study ends with the same bits, and a journal that cannot be trusted says so.
 
-use crate::study::run;
+use crate::study::{lanes_trained, run};
 use crate::support::{Folder, quiet, studies};
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use thousandfold::backend::StopFlag;
-use thousandfold::study::events::{Event, Observer};
+use thousandfold::study::events::{Event, Observer, Phase};
 use thousandfold::study::journal::{Frame, read};
+use thousandfold::study::model_file::FittedModel;
 use thousandfold::study::run_dir::Existing;
 use thousandfold::study::{Ended, LoadedConfig, Start, StudyError, load_result, load_run, tune};
 
@@ -61,25 +60,11 @@ fn a_journal_cut_anywhere_goes_on_to_the_same_result() {
 fn what_is_journalled_is_never_trained_again() {
     let folder = Folder::new();
     run(study(&folder), Existing::Refuse);
-    struct Lanes(Rc<Cell<u64>>);
-    impl Observer for Lanes {
-        fn notify(&mut self, event: &Event<'_>) -> std::io::Result<()> {
-            if matches!(event, Event::Lane(_)) {
-                self.0.set(self.0.get() + 1);
-            }
-            Ok(())
-        }
-    }
-    let lanes = Rc::new(Cell::new(0));
     let bytes = std::fs::read(journal(&folder)).unwrap();
     // The header and two of the four batches.
     std::fs::write(journal(&folder), &bytes[..ends(&journal(&folder))[3]]).unwrap();
-    let mut observers = quiet();
-    observers.push(Box::new(Lanes(lanes.clone())));
-    let start = Start { existing: Existing::Resume, salvage: false };
     let loaded = load_run(&folder.path().join("run"), &[]).unwrap();
-    tune(loaded, start, &mut observers, &StopFlag::default()).unwrap();
-    assert_eq!(lanes.get(), 6 * 3, "six candidates on three folds were missing");
+    assert_eq!(lanes_trained(loaded, Existing::Resume), 6 * 3, "six candidates on three folds were missing");
 }
 
 #[test]
@@ -144,6 +129,71 @@ fn more_candidates_can_be_asked_of_a_finished_run() {
     let other = Folder::new();
     let at_once = studies::small(&other, &["search.batch=3".to_owned(), "search.candidates=15".to_owned()]);
     assert_eq!(studies::comparable(&longer), studies::comparable(&run(at_once, Existing::Refuse)));
+}
+
+#[test]
+fn less_than_a_run_has_done_can_be_asked_of_it() {
+    let folder = Folder::new();
+    run(study(&folder), Existing::Refuse);
+    let scores = |result: &thousandfold::study::result::RunResult| (result.best.clone(), result.top.clone());
+    for (set, done) in [("search.candidates=5", 5), ("stop.target=100", 3)] {
+        let sets = [set.to_owned()];
+        let shorter = run(load_run(&folder.path().join("run"), &sets).unwrap(), Existing::Resume);
+        assert_eq!((shorter.counts.proposed, shorter.counts.complete), (done, done), "{set}");
+        let other = Folder::new();
+        let at_once = studies::small(&other, &["search.batch=3".to_owned(), set.to_owned()]);
+        assert_eq!(scores(&shorter), scores(&run(at_once, Existing::Refuse)), "{set}");
+        let model = FittedModel::load(&folder.path().join("run/model.safetensors")).unwrap();
+        assert_eq!(model.meta.params, shorter.best.params, "the model file holds the candidate that is best now");
+    }
+}
+
+#[test]
+fn a_second_reading_of_the_test_rows_is_told() {
+    let folder = Folder::new();
+    let first = run(study(&folder), Existing::Refuse);
+    // A single candidate is its own winner: another one than that of all twelve.
+    assert_ne!(first.best.candidate, 0);
+    let loaded = load_run(&folder.path().join("run"), &["search.candidates=1".to_owned()]).unwrap();
+    let told = |result: &thousandfold::study::result::RunResult| {
+        result.notes.iter().any(|note| note.contains("had been read before"))
+    };
+    assert!(!told(&first) && told(&run(loaded, Existing::Resume)));
+}
+
+#[test]
+fn what_is_interrupted_in_its_refit_goes_on_to_the_same_result() {
+    let whole = {
+        let folder = Folder::new();
+        studies::comparable(&run(study(&folder), Existing::Refuse))
+    };
+    struct StopAt(Phase, StopFlag);
+    impl Observer for StopAt {
+        fn notify(&mut self, event: &Event<'_>) -> std::io::Result<()> {
+            if matches!(event, Event::Phase(phase) if *phase == self.0) {
+                self.1.raise();
+            }
+            Ok(())
+        }
+    }
+    let folder = Folder::new();
+    let stop = StopFlag::default();
+    let mut observers = quiet();
+    observers.push(Box::new(StopAt(Phase::Refitting, stop.clone())));
+    let ended = tune(study(&folder), Start::default(), &mut observers, &stop).unwrap();
+    assert!(matches!(ended, Ended::Interrupted { candidates: 12, .. }));
+    assert!(load_result(&folder.path().join("run")).unwrap().is_none());
+    assert_eq!(resumed(&folder), whole);
+}
+
+#[test]
+fn a_fresh_start_that_cannot_be_made_deletes_nothing() {
+    let folder = Folder::new();
+    run(study(&folder), Existing::Refuse);
+    let before = std::fs::read(journal(&folder)).unwrap();
+    let wrong = studies::small(&folder, &["validate.metric=rmse".to_owned()]);
+    assert!(refused(wrong, Existing::Fresh, false).to_string().contains("rmse"));
+    assert_eq!(std::fs::read(journal(&folder)).unwrap(), before);
 }
 
 #[test]

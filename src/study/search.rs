@@ -1,0 +1,276 @@
+//! The only loop: a strategy asks, lanes train, outcomes are journalled, then told.
+//!
+//! Stop rules look at whole batches in the order of ids, so that the time at which a lane ends decides nothing; only the
+//! time limit and an interrupt cut a batch short.
+
+use super::error::{RunDirError, StudyError};
+use super::events::{BestSoFar, Event, Observers, Progress};
+use super::history::{History, Pending, Trial, to_frame};
+use super::journal::{Frame, Journal};
+use super::resolve::Study;
+use super::stopping::{StopReason, Stopping};
+use crate::backend::{Lane, LaneReport, Slot, StopFlag, Trainer};
+use crate::schedulers::Scheduler;
+use crate::space::Points;
+use crate::strategies::{Ask, Outcome, Strategy};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Outcomes are on the disk at most so long after they were made.
+const JOURNAL_EVERY: Duration = Duration::from_secs(1);
+
+/// Where outcomes go, and where a stop comes from.
+pub(super) struct Ports<'a> {
+    pub(super) journal: &'a mut Journal,
+    pub(super) observers: &'a mut Observers,
+    pub(super) stop: &'a StopFlag,
+}
+
+/// Candidates that a strategy proposed together.
+struct Batch {
+    /// The first one's id.
+    first: u64,
+    points: Points,
+}
+
+impl Batch {
+    fn candidate(&self, place: usize) -> u64 {
+        self.first + place as u64
+    }
+}
+
+/// What a batch still needs.
+#[derive(Default)]
+struct Work {
+    /// Places in the batch to train, by their budget.
+    budgets: BTreeMap<u64, Vec<usize>>,
+    /// Candidates with the point of an earlier one, and the earlier one.
+    twins: Vec<(u64, u64)>,
+    /// Outcomes that need no training.
+    ready: Vec<Trial>,
+}
+
+/// The state of a search.
+pub(super) struct Search<'a> {
+    study: &'a Study,
+    strategy: Box<dyn Strategy>,
+    scheduler: Box<dyn Scheduler>,
+    stopping: Stopping,
+    history: History,
+    /// Lanes of a candidate: one a fold.
+    folds: usize,
+    /// Where each fold's scores begin among a candidate's.
+    first_score: Vec<usize>,
+    total: u64,
+    resumed: u64,
+    lanes: u64,
+    failed: u64,
+    best: Option<BestSoFar>,
+    began: Instant,
+}
+
+impl<'a> Search<'a> {
+    /// A search that goes on behind what these frames of its journal hold.
+    pub(super) fn new(study: &'a Study, frames: &[Frame], dir: &Path) -> Result<Search<'a>, StudyError> {
+        let mut history = History::new(study.space.parameters.len());
+        for frame in frames {
+            if let Frame::Outcomes(outcomes) = frame
+                && !history.restore(outcomes, study.scores())
+            {
+                return Err(RunDirError::Other { dir: dir.to_owned(), what: "other folds".to_owned() }.into());
+            }
+        }
+        let strategy = study.strategy.open(study.space.clone(), &study.strategy_options());
+        let wanted = study.config.search.candidates;
+        let mut search = Search {
+            study,
+            scheduler: study.scheduler.open(study.budget),
+            stopping: Stopping::new(study.metric.direction(), &study.config.stop),
+            folds: study.splits.folds.len(),
+            first_score: study.first_scores(),
+            resumed: history.trials.len() as u64,
+            total: strategy.size().map_or(wanted, |size| size.min(wanted)),
+            strategy,
+            history,
+            lanes: 0,
+            failed: 0,
+            best: None,
+            began: Instant::now(),
+        };
+        let known: Vec<Trial> = search.history.trials.values().cloned().collect();
+        known.iter().for_each(|trial| search.count(trial));
+        Ok(search)
+    }
+
+    /// Asks, trains and tells until there is a reason to stop.
+    pub(super) fn run(&mut self, trainer: &mut dyn Trainer, ports: &mut Ports<'_>) -> Result<StopReason, StudyError> {
+        let search = &self.study.config.search;
+        self.began = Instant::now();
+        loop {
+            let first = self.history.points.len() as u64;
+            let n = search.batch.min(search.candidates.saturating_sub(first));
+            if n == 0 {
+                return Ok(StopReason::Candidates);
+            }
+            let batch = match self.strategy.ask(first, n as usize) {
+                Ask::Proposals(points) => Batch { first, points },
+                Ask::Wait | Ask::Done => return Ok(StopReason::SpaceExhausted),
+            };
+            let mut work = self.admit(&batch);
+            self.keep(&mut work.ready, ports)?;
+            for (budget, places) in work.budgets {
+                if let Some(reason) = self.train(&batch, &places, budget, trainer, ports)? {
+                    return Ok(reason);
+                }
+            }
+            self.keep(&mut self.copies(&work.twins), ports)?;
+            if let Some(reason) = self.tell(&batch) {
+                return Ok(reason);
+            }
+        }
+    }
+
+    /// What the candidates of a batch need that have no outcome in the journal.
+    fn admit(&mut self, batch: &Batch) -> Work {
+        let mut work = Work::default();
+        for (place, row) in batch.points.rows().enumerate() {
+            let candidate = batch.candidate(place);
+            let twin = self.history.propose(row);
+            match twin {
+                _ if self.history.trials.contains_key(&candidate) => {}
+                Some(twin) => work.twins.push((candidate, twin)),
+                None if !self.study.space.is_allowed(row) => {
+                    work.ready.push(Trial::infeasible(candidate, self.study.scores()))
+                }
+                None => work.budgets.entry(self.scheduler.admit(candidate)).or_default().push(place),
+            }
+        }
+        work
+    }
+
+    /// Trains candidates of a batch on every fold; a reason if it was cut short.
+    fn train(
+        &mut self,
+        batch: &Batch,
+        places: &[usize],
+        budget: u64,
+        trainer: &mut dyn Trainer,
+        ports: &mut Ports<'_>,
+    ) -> Result<Option<StopReason>, StudyError> {
+        let folds = 0..self.folds;
+        let lanes: Vec<Lane> =
+            places.iter().flat_map(|&point| folds.clone().map(move |fold| Lane { point, fold })).collect();
+        let slots = trainer.start(&batch.points, &lanes)?;
+        let lane_of: HashMap<Slot, Lane> = slots.iter().copied().zip(lanes).collect();
+        let deadline = self.study.config.stop.time.and_then(|span| self.began.checked_add(span.0));
+        let mut pending: HashMap<usize, Pending> = HashMap::new();
+        let mut finished: Vec<Trial> = Vec::new();
+        let mut written = Instant::now();
+        let mut failure = None;
+        let stop = ports.stop;
+        let mut report = |report: LaneReport| {
+            let Some(lane) = lane_of.get(&report.slot) else { return ControlFlow::Continue(()) };
+            self.lanes += 1;
+            let candidate = pending.entry(lane.point).or_insert_with(|| Pending::new(self.folds, self.study.scores()));
+            if candidate.take(lane.fold, self.first_score[lane.fold], &report)
+                && let Some(candidate) = pending.remove(&lane.point)
+            {
+                finished.push(candidate.finish(batch.candidate(lane.point)));
+            }
+            ports.observers.notify(&Event::Lane(self.progress()));
+            if written.elapsed() >= JOURNAL_EVERY {
+                failure = self.keep(&mut finished, ports).err();
+                written = Instant::now();
+            }
+            let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if failure.is_some() || is_late { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let advanced = trainer.advance(&slots, budget, false, stop, &mut report);
+        trainer.release(&slots);
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        // What is whole is kept, whatever happened to the rest.
+        self.keep(&mut finished, ports)?;
+        advanced?;
+        let is_whole = places.iter().all(|place| self.history.trials.contains_key(&batch.candidate(*place)));
+        Ok(match is_whole {
+            true => None,
+            false if stop.is_raised() => Some(StopReason::Interrupted),
+            false => Some(StopReason::Time),
+        })
+    }
+
+    /// Equal candidates have equal bits: none is trained twice.
+    fn copies(&self, twins: &[(u64, u64)]) -> Vec<Trial> {
+        let copy = |(candidate, twin): &(u64, u64)| {
+            let twin = self.history.trials.get(twin)?.clone();
+            Some(Trial { candidate: *candidate, seconds: 0.0, ..twin })
+        };
+        twins.iter().filter_map(copy).collect()
+    }
+
+    /// Journals outcomes, and only then lets anyone know.
+    fn keep(&mut self, finished: &mut Vec<Trial>, ports: &mut Ports<'_>) -> Result<(), StudyError> {
+        if finished.is_empty() {
+            return Ok(());
+        }
+        finished.sort_by_key(|trial| trial.candidate);
+        ports.journal.append(&Frame::Outcomes(to_frame(finished)))?;
+        for trial in finished.iter() {
+            self.count(trial);
+            self.history.trials.insert(trial.candidate, trial.clone());
+        }
+        ports.observers.notify(&Event::Trials { trials: finished, progress: self.progress() });
+        finished.clear();
+        Ok(())
+    }
+
+    fn count(&mut self, trial: &Trial) {
+        let value = trial.value();
+        self.failed += u64::from(!trial.status.is_scored());
+        let direction = self.study.metric.direction();
+        if !value.is_nan() && self.best.is_none_or(|best| direction.compare(value, best.value).is_lt()) {
+            self.best = Some(BestSoFar { candidate: trial.candidate, value, std_error: trial.std_error() });
+        }
+    }
+
+    /// Tells a whole batch in the order of ids; a reason to stop if there is one.
+    fn tell(&mut self, batch: &Batch) -> Option<StopReason> {
+        let mut outcomes = Vec::new();
+        let mut reason = None;
+        for (place, row) in batch.points.rows().enumerate() {
+            let Some(trial) = self.history.trials.get(&batch.candidate(place)) else { continue };
+            let value = trial.value();
+            reason = reason.or(self.stopping.tell(value, &trial.scores));
+            if self.strategy.is_adaptive() {
+                let (candidate, point) = (trial.candidate, row.to_vec());
+                outcomes.push(Outcome { candidate, point, value, folds: trial.scores.clone() });
+            }
+        }
+        self.strategy.tell(&outcomes);
+        reason
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            candidates: self.history.trials.len() as u64,
+            total: self.total,
+            lanes: self.lanes,
+            lanes_per_candidate: self.folds as u64,
+            resumed: self.resumed,
+            seconds: self.began.elapsed().as_secs_f64(),
+            best: self.best,
+            failed: self.failed,
+        }
+    }
+
+    /// What was found. Outcomes of candidates that this search did not come to are left out: an earlier session may have
+    /// gone further than this one was asked to.
+    pub(super) fn into_history(mut self) -> History {
+        self.history.forget_unproposed();
+        self.history
+    }
+}
