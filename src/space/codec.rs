@@ -106,9 +106,9 @@ impl Codec {
             }
             Codec::Stepped { scale, from, length, low, step, last, decimals } => {
                 let value = scale.value(from + unit * length);
-                scaled_multiple(low, step, libm::floor((value - low) / step + 0.5).clamp(0.0, last), decimals)
+                scaled_multiple(low, step, whole((value - low) / step + 0.5).clamp(0.0, last), decimals)
             }
-            Codec::Choice { count } => libm::floor(unit * count).min(count - 1.0),
+            Codec::Choice { count } => whole(unit * count).min(count - 1.0),
             Codec::Constant(value) => value,
         }
     }
@@ -149,6 +149,11 @@ impl Codec {
             Codec::Constant(value) => value,
         }
     }
+}
+
+/// The floor of a number of 0 or more, without the call that processors before SSE4 need for it.
+fn whole(value: f64) -> f64 {
+    value as i64 as f64
 }
 
 /// `low + index step`, rounded once where the two are decimal.

@@ -68,7 +68,7 @@ impl Strategy for Grid {
     fn tell(&mut self, _: &[Outcome]) {}
 
     fn size(&self) -> Option<u64> {
-        let all = self.size + u64::from(self.default.is_none());
+        let all = self.size.saturating_add(u64::from(self.default.is_none()));
         self.space.constraints.is_empty().then_some(all)
     }
 

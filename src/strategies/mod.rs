@@ -52,7 +52,7 @@ pub struct StrategyOptions {
     pub key: Key,
     /// Which of two values is better.
     pub direction: Direction,
-    /// `grid`: points along each continuous parameter.
+    /// `grid`: points along each continuous parameter, and at most so many along whole numbers.
     pub resolution: u64,
     /// `grid`: whether points come in a random order.
     pub shuffle: bool,

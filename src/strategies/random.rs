@@ -2,7 +2,7 @@
 //! without the ones before it, by any number of threads. Candidate 0 is the model's defaults.
 
 use super::{Ask, Outcome, Strategy, StrategyEntry, StrategyOptions};
-use crate::base::random::{Key, uniform_f64};
+use crate::base::random::Key;
 use crate::base::registry::Named;
 use crate::space::{Codec, Points, Space};
 use rayon::prelude::*;
@@ -28,10 +28,10 @@ impl StrategyEntry for RandomSearch {
 
 /// How often a candidate is drawn anew until its constraints hold. A space of which one point in a thousand is allowed
 /// then fails once in e^30 candidates; the last draw is kept, and the study reports it as failed.
-const ATTEMPTS: u64 = 30_000;
+const ATTEMPTS: u32 = 30_000;
 
-/// Candidates below which threads cost more than they bring.
-const SERIAL: usize = 4096;
+/// Candidates that one thread draws in a row; fewer are not worth a second thread.
+const SERIAL: usize = 1024;
 
 struct Random {
     space: Arc<Space>,
@@ -46,23 +46,35 @@ impl Random {
         Random { codecs: space.codecs(), is_conditional, key, space }
     }
 
-    /// Candidate `id`.
-    fn draw(&self, id: u64, row: &mut [f64]) {
-        if id == 0 {
-            row.copy_from_slice(&self.space.defaults());
-            return;
+    /// Candidates from `first` on, one a row.
+    fn draw(&self, first: u64, values: &mut [f64]) {
+        let width = self.codecs.len();
+        // A candidate's first attempt takes the counters of its own id, so that neighbours' are drawn side by side.
+        self.key.fill_uniform(first.wrapping_mul(width as u64), values);
+        for (id, row) in (first..).zip(values.chunks_exact_mut(width)) {
+            if id == 0 {
+                row.copy_from_slice(&self.space.defaults());
+            } else if !self.decode(row) {
+                self.draw_again(id, row);
+            }
         }
-        let stride = row.len() as u64;
-        for attempt in 0..ATTEMPTS {
-            // A candidate's first attempt takes the counters of its own id; the others have a key of their own.
-            let key = if attempt == 0 { self.key } else { self.key.child(attempt as u32) };
-            for (column, (value, codec)) in row.iter_mut().zip(&self.codecs).enumerate() {
-                *value = codec.decode(uniform_f64(key.words(id * stride + column as u64)));
-            }
-            if self.is_conditional {
-                self.space.mask(row);
-            }
-            if self.space.constraints.is_empty() || self.space.is_allowed(row) {
+    }
+
+    /// Decodes a row of uniform numbers; whether its constraints hold.
+    fn decode(&self, row: &mut [f64]) -> bool {
+        row.iter_mut().zip(&self.codecs).for_each(|(value, codec)| *value = codec.decode(*value));
+        if self.is_conditional {
+            self.space.mask(row);
+        }
+        self.space.is_allowed(row)
+    }
+
+    /// The attempts after the first: each has a key of its own.
+    #[cold]
+    fn draw_again(&self, id: u64, row: &mut [f64]) {
+        for attempt in 1..ATTEMPTS {
+            self.key.child(attempt).fill_uniform(id.wrapping_mul(row.len() as u64), row);
+            if self.decode(row) {
                 return;
             }
         }
@@ -73,11 +85,11 @@ impl Strategy for Random {
     fn ask(&mut self, first: u64, n: usize) -> Ask {
         let width = self.space.parameters.len();
         let mut values = vec![0.0; n * width];
-        let draw = |(place, row): (usize, &mut [f64])| self.draw(first + place as u64, row);
-        if n < SERIAL {
-            values.chunks_exact_mut(width).enumerate().for_each(draw);
+        if n <= SERIAL {
+            self.draw(first, &mut values);
         } else {
-            values.par_chunks_exact_mut(width).enumerate().with_min_len(SERIAL / 4).for_each(draw);
+            let blocks = values.par_chunks_mut(SERIAL * width).enumerate();
+            blocks.for_each(|(block, values)| self.draw(first + (block * SERIAL) as u64, values));
         }
         Ask::Proposals(Points::from_values(width, values))
     }
