@@ -4,8 +4,8 @@
 
 Needs scikit-learn. Both get the same standardised folds and the same penalties, and one thread or process a core.
 scikit-learn runs LogisticRegression with its defaults (lbfgs, tol 1e-4) but for max_iter, so that it stops by its
-tolerance, one process a core kept warm by joblib; only its fits are timed. This program runs twice: with its
-`tolerance` at scikit-learn's default, and solved to convergence as it does unasked. Its time includes opening the folds,
+tolerance, one process a core kept warm by joblib; only its fits are timed. This program runs twice: with a `tolerance`
+at which it reaches the same loss, and solved to convergence as it does unasked. Its time includes opening the folds,
 their paths of solutions, and scoring every lane on its training and validation rows. Checks the objectives of both, and
 writes benches/results/logistic.md. Builds examples/fit_softmax.rs in release mode.
 """
@@ -34,6 +34,8 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 ROOT = Path(__file__).parent.parent
+# On a mean gradient, as scikit-learn's tol; at this one no objective is above what scikit-learn's default reaches.
+TOLERANCE = "3e-5"
 RESULT = ROOT / "benches" / "results" / "logistic.md"
 
 
@@ -97,23 +99,22 @@ def main():
     program = ROOT / "target" / "release" / "examples" / "fit_softmax"
     folds, penalties = prepare(), np.logspace(-4, 4, arguments.penalties)
     ours, tight, theirs = [], [], []
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder, joblib.Parallel(n_jobs=cores) as pool:
         files = [Path(folder) / "folds.bin", Path(folder) / "penalties.bin"]
         write_folds(folds, files[0])
         files[1].write_bytes(penalties.astype("<f8").tobytes())
         scikit_learn(folds, penalties[:4], pool, cores)
         for _ in range(arguments.runs):
-            for runs, tolerance in [(ours, "1e-4"), (tight, "0")]:
+            for runs, tolerance in [(ours, TOLERANCE), (tight, "0")]:
                 command = [str(program), *map(str, files), str(cores), tolerance]
                 runs.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
             theirs.append(scikit_learn(folds, penalties, pool, cores))
             seconds = [ours[-1]["seconds"], tight[-1]["seconds"], theirs[-1][0]]
             print("thousandfold {:.2f} s, to convergence {:.2f} s, scikit-learn {:.2f} s".format(*seconds), flush=True)
     peers, lanes = theirs[0][1], len(theirs[0][1])
-    excess = max_excess(ours[0], peers)
-    assert excess < 1e-3, f"an objective is {excess:.1e} above scikit-learn's"
-    tight_excess = max_excess(tight[0], peers)
-    assert tight_excess < 1e-6, f"a converged objective is {tight_excess:.1e} above scikit-learn's"
+    excess = max(max_excess(ours[0], peers), max_excess(tight[0], peers))
+    assert excess < 1e-6, f"an objective is {excess:.1e} above scikit-learn's"
     for runs in ours, tight:
         assert runs[0]["converged"] == lanes, f"{lanes - runs[0]['converged']} lanes did not converge"
     means = [np.mean(values) for values in (ours[0]["objectives"], tight[0]["objectives"], peers)]
@@ -131,18 +132,18 @@ def main():
                 "# Softmax regression",
                 "",
                 f"Digits, {len(penalties)} penalties from 1e-4 to 1e4 x {len(folds)} folds = {lanes:,} fits, "
-                f"{arguments.runs} runs of each program in turns, on {cores} cores of {processor()}, {platform.system()}.",
+                f"{arguments.runs} runs of each program in turns, on {cores} cores of {processor()}, {platform.system()}; "
+                f"load average before the first run: {load:.1f}.",
                 "",
                 "| program | best s | median s | worst s | fits/s | mean objective |",
                 "|---|---|---|---|---|---|",
-                row("thousandfold, tolerance 1e-4", [run["seconds"] for run in ours], means[0]),
+                row(f"thousandfold, tolerance {TOLERANCE}", [run["seconds"] for run in ours], means[0]),
                 row("thousandfold, to convergence", [run["seconds"] for run in tight], means[1]),
                 row(f"scikit-learn {sklearn.__version__}, a process a core", [run[0] for run in theirs], means[2]),
                 "",
-                f"At the same tolerance scikit-learn takes {ratio(ours):.1f} times as long, and {ratio(tight):.1f} times "
-                "as long as this program to convergence (medians over neighbouring runs). An objective is the summed "
-                f"log loss with the penalty; of the {lanes:,}, the one furthest above scikit-learn's is above by "
-                f"{max(excess, 0):.0e} of it at tolerance 1e-4, by {max(tight_excess, 0):.0e} at convergence. "
+                f"To the same loss scikit-learn takes {ratio(ours):.1f} times as long, and {ratio(tight):.1f} times as long "
+                "as this program to convergence (medians over neighbouring runs). An objective is the summed log loss "
+                f"with the penalty; no one of the {lanes:,} is above scikit-learn's by more than 1e-6 of it. "
                 "scikit-learn's time is its fits alone; this program's has scoring in it too.",
                 "",
             ]
