@@ -2,7 +2,8 @@
 //!
 //! Solutions are smooth in ln l2. Cubic interpolation between sixteen nodes over eight decades is within 1e-3 of them on
 //! digits and breast_cancer, from where a handful of iterations do, where from zero it were tens to hundreds. A node
-//! depends on the fold alone, so what starts from nodes does not depend on which other candidates a study has.
+//! depends on the fold alone (and on the tolerance asked for), so what starts from nodes does not depend on which other
+//! candidates a study has.
 
 /// Nodes of the path: one group of lanes solves them all.
 pub const NODES: usize = 16;

@@ -19,6 +19,9 @@
 //!    7.4) with `H0 = gamma / curvature`, `gamma = s'y / (y' y / curvature)` of the newest pair. If it does not descend,
 //!    the pairs are forgotten and the direction is `-g / curvature`.
 //!
+//! **Ends**: a lane is done where its gradient and its next full step are small ([`tolerance`], [`Search::set_out`]), where
+//! its gradient meets the tolerance that its candidate asks for, or where it has stalled at f32's resolution.
+//!
 //! **Starts** are not zero but read off the fold's path of solutions ([`super::path`]), so that most lanes need few
 //! iterations. The path depends on the fold alone: a lane's bits do not depend on which other candidates there are.
 
