@@ -5,7 +5,7 @@ use thousandfold::base::random::Key;
 use thousandfold::data::dataset::Dataset;
 use thousandfold::data::options::DataOptions;
 use thousandfold::data::problem::FoldRows;
-use thousandfold::data::splits::{Method, SplitError, Splits, ValidateOptions, split};
+use thousandfold::data::splits::{Asked, Method, SplitError, Splits, ValidateOptions, split};
 use thousandfold::data::table::{Categories, Cells, Column, Table};
 
 /// A data set of `codes.len()` rows whose target has these classes, with columns `group`, `time` and `fold`.
@@ -175,7 +175,14 @@ fn what_cannot_be_split_says_why() {
     let data = dataset(&codes, None, None, None);
     let error = |options: &ValidateOptions, test| split(&data, test, options, Key::from_seed(1)).unwrap_err();
     let few = error(&options(Method::Stratified, 5), Some(0.0));
-    assert_eq!(few, SplitError::FewRowsInClass { class: "c2".to_owned(), rows: 3, folds: 5 });
+    assert_eq!(
+        few,
+        SplitError::FewRowsInClass {
+            class: "c2".to_owned(),
+            rows: 3,
+            asked: Asked { parts: 5, key: "validate.folds" },
+        }
+    );
     insta::assert_snapshot!(few);
     insta::assert_snapshot!(error(&options(Method::Group, 5), None));
     insta::assert_snapshot!(error(&options(Method::KFold, 1), None));
@@ -185,4 +192,84 @@ fn what_cannot_be_split_says_why() {
     let data = dataset(&classes(40, 2), Some(&groups), None, None);
     let few = split(&data, Some(0.0), &options(Method::Auto, 5), Key::from_seed(1)).unwrap_err();
     insta::assert_snapshot!(few);
+}
+
+#[test]
+fn rows_in_order_of_time_are_tested_on_the_last_ones_without_a_time_column_too() {
+    let data = dataset(&classes(100, 2), None, None, None);
+    let splits = splits(&data, 0.2, &options(Method::TimeSeries, 4));
+    assert_eq!(splits.test, (80..100).collect::<Vec<u32>>());
+    let bounds: Vec<(u32, u32)> = splits.folds.iter().map(|fold| (fold.evals[0][0], fold.evals[0][15])).collect();
+    assert_eq!(bounds, [(16, 31), (32, 47), (48, 63), (64, 79)], "as scikit-learn's TimeSeriesSplit(4) cuts 80 rows");
+}
+
+#[test]
+fn rows_of_one_time_stay_together() {
+    proptest!(|(rows in 40usize..200, heavy in 0usize..90, times in 8u32..30, folds in 2u32..6, seed in 0u32..100)| {
+        // One time may hold most of the rows.
+        let time: Vec<f64> = (0..rows).map(|row| {
+            if row * 100 / rows < heavy { 3.0 } else { f64::from((row as u32 * 37 + seed) % times) }
+        }).collect();
+        let distinct = time.iter().map(|time| *time as u32).collect::<std::collections::BTreeSet<_>>().len();
+        prop_assume!(distinct >= 7);
+        let data = dataset(&classes(rows, 2), None, Some(&time), None);
+        let of = |rows: &[u32]| rows.iter().map(|row| time[*row as usize] as u32).collect::<Vec<_>>();
+        let splits = split(&data, Some(0.2), &options(Method::Auto, folds), Key::from_seed(1));
+        let splits = match splits {
+            Ok(splits) => splits,
+            // The test rows may take all but a few of the times.
+            Err(SplitError::FewTimes { times, .. }) => { prop_assert!(times <= u64::from(folds)); return Ok(()) }
+            Err(error) => panic!("{error}"),
+        };
+        prop_assert!(!splits.test.is_empty());
+        prop_assert!(of(&splits.pool).iter().max() < of(&splits.test).iter().min());
+        for fold in &splits.folds {
+            prop_assert!(!fold.train.is_empty() && !fold.evals[0].is_empty());
+            prop_assert!(of(&fold.train).iter().max() < of(&fold.evals[0]).iter().min());
+        }
+    });
+}
+
+#[test]
+fn a_test_that_is_asked_for_is_never_empty() {
+    let groups: Vec<f64> = (0..100).map(|row| f64::from(row / 20)).collect();
+    let data = dataset(&classes(100, 2), Some(&groups), None, None);
+    // Every group is more than twice the share.
+    assert_eq!(splits(&data, 0.05, &options(Method::Auto, 3)).test.len(), 20);
+    let data = dataset(&classes(12, 2), None, None, None);
+    assert_eq!(splits(&data, 0.01, &options(Method::KFold, 3)).test.len(), 1);
+}
+
+#[test]
+fn folds_that_would_mislead_are_refused() {
+    let ascending: Vec<f64> = (0..60).map(f64::from).collect();
+    let thirds: Vec<f64> = (0..60).map(|row| f64::from(row % 3)).collect();
+    let timed = dataset(&classes(60, 2), None, Some(&ascending), None);
+    let grouped = dataset(&classes(60, 2), Some(&thirds), None, None);
+    let both = dataset(&classes(60, 2), Some(&thirds), Some(&ascending), None);
+    let folded = dataset(&classes(60, 2), None, None, Some(&thirds));
+    let plain = dataset(&classes(60, 2), None, None, None);
+    let auto = ValidateOptions::default();
+    let nested = ValidateOptions { outer_folds: 4, ..auto.clone() };
+    let twice = ValidateOptions { repeats: 2, ..auto.clone() };
+    let hold_out_twice = ValidateOptions { method: Method::HoldOut, ..twice.clone() };
+    let scarce = dataset(&[0; 20].iter().copied().chain([1]).collect::<Vec<u32>>(), None, None, None);
+    let few_times: Vec<f64> = (0..60).map(|row| f64::from(row / 20)).collect();
+    let few_times = dataset(&classes(60, 2), None, Some(&few_times), None);
+    let cases = [
+        ("outer parts of a time series would train on the future", &timed, &nested),
+        ("a time series is cut the same way each time", &timed, &twice),
+        ("so is its end", &timed, &hold_out_twice),
+        ("and a column", &folded, &twice),
+        ("folds without groups", &grouped, &options(Method::KFold, 5)),
+        ("groups and time", &both, &auto),
+        ("one row cannot be in two folds", &scarce, &auto),
+        ("three times", &few_times, &auto),
+        ("too few rows for the outer parts", &plain, &ValidateOptions { outer_folds: 70, ..auto.clone() }),
+    ];
+    let said = cases.map(|(why, data, options)| {
+        let error = split(data, Some(0.0), options, Key::from_seed(1)).expect_err(why);
+        format!("# {why}\n{error}\n")
+    });
+    insta::assert_snapshot!(said.join("\n"));
 }

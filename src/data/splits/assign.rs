@@ -1,8 +1,6 @@
 //! How rows are dealt to parts. Every part comes back ascending.
 
-use super::codes_of;
 use crate::base::random::{Key, shuffled};
-use crate::data::table::Column;
 
 /// The rows in random order.
 fn shuffle(rows: &[u32], key: Key) -> Vec<u32> {
@@ -73,7 +71,8 @@ pub(super) fn deal_groups(codes: &[u32], rows: &[u32], parts: usize, key: Key) -
     dealt
 }
 
-/// Whole random groups, until taking one more would leave the wanted number further away; never all of them.
+/// Whole random groups, until taking one more would leave the wanted number further away; at least one, the smallest if
+/// all are too large, and never all of them. Nothing where there is one group only.
 pub(super) fn some_groups(codes: &[u32], rows: &[u32], wanted: usize, key: Key) -> Vec<u32> {
     let groups = groups(codes, rows, key);
     let mut taken: Vec<u32> = Vec::new();
@@ -82,28 +81,8 @@ pub(super) fn some_groups(codes: &[u32], rows: &[u32], wanted: usize, key: Key) 
             taken.extend(group);
         }
     }
-    taken
-}
-
-/// Rows by the time column, equal times in row order.
-pub(super) fn time_order(time: &Column, rows: &[u32]) -> Vec<u32> {
-    let codes = codes_of(time);
-    let mut rows = rows.to_vec();
-    rows.sort_by_key(|&row| (codes[row as usize], row));
-    rows
-}
-
-/// Bounds of `parts` runs of about equal length, the first taking the remainder; a bound never parts rows that are
-/// `together`: it moves back to their first.
-pub(super) fn contiguous_parts(rows: &[u32], parts: usize, together: impl Fn(u32, u32) -> bool) -> Vec<usize> {
-    let length = rows.len() / parts;
-    let mut bounds: Vec<usize> = (0..parts).map(|part| rows.len() - (parts - part) * length).collect();
-    bounds[0] = 0;
-    bounds.push(rows.len());
-    for bound in &mut bounds[1..parts] {
-        while *bound > 0 && together(rows[*bound - 1], rows[*bound]) {
-            *bound -= 1;
-        }
+    match groups.iter().min_by_key(|group| group.len()) {
+        Some(smallest) if taken.is_empty() && groups.len() > 1 => smallest.clone(),
+        _ => taken,
     }
-    bounds
 }

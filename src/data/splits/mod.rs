@@ -3,14 +3,19 @@
 //! Everything is integers and keyed shuffles: same seed, same rows, on every platform.
 
 mod assign;
+mod error;
+mod timeline;
+
+pub use error::{Asked, SplitError};
 
 use super::dataset::Dataset;
 use super::problem::FoldRows;
 use super::table::{Cells, Column, MISSING};
 use super::{Target, Task};
 use crate::base::random::{Key, stream};
-use assign::{contiguous_parts, deal, deal_by_class, deal_groups, time_order};
+use assign::{deal, deal_by_class, deal_groups};
 use serde::{Deserialize, Serialize};
+use timeline::Timeline;
 
 /// How rows become folds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -73,74 +78,6 @@ impl Default for ValidateOptions {
     }
 }
 
-/// Why rows cannot be split as asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SplitError {
-    /// A class would be missing in a fold.
-    #[error(
-        "class \"{class}\" has {rows} row(s) outside the test rows, fewer than the {folds} folds\n  Take fewer folds: --folds {rows}, drop the class's rows, or split without classes: --set validate.method=k_fold"
-    )]
-    FewRowsInClass {
-        /// The class.
-        class: String,
-        /// Its rows outside the test.
-        rows: u64,
-        /// What was asked for.
-        folds: u32,
-    },
-    /// Not even a row a fold.
-    #[error("{rows} row(s) are too few for {folds} folds\n  Take fewer folds: --folds 2")]
-    FewRows {
-        /// Rows outside the test.
-        rows: u64,
-        /// What was asked for.
-        folds: u32,
-    },
-    /// Not even a group a fold.
-    #[error(
-        "column \"{column}\" has {groups} group(s), fewer than the {folds} folds\n  Take fewer folds: --folds {groups}"
-    )]
-    FewGroups {
-        /// The group column.
-        column: String,
-        /// Its groups outside the test.
-        groups: u64,
-        /// What was asked for.
-        folds: u32,
-    },
-    /// A fold column with one value only.
-    #[error("column \"{column}\" names {folds} fold(s); two or more are needed")]
-    FewNamedFolds {
-        /// The fold column.
-        column: String,
-        /// Its distinct values.
-        folds: u64,
-    },
-    /// A method without the column that it needs.
-    #[error("validate.method = \"{method}\" needs a column that names {role}\n  Say which: [data] {key} = \"...\"")]
-    NeedsColumn {
-        /// The method.
-        method: &'static str,
-        /// What the column would hold.
-        role: &'static str,
-        /// The key that names the column.
-        key: &'static str,
-    },
-    /// Stratifying needs classes.
-    #[error("validate.method = \"stratified\" needs classes, and the target is numbers\n  Use \"k_fold\"")]
-    NoClasses,
-    /// A number out of its range.
-    #[error("{key} = {value} is not possible: {need}")]
-    OutOfRange {
-        /// The key in the study.
-        key: &'static str,
-        /// What it holds.
-        value: String,
-        /// What it may hold.
-        need: &'static str,
-    },
-}
-
 /// All splits of a study.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Splits {
@@ -170,26 +107,28 @@ const TEST_SHARE: f64 = 0.2;
 
 /// Draws all splits of a data set. `test` is the share that `[data] test` names.
 pub fn split(dataset: &Dataset, test: Option<f64>, options: &ValidateOptions, key: Key) -> Result<Splits, SplitError> {
-    check(test, options)?;
     let method = resolve(dataset, options.method)?;
-    let test = test_rows(dataset, test, options, key);
+    check(dataset, test, method, options)?;
+    let test = test_rows(dataset, test, method, options, key)?;
     let mut is_test = vec![false; dataset.rows()];
     test.iter().for_each(|&row| is_test[row as usize] = true);
     let pool: Vec<u32> = (0..dataset.rows() as u32).filter(|&row| !is_test[row as usize]).collect();
     let key = key.child(stream::FOLDS);
     if options.outer_folds > 0 {
-        let parts = parts(dataset, &pool, method, options.outer_folds, key.child(0))?;
+        let asked = Asked { parts: options.outer_folds, key: "validate.outer_folds" };
+        let parts = parts(dataset, &pool, method, asked, key.child(0))?;
         let (folds, outer) = nested(&pool, &parts);
         return Ok(Splits { test, pool, folds, outer });
     }
+    let asked = Asked { parts: options.folds, key: "validate.folds" };
     let mut folds = Vec::new();
     for repeat in 0..options.repeats {
         let key = key.child(repeat);
         match method {
-            Method::TimeSeries => folds.extend(time_series(dataset, &pool, options.folds)?),
+            Method::TimeSeries => folds.extend(time_series(dataset, &pool, asked)?),
             Method::HoldOut => folds.push(hold_out(dataset, &pool, options.hold_out, repeat, key)?),
             _ => {
-                let parts = parts(dataset, &pool, method, options.folds, key)?;
+                let parts = parts(dataset, &pool, method, asked, key)?;
                 folds.extend(parts.into_iter().enumerate().map(|(fold, part)| FoldRows {
                     repeat,
                     fold: fold as u32,
@@ -202,9 +141,26 @@ pub fn split(dataset: &Dataset, test: Option<f64>, options: &ValidateOptions, ke
     Ok(Splits { test, pool, folds, outer: Vec::new() })
 }
 
-fn check(test: Option<f64>, options: &ValidateOptions) -> Result<(), SplitError> {
+/// Whether options, method and columns go together; `method` is resolved.
+fn check(dataset: &Dataset, test: Option<f64>, method: Method, options: &ValidateOptions) -> Result<(), SplitError> {
     let out_of_range = |key, value: String, need| Err(SplitError::OutOfRange { key, value, need });
     let is_nested = options.outer_folds > 0;
+    // The same folds again would train the same lanes again.
+    let is_drawn = match method {
+        Method::TimeSeries | Method::Column => false,
+        Method::HoldOut => dataset.time.is_none(),
+        _ => true,
+    };
+    match (&dataset.group, &dataset.time) {
+        (Some(group), Some(time)) => {
+            let (group, time) = (group.name.clone(), time.name.clone());
+            return Err(SplitError::GroupsAndTime { group, time });
+        }
+        (Some(group), None) if matches!(method, Method::KFold | Method::Stratified | Method::TimeSeries) => {
+            return Err(SplitError::SplitsGroups { method: method.name(), column: group.name.clone() });
+        }
+        _ => {}
+    }
     match () {
         () if test.is_some_and(|share| !(0.0..1.0).contains(&share)) => {
             out_of_range("data.test", test.unwrap_or(0.0).to_string(), "a share of the rows from 0 to below 1")
@@ -226,10 +182,15 @@ fn check(test: Option<f64>, options: &ValidateOptions) -> Result<(), SplitError>
         () if is_nested && options.repeats > 1 => {
             out_of_range("validate.repeats", options.repeats.to_string(), "1 with outer_folds")
         }
-        () if is_nested && matches!(options.method, Method::TimeSeries | Method::HoldOut) => out_of_range(
+        () if is_nested && matches!(method, Method::TimeSeries | Method::HoldOut) => out_of_range(
             "validate.outer_folds",
             options.outer_folds.to_string(),
-            "0 with this validate.method, whose folds are no parts of the rows",
+            "0 with time_series or hold_out, whose folds are no parts of the rows",
+        ),
+        () if !is_drawn && options.repeats > 1 => out_of_range(
+            "validate.repeats",
+            options.repeats.to_string(),
+            "1 where a column or the order of time decides the folds: they would be the same again",
         ),
         () => Ok(()),
     }
@@ -256,24 +217,42 @@ fn resolve(dataset: &Dataset, method: Method) -> Result<Method, SplitError> {
 
 /// The locked test rows: what the data say, else a share of the rows; in time order the last ones, whole groups where
 /// there are groups, with equal shares of every class where there are classes.
-fn test_rows(dataset: &Dataset, share: Option<f64>, options: &ValidateOptions, key: Key) -> Vec<u32> {
+fn test_rows(
+    dataset: &Dataset,
+    share: Option<f64>,
+    method: Method,
+    options: &ValidateOptions,
+    key: Key,
+) -> Result<Vec<u32>, SplitError> {
     if let Some(rows) = &dataset.test_rows {
-        return rows.clone();
+        return Ok(rows.clone());
     }
-    let default = if options.outer_folds > 0 { 0.0 } else { TEST_SHARE };
+    let share = share.unwrap_or(if options.outer_folds > 0 { 0.0 } else { TEST_SHARE });
+    if share == 0.0 {
+        return Ok(Vec::new());
+    }
     let all: Vec<u32> = (0..dataset.rows() as u32).collect();
-    random_part(dataset, &all, share.unwrap_or(default), key.child(stream::TEST_SPLIT))
+    random_part(dataset, &all, method, ("data.test", share), key.child(stream::TEST_SPLIT))
 }
 
-/// About `share` of the rows, ascending.
-fn random_part(dataset: &Dataset, rows: &[u32], share: f64, key: Key) -> Vec<u32> {
-    let wanted = (rows.len() as f64 * share).round() as usize;
-    if wanted == 0 {
-        return Vec::new();
+/// About a share of the rows, ascending: at least one and never all. The key asks for the share.
+fn random_part(
+    dataset: &Dataset,
+    rows: &[u32],
+    method: Method,
+    (asks, share): (&'static str, f64),
+    key: Key,
+) -> Result<Vec<u32>, SplitError> {
+    let too_few = |need| {
+        let rows = rows.len() as u64;
+        Err(SplitError::NothingLeft { key: asks, share: share.to_string(), rows, need })
+    };
+    if rows.len() < 2 {
+        return too_few("two or more rows outside the test rows are needed");
     }
-    let mut part = if let Some(time) = &dataset.time {
-        let order = time_order(time, rows);
-        order[order.len() - wanted..].to_vec()
+    let wanted = ((rows.len() as f64 * share).round() as usize).clamp(1, rows.len() - 1);
+    let mut part = if dataset.time.is_some() || method == Method::TimeSeries {
+        Timeline::new(dataset.time.as_ref(), rows).last(wanted)
     } else if let Some(group) = &dataset.group {
         assign::some_groups(&codes_of(group), rows, wanted, key)
     } else {
@@ -282,21 +261,25 @@ fn random_part(dataset: &Dataset, rows: &[u32], share: f64, key: Key) -> Vec<u32
             Target::Values(_) => assign::some(rows, wanted, key),
         }
     };
+    if part.is_empty() {
+        return too_few("they have one group or one time in common, which is never split");
+    }
     part.sort_unstable();
-    part
+    Ok(part)
 }
 
 /// Disjoint parts that together are the pool (but for rows that a fold column leaves to training).
-fn parts(dataset: &Dataset, pool: &[u32], method: Method, folds: u32, key: Key) -> Result<Vec<Vec<u32>>, SplitError> {
-    if method != Method::Column && pool.len() < folds as usize {
-        return Err(SplitError::FewRows { rows: pool.len() as u64, folds });
+fn parts(dataset: &Dataset, pool: &[u32], method: Method, asked: Asked, key: Key) -> Result<Vec<Vec<u32>>, SplitError> {
+    let (rows, folds) = (pool.len() as u64, asked.parts);
+    if method != Method::Column && rows < u64::from(folds) {
+        return Err(SplitError::FewRows { rows, most: rows, asked });
     }
     match (method, &dataset.group, &dataset.fold, &dataset.target) {
         (Method::Group, Some(group), ..) => {
             let codes = codes_of(group);
             let groups = distinct(pool.iter().map(|&row| codes[row as usize])).len() as u64;
             if groups < u64::from(folds) {
-                return Err(SplitError::FewGroups { column: group.name.clone(), groups, folds });
+                return Err(SplitError::FewGroups { column: group.name.clone(), groups, asked });
             }
             Ok(deal_groups(&codes, pool, folds as usize, key))
         }
@@ -316,7 +299,7 @@ fn parts(dataset: &Dataset, pool: &[u32], method: Method, folds: u32, key: Key) 
                 (0..*classes).filter(|&class| counts[class] < u64::from(folds)).min_by_key(|&class| counts[class]);
             if let Some(class) = few {
                 let name = dataset.class_names.get(class).cloned().unwrap_or_default();
-                return Err(SplitError::FewRowsInClass { class: name, rows: counts[class], folds });
+                return Err(SplitError::FewRowsInClass { class: name, rows: counts[class], asked });
             }
             Ok(deal_by_class(codes, pool, folds as usize, key))
         }
@@ -325,45 +308,30 @@ fn parts(dataset: &Dataset, pool: &[u32], method: Method, folds: u32, key: Key) 
 }
 
 /// Expanding windows, as scikit-learn's TimeSeriesSplit cuts them: the first window and each validation part are
-/// `1 / (folds + 1)` of the rows. Rows of one time stay together.
-fn time_series(dataset: &Dataset, pool: &[u32], folds: u32) -> Result<Vec<FoldRows>, SplitError> {
-    if pool.len() <= folds as usize {
-        return Err(SplitError::FewRows { rows: pool.len() as u64, folds });
+/// `1 / (folds + 1)` of the rows.
+fn time_series(dataset: &Dataset, pool: &[u32], asked: Asked) -> Result<Vec<FoldRows>, SplitError> {
+    let timeline = Timeline::new(dataset.time.as_ref(), pool);
+    let times = timeline.times() as u64;
+    if times <= u64::from(asked.parts) {
+        return Err(match &dataset.time {
+            Some(time) => SplitError::FewTimes { column: time.name.clone(), times, asked },
+            None => SplitError::FewRows { rows: times, most: times.saturating_sub(1), asked },
+        });
     }
-    let order = match &dataset.time {
-        Some(time) => time_order(time, pool),
-        None => pool.to_vec(),
-    };
-    let times = dataset.time.as_ref().map(codes_of);
-    let is_same_time = |a: u32, b: u32| times.as_ref().is_some_and(|codes| codes[a as usize] == codes[b as usize]);
-    let bounds = contiguous_parts(&order, folds as usize + 1, is_same_time);
-    if bounds.windows(2).any(|bound| bound[0] >= bound[1]) {
-        return Err(SplitError::FewRows { rows: pool.len() as u64, folds });
-    }
-    Ok((1..=folds as usize)
-        .map(|fold| {
-            let sorted = |rows: &[u32]| {
-                let mut rows = rows.to_vec();
-                rows.sort_unstable();
-                rows
-            };
-            FoldRows {
-                repeat: 0,
-                fold: fold as u32 - 1,
-                train: sorted(&order[..bounds[fold]]),
-                evals: vec![sorted(&order[bounds[fold]..bounds[fold + 1]])],
-            }
-        })
-        .collect())
+    let mut bounds = timeline.equal_cuts(asked.parts as usize + 1);
+    bounds.push(pool.len());
+    let windows = bounds.windows(2).zip(0..).map(|(bound, fold)| FoldRows {
+        repeat: 0,
+        fold,
+        train: timeline.rows(0..bound[0]),
+        evals: vec![timeline.rows(bound[0]..bound[1])],
+    });
+    Ok(windows.collect())
 }
 
 fn hold_out(dataset: &Dataset, pool: &[u32], share: f64, repeat: u32, key: Key) -> Result<FoldRows, SplitError> {
-    let part = random_part(dataset, pool, share, key);
-    let train = without(pool, &part);
-    if part.is_empty() || train.is_empty() {
-        return Err(SplitError::FewRows { rows: pool.len() as u64, folds: 2 });
-    }
-    Ok(FoldRows { repeat, fold: 0, train, evals: vec![part] })
+    let part = random_part(dataset, pool, Method::HoldOut, ("validate.hold_out", share), key)?;
+    Ok(FoldRows { repeat, fold: 0, train: without(pool, &part), evals: vec![part] })
 }
 
 /// Nested cross-validation: the inner folds of an outer part are the other outer parts, so a pair of parts is left out
