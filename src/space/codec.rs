@@ -9,7 +9,7 @@ use super::{Domain, Parameter, Scale, Space};
 /// A number's way between value and scale.
 impl Scale {
     /// The value's place on the scale.
-    fn place(self, value: f64) -> f64 {
+    pub(super) fn place(self, value: f64) -> f64 {
         match self {
             Scale::Linear => value,
             Scale::Log => libm::log(value),
@@ -124,7 +124,7 @@ impl Codec {
                 (((place(index - 0.5) + place(index + 0.5)) / 2.0 - from) / length).clamp(0.0, 1.0)
             }
             Codec::Choice { count } => (value + 0.5) / count,
-            Codec::Constant(value) if value.is_nan() => f64::NAN,
+            Codec::Constant(_) if value.is_nan() => f64::NAN,
             Codec::Constant(_) => 0.5,
         }
     }

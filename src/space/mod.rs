@@ -6,6 +6,7 @@
 mod builder;
 mod codec;
 pub mod constraint;
+mod distance;
 mod error;
 mod toml;
 
@@ -127,6 +128,15 @@ pub struct Parameter {
     pub conditions: Vec<Condition>,
 }
 
+impl Parameter {
+    /// Whether all conditions hold in a row whose parents are known.
+    fn exists(&self, row: &[f64]) -> bool {
+        let holds =
+            |condition: &Condition| row.get(condition.parent).is_some_and(|value| condition.values.contains(value));
+        self.conditions.iter().all(holds)
+    }
+}
+
 /// Rows of encoded parameter values, one a candidate.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Points {
@@ -203,7 +213,7 @@ impl Space {
     /// Puts NaN where a parameter's conditions do not hold.
     pub fn mask(&self, row: &mut [f64]) {
         for (column, parameter) in self.parameters.iter().enumerate() {
-            if !parameter.conditions.iter().all(|condition| condition.values.contains(&row[condition.parent])) {
+            if !parameter.exists(row) {
                 row[column] = f64::NAN;
             }
         }

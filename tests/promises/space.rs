@@ -221,6 +221,79 @@ fn constraints_keep_their_meaning_where_choices_are_held() {
     assert!(holds("hidden = 32", "hidden == 32") && holds("batch = [8, 64]", "batch >= 8"));
 }
 
+fn conditional() -> Space {
+    SpaceBuilder::new()
+        .categorical("kind", &["a", "b", "c"], "a")
+        .log_int("width", 1, 6, 2)
+        .when("width", "kind", &["a", "b"])
+        .int("depth", 1, 3, 1)
+        .boolean("flag", false)
+        .when("flag", "kind", &["b"])
+        .build()
+}
+
+#[test]
+fn densities_of_all_points_sum_to_one() {
+    // Every row of codes, absent ones too: what cannot be drawn must add nothing.
+    let codes = |values: std::ops::Range<i32>| values.map(f64::from).chain([f64::NAN, 0.5]).collect::<Vec<_>>();
+    let space = conditional();
+    let mut sum = 0.0;
+    for kind in codes(0..4) {
+        for width in codes(0..8) {
+            for depth in codes(0..5) {
+                for flag in codes(0..3) {
+                    sum += space.log_density(&[kind, width, depth, flag]).exp();
+                }
+            }
+        }
+    }
+    assert!((sum - 1.0).abs() < 1e-12, "{sum}");
+}
+
+#[test]
+fn densities_of_a_continuum_integrate_to_one() {
+    let builder = |scale: Scale| match scale {
+        Scale::Linear => SpaceBuilder::new().float("p", 0.1, 0.7, 0.5),
+        Scale::Log => SpaceBuilder::new().log("p", 0.1, 0.7, 0.5),
+        Scale::Logit => SpaceBuilder::new().logit("p", 0.1, 0.7, 0.5),
+    };
+    for scale in [Scale::Linear, Scale::Log, Scale::Logit] {
+        let space = builder(scale).build();
+        let (n, width) = (10_000, 0.6);
+        let density = |i: i32| space.log_density(&[0.1 + width * (f64::from(i) + 0.5) / f64::from(n)]).exp();
+        let integral = (0..n).map(density).sum::<f64>() * width / f64::from(n);
+        // The midpoint rule's error is of the order of n^-2.
+        assert!((integral - 1.0).abs() < 1e-6, "{scale:?}: {integral}");
+        assert_eq!(space.log_density(&[0.71]), f64::NEG_INFINITY);
+    }
+}
+
+#[test]
+fn distance_is_a_metric_between_0_and_1() {
+    let space = conditional();
+    let codecs = space.codecs();
+    let point = |units: [f64; 4]| {
+        let mut row: Vec<f64> = codecs.iter().zip(units).map(|(codec, unit)| codec.decode(unit)).collect();
+        space.mask(&mut row);
+        row
+    };
+    let unit = || prop::array::uniform4(0.0f64..=1.0);
+    proptest!(|(a in unit(), b in unit(), c in unit())| {
+        let (a, b, c) = (point(a), point(b), point(c));
+        let d = |a: &[f64], b: &[f64]| space.distance(a, b);
+        prop_assert_eq!(d(&a, &a), 0.0);
+        prop_assert_eq!(d(&a, &b), d(&b, &a));
+        prop_assert!((0.0..=1.0).contains(&d(&a, &b)));
+        prop_assert!(d(&a, &c) <= d(&a, &b) + d(&b, &c) + 1e-12);
+    });
+    let absent = f64::NAN;
+    let far = space.distance(&[0.0, 1.0, 1.0, absent], &[2.0, absent, 3.0, absent]);
+    assert!(
+        (far - (3.0f64 / 4.0).sqrt()).abs() < 1e-15,
+        "kind, width and depth are 1 apart, flag is in neither: {far}"
+    );
+}
+
 #[test]
 fn any_text_is_a_constraint_or_an_error() {
     let space = base();
