@@ -88,6 +88,29 @@ impl Preparation {
         &self.features
     }
 
+    /// Whether it can be applied: one that was fitted can, one that was read from a file may say anything.
+    pub fn check(&self) -> Result<(), String> {
+        let width = self.features.len();
+        let fits = |feature: &Option<u32>| feature.is_none_or(|feature| (feature as usize) < width);
+        let is_whole = |plan: &Plan| match plan {
+            Plan::Number(plan) => {
+                let numbers = [plan.fill, plan.shift, plan.scale];
+                numbers.iter().all(|number| number.is_finite())
+                    && plan.scale != 0.0
+                    && [&plan.value, &plan.indicator].into_iter().all(fits)
+            }
+            Plan::Category(plan) => {
+                plan.levels.iter().all(|(_, feature)| fits(feature))
+                    && [&plan.rare, &plan.unknown].into_iter().all(fits)
+            }
+        };
+        match self.columns.iter().find(|plan| !is_whole(plan)) {
+            _ if width == 0 => Err("it has no feature".to_owned()),
+            Some(plan) => Err(format!("its preparation of column \"{}\" makes no sense", plan.name())),
+            None => Ok(()),
+        }
+    }
+
     /// The columns it needs.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(Plan::name)

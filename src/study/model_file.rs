@@ -83,9 +83,13 @@ impl FittedModel {
     pub fn load(path: &Path) -> Result<FittedModel, ModelFileError> {
         let unreadable = |source| ModelFileError::Unreadable { path: path.to_owned(), source };
         let not_a_model = |reason: String| ModelFileError::NotAModel { path: path.to_owned(), reason };
-        let length = std::fs::metadata(path).map_err(unreadable)?.len();
-        if length > LARGEST {
-            return Err(not_a_model(format!("{length} bytes are more than any model has")));
+        let found = std::fs::metadata(path).map_err(unreadable)?;
+        // A pipe or a device may never end.
+        if !found.is_file() {
+            return Err(not_a_model("it is not a file".to_owned()));
+        }
+        if found.len() > LARGEST {
+            return Err(not_a_model(format!("{} bytes are more than any model has", found.len())));
         }
         let bytes = std::fs::read(path).map_err(unreadable)?;
         let bad = |error: safetensors::SafeTensorError| not_a_model(error.to_string());
@@ -111,12 +115,40 @@ impl FittedModel {
             arrays.push(WeightArray { name: name.to_owned(), shape: view.shape().to_vec(), values });
         }
         arrays.sort_by(|a, b| a.name.cmp(&b.name));
-        let has_classes = meta.task == Task::Regression || meta.class_names.len() >= 2;
-        let has_scale = meta.target.scale.is_finite() && meta.target.shift.is_finite();
-        if !has_classes || !has_scale {
-            return Err(not_a_model("its classes or its target scale are missing".to_owned()));
+        let fitted = FittedModel { meta, weights: Weights { arrays } };
+        fitted.check().map_err(|reason| not_a_model(reason.trim_end().to_owned()))?;
+        Ok(fitted)
+    }
+
+    /// Whether its parts fit together. Shapes are tried on no row at all, so that whatever is allocated for rows later is
+    /// in proportion to weights that are really there.
+    fn check(&self) -> Result<(), String> {
+        let FittedModel { meta, weights } = self;
+        let model = models::find(&meta.model).map_err(|error| error.to_string())?;
+        if !model.tasks().contains(&meta.task) {
+            return Err(format!("{} has no such task", meta.model));
         }
-        Ok(FittedModel { meta, weights: Weights { arrays } })
+        if meta.task == Task::Classification && meta.class_names.len() < 2 {
+            return Err("its classes are missing".to_owned());
+        }
+        if !(meta.target.scale.is_finite() && meta.target.scale > 0.0 && meta.target.shift.is_finite()) {
+            return Err("its target scale is missing".to_owned());
+        }
+        meta.preparation.check()?;
+        let no_rows = Array2::zeros((0, meta.preparation.features().len()));
+        let predicted = model.predict(weights, meta.task, meta.target, no_rows.view()).map_err(|error| error.0)?;
+        match predicted.ncols() == self.outputs() {
+            true => Ok(()),
+            false => Err(format!("it gives {} outputs for {}", predicted.ncols(), self.outputs())),
+        }
+    }
+
+    /// What one row's prediction holds.
+    fn outputs(&self) -> usize {
+        match self.meta.task {
+            Task::Classification => self.meta.class_names.len(),
+            Task::Regression => 1,
+        }
     }
 
     /// Predicts every row of a table: `[rows, classes]` probabilities, or `[rows, 1]` values.
@@ -124,12 +156,6 @@ impl FittedModel {
         let model = models::find(&self.meta.model)?;
         let rows: Vec<u32> = (0..table.rows as u32).collect();
         let x = self.meta.preparation.transform(table, &rows)?;
-        let predicted = model.predict(&self.weights, self.meta.task, self.meta.target, x.view())?;
-        let outputs = if self.meta.task == Task::Classification { self.meta.class_names.len() } else { 1 };
-        if predicted.ncols() != outputs {
-            let reason = format!("it gives {} outputs for {outputs}", predicted.ncols());
-            return Err(models::WeightsError(reason).into());
-        }
-        Ok(predicted)
+        Ok(model.predict(&self.weights, self.meta.task, self.meta.target, x.view())?)
     }
 }

@@ -13,6 +13,7 @@ mod gpu;
 mod logistic;
 mod metrics;
 mod mlp;
+mod model_file;
 mod preparation;
 mod proposals;
 mod resume;
