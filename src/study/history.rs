@@ -135,21 +135,20 @@ pub struct History {
     pub points: Points,
     /// First candidate of each point, by the point's hash.
     first: HashMap<u64, u64>,
+    /// Points that the journal holds, of candidates that were not proposed again yet.
+    journalled: HashMap<u64, Vec<f64>>,
 }
 
 impl History {
     /// For points of `width` parameters.
     pub fn new(width: usize) -> History {
-        History { trials: BTreeMap::new(), points: Points::new(width), first: HashMap::new() }
+        History { points: Points::new(width), ..History::default() }
     }
 
     /// Adds the next candidate's point; the id of an earlier candidate with the same point, if there is one.
     pub fn propose(&mut self, row: &[f64]) -> Option<u64> {
         let id = self.points.len() as u64;
-        let is_same = |other: u64| {
-            let other = self.points.row(other as usize);
-            other.iter().zip(row).all(|(a, b)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan())
-        };
+        let is_same = |other: u64| is_same_point(self.points.row(other as usize), row);
         let hash = hash_of(row);
         let twin = self.first.get(&hash).copied().filter(|other| is_same(*other));
         self.first.entry(hash).or_insert(id);
@@ -172,42 +171,142 @@ impl History {
         self.trials.split_off(&(self.points.len() as u64));
     }
 
+    /// The first of these proposals that is not what the journal says was proposed under its id.
+    pub(super) fn contradiction(&mut self, first: u64, points: &Points) -> Option<u64> {
+        let differs = |(candidate, row): &(u64, &[f64])| {
+            self.journalled.remove(candidate).is_some_and(|journalled| !is_same_point(&journalled, row))
+        };
+        (first..).zip(points.rows()).find(differs).map(|(candidate, _)| candidate)
+    }
+
     /// Takes what a journal frame holds; `scores` numbers a candidate. `false` if its columns do not fit together.
     pub fn restore(&mut self, frame: &Outcomes, scores: usize) -> bool {
-        let n = frame.candidates.len();
-        let fits = frame.statuses.len() == n
+        let (n, width) = (frame.train.len(), self.points.width());
+        let fits = total(frame.candidates.iter().map(|run| run.1)) == Some(n as u64)
+            && total(frame.statuses.iter().map(|run| run.1)) == Some(n as u64)
+            && frame.candidates.iter().all(|run| run.0.checked_add(run.1).is_some())
             && frame.scores.len() == n * scores
-            && frame.train.len() == n
-            && frame.seconds.len() == n;
-        if fits {
-            for (i, candidate) in frame.candidates.iter().enumerate() {
-                let trial = Trial {
-                    candidate: *candidate,
-                    status: TrialStatus::from_code(frame.statuses[i]),
-                    scores: frame.scores[i * scores..][..scores].to_vec(),
-                    train: frame.train[i],
-                    seconds: frame.seconds[i],
-                };
-                self.trials.insert(*candidate, trial);
+            && frame.seconds.len() == n
+            && (frame.points.is_empty() || frame.points.len() == n * width);
+        if !fits {
+            return false;
+        }
+        let ids = frame.candidates.iter().flat_map(|(first, count)| *first..first + count);
+        let statuses =
+            frame.statuses.iter().flat_map(|(code, count)| (0..*count).map(|_| TrialStatus::from_code(*code)));
+        for (i, (candidate, status)) in ids.zip(statuses).enumerate() {
+            let trial = Trial {
+                candidate,
+                status,
+                scores: frame.scores[i * scores..][..scores].to_vec(),
+                train: frame.train[i],
+                seconds: from_upper_half(frame.seconds[i]),
+            };
+            self.trials.insert(candidate, trial);
+            if !frame.points.is_empty() {
+                self.journalled.insert(candidate, frame.points[i * width..][..width].to_vec());
             }
         }
-        fits
+        true
+    }
+
+    /// Trials as a journal frame, with their points if these cannot be computed again. `trials` ascend by id.
+    pub(super) fn to_frame(&self, trials: &[Trial], with_points: bool) -> Outcomes {
+        let mut frame = Outcomes::default();
+        for trial in trials {
+            match frame.candidates.last_mut() {
+                Some((first, count)) if *first + *count == trial.candidate => *count += 1,
+                _ => frame.candidates.push((trial.candidate, 1)),
+            }
+            match frame.statuses.last_mut() {
+                Some((code, count)) if *code == trial.status as u8 => *count += 1,
+                _ => frame.statuses.push((trial.status as u8, 1)),
+            }
+            frame.scores.extend(&trial.scores);
+            frame.train.push(trial.train);
+            frame.seconds.push(upper_half(trial.seconds));
+            if with_points {
+                frame.points.extend(self.points.row(trial.candidate as usize));
+            }
+        }
+        frame
     }
 }
 
-/// Trials as a journal frame.
-pub(super) fn to_frame(trials: &[Trial]) -> Outcomes {
-    Outcomes {
-        candidates: trials.iter().map(|trial| trial.candidate).collect(),
-        statuses: trials.iter().map(|trial| trial.status as u8).collect(),
-        scores: trials.iter().flat_map(|trial| trial.scores.iter().copied()).collect(),
-        train: trials.iter().map(|trial| trial.train).collect(),
-        seconds: trials.iter().map(|trial| trial.seconds).collect(),
-    }
+/// The sum, if it is one.
+fn total(mut counts: impl Iterator<Item = u64>) -> Option<u64> {
+    counts.try_fold(0, u64::checked_add)
+}
+
+fn upper_half(value: f32) -> [u8; 2] {
+    ((value.to_bits() >> 16) as u16).to_le_bytes()
+}
+
+fn from_upper_half(bytes: [u8; 2]) -> f32 {
+    f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
+}
+
+/// Equal to the bit; parameters that do not exist are equal whatever their NaN looks like.
+fn is_same_point(a: &[f64], b: &[f64]) -> bool {
+    a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan())
 }
 
 fn hash_of(row: &[f64]) -> u64 {
     let mut hash = crate::base::hash::Hasher::default();
     row.iter().for_each(|value| hash.word(if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() }));
     hash.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial(candidate: u64, status: TrialStatus, score: f64) -> Trial {
+        Trial { candidate, status, scores: vec![score, score / 3.0], train: 0.25, seconds: 0.5 }
+    }
+
+    fn proposed() -> (History, Vec<Trial>) {
+        let mut history = History::new(2);
+        (0..9).for_each(|i| assert_eq!(history.propose(&[f64::from(i), f64::NAN]), None));
+        let trials = [(2, TrialStatus::Complete), (3, TrialStatus::NotFinite), (7, TrialStatus::NotFinite)];
+        (history, trials.map(|(id, status)| trial(id, status, 1.0 / (id as f64))).to_vec())
+    }
+
+    #[test]
+    fn a_frame_gives_back_the_trials_that_it_was_made_of() {
+        let (history, trials) = proposed();
+        for with_points in [false, true] {
+            let frame = history.to_frame(&trials, with_points);
+            assert_eq!((frame.candidates.len(), frame.statuses.len()), (2, 2), "runs");
+            let mut restored = History::new(2);
+            assert!(restored.restore(&frame, 2));
+            assert_eq!(restored.trials.into_values().collect::<Vec<_>>(), trials);
+            assert!(!History::new(2).restore(&frame, 3), "other folds");
+            let longer = Outcomes { candidates: vec![(0, u64::MAX), (7, 4)], ..frame };
+            assert!(!History::new(2).restore(&longer, 2), "columns of other lengths");
+        }
+    }
+
+    #[test]
+    fn a_proposal_that_is_not_the_journalled_one_is_noticed() {
+        let (history, trials) = proposed();
+        let points = |last: f64| Points::from_values(2, vec![2.0, f64::NAN, last, f64::NAN]);
+        let restored = |with_points| {
+            let mut restored = History::new(2);
+            restored.restore(&history.to_frame(&trials, with_points), 2);
+            restored
+        };
+        assert_eq!(restored(true).contradiction(2, &points(3.0)), None);
+        assert_eq!(restored(true).contradiction(2, &points(3.5)), Some(3));
+        assert_eq!(restored(false).contradiction(2, &points(3.5)), None, "nothing is known of them");
+    }
+
+    #[test]
+    fn equal_points_are_found_whatever_their_missing_values_look_like() {
+        let mut history = History::new(2);
+        assert_eq!(history.propose(&[1.0, f64::NAN]), None);
+        assert_eq!(history.propose(&[1.0, 0.0]), None);
+        assert_eq!(history.propose(&[1.0, -f64::NAN]), Some(0));
+        assert_eq!(history.propose(&[1.0, -0.0]), None, "other bits train to other bits");
+    }
 }

@@ -5,7 +5,7 @@
 
 use super::error::{RunDirError, StudyError};
 use super::events::{BestSoFar, Event, Observers, Progress};
-use super::history::{History, Pending, Trial, to_frame};
+use super::history::{History, Pending, Trial};
 use super::journal::{Frame, Journal};
 use super::resolve::Study;
 use super::stopping::{StopReason, Stopping};
@@ -55,6 +55,8 @@ struct Work {
 /// The state of a search.
 pub(super) struct Search<'a> {
     study: &'a Study,
+    /// The run directory, for messages.
+    dir: &'a Path,
     strategy: Box<dyn Strategy>,
     scheduler: Box<dyn Scheduler>,
     stopping: Stopping,
@@ -73,7 +75,7 @@ pub(super) struct Search<'a> {
 
 impl<'a> Search<'a> {
     /// A search that goes on behind what these frames of its journal hold.
-    pub(super) fn new(study: &'a Study, frames: &[Frame], dir: &Path) -> Result<Search<'a>, StudyError> {
+    pub(super) fn new(study: &'a Study, frames: &[Frame], dir: &'a Path) -> Result<Search<'a>, StudyError> {
         let mut history = History::new(study.space.parameters.len());
         for frame in frames {
             if let Frame::Outcomes(outcomes) = frame
@@ -86,6 +88,7 @@ impl<'a> Search<'a> {
         let wanted = study.config.search.candidates;
         let mut search = Search {
             study,
+            dir,
             scheduler: study.scheduler.open(study.budget),
             stopping: Stopping::new(study.metric.direction(), &study.config.stop),
             folds: study.splits.folds.len(),
@@ -118,6 +121,7 @@ impl<'a> Search<'a> {
                 Ask::Proposals(points) => Batch { first, points },
                 Ask::Wait | Ask::Done => return Ok(StopReason::SpaceExhausted),
             };
+            self.check(&batch)?;
             let mut work = self.admit(&batch);
             self.keep(&mut work.ready, ports)?;
             for (budget, places) in work.budgets {
@@ -128,6 +132,17 @@ impl<'a> Search<'a> {
             self.keep(&mut self.copies(&work.twins), ports)?;
             if let Some(reason) = self.tell(&batch) {
                 return Ok(reason);
+            }
+        }
+    }
+
+    /// Whether the strategy proposes what it proposed when the journal was written.
+    fn check(&mut self, batch: &Batch) -> Result<(), RunDirError> {
+        match self.history.contradiction(batch.first, &batch.points) {
+            None => Ok(()),
+            Some(candidate) => {
+                let what = format!("a strategy that proposed another candidate {candidate}");
+                Err(RunDirError::Other { dir: self.dir.to_owned(), what })
             }
         }
     }
@@ -218,7 +233,8 @@ impl<'a> Search<'a> {
             return Ok(());
         }
         finished.sort_by_key(|trial| trial.candidate);
-        ports.journal.append(&Frame::Outcomes(to_frame(finished)))?;
+        let outcomes = self.history.to_frame(finished, self.strategy.is_adaptive());
+        ports.journal.append(&Frame::Outcomes(outcomes))?;
         for trial in finished.iter() {
             self.count(trial);
             self.history.trials.insert(trial.candidate, trial.clone());

@@ -7,7 +7,7 @@ use thousandfold::backend::StopFlag;
 use thousandfold::study::events::{Event, Observer, Phase};
 use thousandfold::study::journal::{Frame, read};
 use thousandfold::study::model_file::FittedModel;
-use thousandfold::study::run_dir::Existing;
+use thousandfold::study::run_dir::{Existing, RunDir};
 use thousandfold::study::{Ended, LoadedConfig, Start, StudyError, load_result, load_run, tune};
 
 /// Four frames of outcomes and more: a batch is journalled at its end.
@@ -223,7 +223,7 @@ fn other_data_and_other_studies_are_refused() {
 fn two_writers_are_refused() {
     let folder = Folder::new();
     let dir = folder.path().join("run");
-    let held = thousandfold::study::run_dir::RunDir::open(&dir, Existing::Refuse).unwrap();
+    let held = RunDir::open(&dir, Existing::Refuse).unwrap();
     let error = refused(study(&folder), Existing::Resume, false).to_string();
     assert!(error.contains("in use by another"), "{error}");
     drop(held);
@@ -254,6 +254,36 @@ fn damage_in_the_middle_names_its_place_and_salvage_keeps_what_is_before() {
 }
 
 #[test]
+fn what_stands_in_the_way_of_a_run_says_what_to_do() {
+    let folder = Folder::new();
+    let dir = folder.path().join("run");
+    let mut told = String::new();
+    let mut tell = |case: &str, error: StudyError| {
+        let error = error.to_string().replace(&folder.path().display().to_string(), "FOLDER");
+        told += &format!("# {case}\n{error}\n\n");
+    };
+    tell("nothing to resume", load_run(&dir, &[]).unwrap_err());
+    run(study(&folder), Existing::Refuse);
+    let bytes = std::fs::read(journal(&folder)).unwrap();
+    let resume = |sets: &[String]| load_run(&dir, sets).unwrap();
+    tell("nearly the name", load_run(&folder.path().join("runn"), &[]).unwrap_err());
+    tell("it exists", refused(study(&folder), Existing::Refuse, false));
+    let held = RunDir::open(&dir, Existing::Resume).unwrap();
+    tell("another process", refused(resume(&[]), Existing::Resume, false));
+    drop(held);
+    tell("another seed", refused(resume(&["search.seed=6".to_owned()]), Existing::Resume, false));
+    let write = |bytes: &[u8]| std::fs::write(journal(&folder), bytes).unwrap();
+    write(&[&bytes[..8], &99_u32.to_le_bytes(), &bytes[12..]].concat());
+    tell("a newer version", refused(resume(&[]), Existing::Resume, false));
+    write(b"something else");
+    tell("another file", refused(resume(&[]), Existing::Resume, false));
+    write(&bytes);
+    studies::small_with_test(&folder, 3.0, &[]);
+    tell("other data", refused(resume(&[]), Existing::Resume, false));
+    insta::assert_snapshot!(told.trim_end());
+}
+
+#[test]
 fn newer_and_foreign_journals_are_refused() {
     let folder = Folder::new();
     run(study(&folder), Existing::Refuse);
@@ -271,12 +301,13 @@ fn newer_and_foreign_journals_are_refused() {
 fn ten_million_random_candidates_take_about_a_hundred_megabytes() {
     // What a hold-out split stores of a candidate: its id, status, one score, train score and seconds.
     let outcomes = thousandfold::study::journal::Outcomes {
-        candidates: (1_000_000..1_001_000).collect(),
-        statuses: vec![0; 1000],
+        candidates: vec![(1_000_000, 1000)],
+        statuses: vec![(0, 990), (2, 10)],
         scores: vec![0.123_456_789; 1000],
         train: vec![0.1; 1000],
-        seconds: vec![0.01; 1000],
+        seconds: vec![[12, 34]; 1000],
+        points: Vec::new(),
     };
     let bytes = postcard::to_stdvec(&Frame::Outcomes(outcomes)).unwrap().len();
-    assert!(bytes < 21_000, "{bytes} bytes for 1000 candidates");
+    assert!(bytes < 14_100, "{bytes} bytes for 1000 candidates");
 }
