@@ -37,7 +37,7 @@ impl InitArguments {
         let Some(target) = &self.target else { return Err(Failure::no_target(&self.data)) };
         let sets: Vec<String> = self.model.iter().map(|model| format!("model.name={model}")).collect();
         let loaded = StudyConfig::for_table(&self.data, target, &sets)?;
-        let study = Study::resolve(loaded.name, loaded.config)?;
+        let study = Study::resolve(loaded)?;
         let text = study_text(&study, &data_path(&self.data, &self.output), &self.output.display().to_string());
         self.write(&text).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => Failure::Input(format!(

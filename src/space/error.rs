@@ -174,3 +174,27 @@ pub enum SpaceError {
         problem: String,
     },
 }
+
+impl SpaceError {
+    /// The key of `[space]` that it is about, and whether its name is what is wrong.
+    pub fn key(&self) -> Option<(&str, bool)> {
+        use SpaceError::*;
+        match self {
+            UnknownParameter { name, .. } => Some((name, true)),
+            NotAParameter { name, .. }
+            | UnknownKey { name, .. }
+            | LowAboveHigh { name, .. }
+            | ScaleRange { name, .. }
+            | Step { name, .. }
+            | StepEnd { name, .. }
+            | Default { name, .. }
+            | Choices { name, .. }
+            | Impossible { name, .. }
+            | NotACondition { name, .. }
+            | UnknownParent { name, .. }
+            | ParentValue { name, .. } => Some((name, false)),
+            Cycle { names } => names.first().map(|name| (name.as_str(), false)),
+            NotConstraints { .. } | Constraint { .. } => Some(("constraints", false)),
+        }
+    }
+}

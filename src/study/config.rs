@@ -2,8 +2,8 @@
 //! default.
 
 use super::error::ConfigError;
+use super::source::{Place, Source, explain};
 use super::stopping::StopOptions;
-use crate::base::registry::nearest;
 use crate::data::options::DataOptions;
 use crate::data::prepare::PrepareOptions;
 use crate::data::splits::ValidateOptions;
@@ -129,6 +129,8 @@ pub struct LoadedConfig {
     pub config: StudyConfig,
     /// The study's name, after its file.
     pub name: String,
+    /// Where it says it.
+    pub source: Source,
 }
 
 impl StudyConfig {
@@ -139,31 +141,28 @@ impl StudyConfig {
         data.insert("file".to_owned(), file.to_string_lossy().into_owned().into());
         data.insert("target".to_owned(), target.into());
         table.insert("data".to_owned(), data.into());
-        apply_sets(&mut table, sets)?;
-        Ok(LoadedConfig { config: from_sets(table, sets)?, name: stem(file) })
+        let source = Source { sets: sets.to_vec(), ..Source::default() };
+        // Both keys are there, so nothing can be missing.
+        let config = with_sets(table, sets)?.map_err(|missing| ConfigError::Unwritable(missing))?;
+        Ok(LoadedConfig { config, name: stem(file), source })
     }
 
     /// Reads a study file and applies `--set key=value` on top. Data paths in the file are relative to it.
     pub fn load(path: &Path, sets: &[String]) -> Result<LoadedConfig, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        // The file alone first, so that its errors come with their line.
-        let mut table: toml::Table = match toml::from_str(&text) {
-            Ok(table) => table,
-            Err(error) => return Err(located(path, &text, error.span(), error.message())),
+        let located = |span: Option<Range<usize>>, message: &str| {
+            let place = Place::of_span(path, &text, span.unwrap_or(0..0));
+            ConfigError::At { place, message: explain(message) }
         };
-        let mut config: StudyConfig = match toml::from_str(&text) {
-            Ok(config) => config,
-            Err(error) if error.message().starts_with("missing field") && !sets.is_empty() => {
-                apply_sets(&mut table, sets)?;
-                from_sets(table.clone(), sets)?
-            }
-            Err(error) => return Err(located(path, &text, error.span(), error.message())),
-        };
-        if !sets.is_empty() {
-            apply_sets(&mut table, sets)?;
-            config = from_sets(table, sets)?;
+        let table = toml::from_str(&text).map_err(|error| located(error.span(), error.message()))?;
+        // The file alone first, so that its errors come with their line. What is missing in it may still be set.
+        if let Err(error) = toml::from_str::<StudyConfig>(&text)
+            && !(is_missing(&error) && !sets.is_empty())
+        {
+            return Err(located(error.span(), error.message()));
         }
+        let mut config = with_sets(table, sets)?.map_err(|missing| located(None, &missing))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let has_set = |key: &str| sets.iter().any(|set| set.split('=').next().is_some_and(|k| k.trim() == key));
         if !has_set("data.file") {
@@ -172,7 +171,8 @@ impl StudyConfig {
         if let Some(file) = config.data.test_file.as_mut().filter(|_| !has_set("data.test_file")) {
             *file = beside(folder, file);
         }
-        Ok(LoadedConfig { config, name: stem(path) })
+        let source = Source { path: path.to_owned(), text, sets: sets.to_vec() };
+        Ok(LoadedConfig { config, name: stem(path), source })
     }
 
     /// As a file that runs again as it is.
@@ -196,59 +196,38 @@ fn stem(path: &Path) -> String {
     }
 }
 
-fn located(path: &Path, text: &str, span: Option<Range<usize>>, message: &str) -> ConfigError {
-    let span = span.unwrap_or(0..0);
-    let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
-    ConfigError::InFile { path: path.to_owned(), line, mark: mark(text, &span), message: explain(message) }
+fn is_missing(error: &toml::de::Error) -> bool {
+    error.message().starts_with("missing field")
 }
 
-/// The line of a span with a marker under it.
-fn mark(text: &str, span: &Range<usize>) -> String {
-    let start = span.start.min(text.len());
-    let line_start = text[..start].rfind('\n').map_or(0, |place| place + 1);
-    let line = text[line_start..].lines().next().unwrap_or("");
-    let column = text[line_start..start].chars().count();
-    let width = text[start..span.end.clamp(start, text.len())].lines().next().unwrap_or("").chars().count().max(1);
-    format!("  | {line}\n  | {}{}", " ".repeat(column), "^".repeat(width))
-}
-
-/// serde's words for an unknown key or value, with the nearest right one.
-fn explain(message: &str) -> String {
-    let message = message.trim_end();
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let (kind, known) = match (message.strip_prefix("unknown "), &quoted[..]) {
-        (Some(rest), [_, known @ ..]) => (rest.split(' ').next().unwrap_or(""), known),
-        _ => return message.to_owned(),
-    };
-    let kind = if kind == "field" { "key" } else { "value" };
-    let near = nearest(quoted[0], known.iter().copied());
-    let near = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
-    format!("unknown {kind} \"{}\"{near}\n  known: {}", quoted[0], known.join(", "))
-}
-
-fn apply_sets(table: &mut toml::Table, sets: &[String]) -> Result<(), ConfigError> {
+/// The study with every set applied. They are applied one after another, so that what is wrong is laid at the right one's
+/// door. The inner error says what is missing in the end.
+fn with_sets(mut table: toml::Table, sets: &[String]) -> Result<Result<StudyConfig, String>, ConfigError> {
     for set in sets {
-        let Some((key, value)) = set.split_once('=') else {
-            return Err(ConfigError::Set {
-                set: set.clone(),
-                message: "a key, \"=\" and a value are needed".to_owned(),
-            });
-        };
-        let parts: Vec<&str> = key.trim().split('.').collect();
-        let (last, above) = match parts.split_last() {
-            Some((last, above)) if parts.iter().all(|part| !part.is_empty()) => (*last, above),
-            _ => return Err(ConfigError::Set { set: set.clone(), message: "the key is empty".to_owned() }),
-        };
-        let mut place = &mut *table;
-        for part in above {
-            let entry = place.entry((*part).to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-            place = entry.as_table_mut().ok_or_else(|| ConfigError::Set {
-                set: set.clone(),
-                message: format!("\"{part}\" is a value and holds no keys"),
-            })?;
+        let at = |message: String| ConfigError::At { place: Place::Set(set.clone()), message };
+        apply(&mut table, set).map_err(at)?;
+        match StudyConfig::deserialize(table.clone()) {
+            Err(error) if !is_missing(&error) => return Err(at(explain(error.message()))),
+            _ => {}
         }
-        place.insert(last.to_owned(), parse_value(value.trim()));
     }
+    Ok(StudyConfig::deserialize(table).map_err(|error| error.message().to_owned()))
+}
+
+/// Puts what a `--set key.path=value` says into a table.
+fn apply(table: &mut toml::Table, set: &str) -> Result<(), String> {
+    let (key, value) = set.split_once('=').ok_or("a key, \"=\" and a value are needed")?;
+    let parts: Vec<&str> = key.trim().split('.').collect();
+    let (last, above) = match parts.split_last() {
+        Some((last, above)) if parts.iter().all(|part| !part.is_empty()) => (*last, above),
+        _ => return Err("the key is empty".to_owned()),
+    };
+    let mut place = table;
+    for part in above {
+        let entry = place.entry((*part).to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        place = entry.as_table_mut().ok_or_else(|| format!("\"{part}\" is a value and holds no keys"))?;
+    }
+    place.insert(last.to_owned(), parse_value(value.trim()));
     Ok(())
 }
 
@@ -256,17 +235,4 @@ fn apply_sets(table: &mut toml::Table, sets: &[String]) -> Result<(), ConfigErro
 fn parse_value(text: &str) -> toml::Value {
     let parsed = toml::from_str::<toml::Table>(&format!("value = {text}")).ok().filter(|table| table.len() == 1);
     parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| toml::Value::String(text.to_owned()))
-}
-
-fn from_sets(table: toml::Table, sets: &[String]) -> Result<StudyConfig, ConfigError> {
-    table.try_into().map_err(|error: toml::de::Error| {
-        let message = explain(error.message());
-        // The set that the message is about: the one whose last key it names, else the only one.
-        let is_named = |set: &&String| {
-            let key = set.split('=').next().unwrap_or("").trim();
-            key.rsplit('.').next().is_some_and(|last| message.contains(&format!("\"{last}\"")))
-        };
-        let set = sets.iter().find(is_named).or(sets.first()).cloned().unwrap_or_default();
-        ConfigError::Set { set, message }
-    })
 }

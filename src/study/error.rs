@@ -1,11 +1,13 @@
 //! Everything that can go wrong with a study, in words: what and where, then what to do.
 
+use super::source::Place;
 use crate::backend::BackendError;
 use crate::base::registry::UnknownName;
 use crate::data::error::DataError;
 use crate::data::splits::SplitError;
 use crate::models::WeightsError;
 use crate::space::SpaceError;
+use std::fmt;
 use std::path::PathBuf;
 
 /// A study file, or a `--set`, that says something impossible.
@@ -19,23 +21,11 @@ pub enum ConfigError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// Something in the file.
-    #[error("{}, line {line}: {message}\n{mark}", path.display())]
-    InFile {
-        /// The file.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// The line with a marker under what is meant.
-        mark: String,
-        /// What is wrong, and what would be right.
-        message: String,
-    },
-    /// Something in a `--set` or a flag.
-    #[error("--set {set}: {message}")]
-    Set {
-        /// As it was given.
-        set: String,
+    /// Something in the file, or in a `--set` or a flag.
+    #[error("{}", Framed(place, message))]
+    At {
+        /// Where.
+        place: Place,
         /// What is wrong, and what would be right.
         message: String,
     },
@@ -186,9 +176,26 @@ pub enum ModelFileError {
     },
 }
 
+/// A message in its place.
+struct Framed<'a, M>(&'a Place, &'a M);
+
+impl<M: fmt::Display> fmt::Display for Framed<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.frame(f, self.1)
+    }
+}
+
 /// Why a study did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum StudyError {
+    /// What is wrong stands in the study file or in a flag.
+    #[error("{}", Framed(place, error))]
+    At {
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        error: Box<StudyError>,
+    },
     /// The study file or a flag.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -229,14 +236,23 @@ pub enum StudyError {
         /// What most of them died of.
         reason: String,
     },
+    /// The winner cannot be trained on all rows.
+    #[error(
+        "candidate {candidate} is the best, but trained on all rows its weights became NaN or infinite\n  Narrow the ranges of [space]: it is at the edge of what can be trained"
+    )]
+    RefitFailed {
+        /// The winner.
+        candidate: u64,
+    },
 }
 
 impl StudyError {
     /// Whether the input is to blame rather than the run.
     pub fn is_input(&self) -> bool {
         match self {
+            StudyError::At { error, .. } => error.is_input(),
             StudyError::Backend(BackendError::NoAdapter { .. } | BackendError::OutOfMemory { .. }) => true,
-            StudyError::Backend(_) | StudyError::AllFailed { .. } => false,
+            StudyError::Backend(_) | StudyError::AllFailed { .. } | StudyError::RefitFailed { .. } => false,
             StudyError::RunDir(RunDirError::Io { .. })
             | StudyError::Journal(JournalError::Io(RunDirError::Io { .. })) => false,
             _ => true,

@@ -12,7 +12,7 @@ use super::resolve::Study;
 use super::result::{Chosen, Counts, Outer, RunResult, Test};
 use super::run_dir::RunDir;
 use super::stopping::StopReason;
-use crate::backend::{Lane, LaneReport, StopFlag, Weights};
+use crate::backend::{Lane, LaneReport, LaneStatus, StopFlag, Weights};
 use crate::base::random::stream;
 use crate::data::prepare::Preparation;
 use crate::data::problem::{FoldRows, prepare_fold};
@@ -234,6 +234,9 @@ fn refit(
     };
     trainer.advance(&slots, study.budget, true, stop, &mut report)?;
     let Some(lane) = trained else { return Ok(None) };
+    if lane.status == LaneStatus::NotFinite {
+        return Err(StudyError::RefitFailed { candidate });
+    }
     let weights = trainer.read_back(lane.slot)?;
     Ok(Some(Refitted { weights, preparation, target, score: lane.evals.first().copied() }))
 }

@@ -16,6 +16,7 @@ pub mod result;
 pub mod run;
 pub mod run_dir;
 mod search;
+pub mod source;
 pub mod stopping;
 
 pub use config::{LoadedConfig, StudyConfig};

@@ -1,9 +1,11 @@
 //! From what a user wrote to what runs: data read, names looked up, rows split, the space made.
 
-use super::config::{BackendChoice, StudyConfig};
+use super::config::{BackendChoice, LoadedConfig, StudyConfig};
 use super::error::{ConfigError, StudyError};
+use super::source::{About, Place, Source};
 use crate::base::hash::Hasher;
 use crate::base::random::Key;
+use crate::base::registry::UnknownName;
 use crate::data::Task;
 use crate::data::dataset::Dataset;
 use crate::data::metrics::{self, METRICS, Metric};
@@ -45,32 +47,44 @@ pub struct Study {
 
 impl Study {
     /// Reads the data and looks everything up. Nothing is fitted but a preparation on the pool's rows, to count features.
-    pub fn resolve(name: String, mut config: StudyConfig) -> Result<Study, StudyError> {
-        check_ranges(&config)?;
-        let model = models::find(&config.model.name)?;
-        let strategy = strategies::find(&config.search.strategy)?;
-        let scheduler = schedulers::find(&config.search.scheduler)?;
-        let named_metric = config.validate.metric.as_deref().map(metrics::find).transpose()?;
+    pub fn resolve(loaded: LoadedConfig) -> Result<Study, StudyError> {
+        let LoadedConfig { mut config, name, source } = loaded;
+        let source = &source;
+        check_ranges(&config).map_err(|error| match error {
+            ConfigError::OutOfRange { key, .. } => at(source, key, error.into()),
+            error => error.into(),
+        })?;
+        let named = |key: &'static str| move |error: UnknownName| at(source, key, error.into());
+        let model = models::find(&config.model.name).map_err(named("model.name"))?;
+        let strategy = strategies::find(&config.search.strategy).map_err(named("search.strategy"))?;
+        let scheduler = schedulers::find(&config.search.scheduler).map_err(named("search.scheduler"))?;
+        let named_metric = config.validate.metric.as_deref().map(metrics::find).transpose();
+        let named_metric = named_metric.map_err(named("validate.metric"))?;
         let dataset = Dataset::load(&config.data)?;
         let task = dataset.task;
         let outputs = dataset.target.outputs();
         if !model.tasks().contains(&task) {
             let fitting =
                 MODELS.iter().filter(|model| model.tasks().contains(&task)).map(|model| model.name()).collect();
-            return Err(unfit("model", model.name(), task, outputs, fitting).into());
+            return Err(at(source, "model.name", unfit("model", model.name(), task, outputs, fitting).into()));
         }
         let metric = named_metric.unwrap_or_else(|| metrics::default_for(task));
         if !metric.supports(task, outputs) {
             let fits = |metric: &&&dyn Metric| metric.supports(task, outputs);
             let fitting = METRICS.iter().filter(fits).map(|metric| metric.name()).collect();
-            return Err(unfit("metric", metric.name(), task, outputs, fitting).into());
+            return Err(at(source, "validate.metric", unfit("metric", metric.name(), task, outputs, fitting).into()));
         }
         let key = Key::from_seed(config.search.seed);
         let splits = split(&dataset, config.data.test, &config.validate, key)?;
         let rows = splits.folds.iter().map(|fold| fold.train.len()).min().unwrap_or(0);
         let features = Preparation::fit(&dataset, &splits.pool, &config.prepare).features().len();
         let shape = DataShape { task, rows, features, outputs };
-        let space = model.space(shape).with_overrides(&config.space)?;
+        let space = model.space(shape).with_overrides(&config.space).map_err(|error| {
+            let place = error.key().and_then(|(key, is_name)| {
+                source.find(&format!("space.{key}"), if is_name { About::Name } else { About::Value })
+            });
+            placed(place, error.into())
+        })?;
         config.space = space.to_toml();
         config.validate.metric = Some(metric.name().to_owned());
         config.data.task = Some(task);
@@ -114,6 +128,18 @@ impl Study {
         let mut hash = Hasher::default();
         hash.text(&config.to_toml()?);
         Ok(hash.finish())
+    }
+}
+
+/// An error about what a key holds, at the place where the study says it.
+fn at(source: &Source, key: &str, error: StudyError) -> StudyError {
+    placed(source.find(key, About::Value), error)
+}
+
+fn placed(place: Option<Place>, error: StudyError) -> StudyError {
+    match place {
+        Some(place) => StudyError::At { place, error: Box::new(error) },
+        None => error,
     }
 }
 

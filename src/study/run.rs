@@ -42,19 +42,18 @@ pub struct Start {
 
 /// Runs a study from its beginning, or from where its journal ends, to its result.
 pub fn tune(
-    loaded: LoadedConfig,
+    mut loaded: LoadedConfig,
     start: Start,
     observers: &mut Observers,
     stop: &StopFlag,
 ) -> Result<Ended, StudyError> {
     let mut clock = Clock::default();
-    let LoadedConfig { mut config, name } = loaded;
-    let path = config.run.dir.clone().unwrap_or_else(|| Path::new("runs").join(&name));
+    let path = loaded.config.run.dir.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.name));
     let dir = RunDir::open(&path, start.existing)?;
     clock.enter(Phase::Loading, observers);
-    absolute(&mut config.data.file);
-    config.data.test_file.iter_mut().for_each(absolute);
-    let study = Study::resolve(name, config)?;
+    absolute(&mut loaded.config.data.file);
+    loaded.config.data.test_file.iter_mut().for_each(absolute);
+    let study = Study::resolve(loaded)?;
     clock.enter(Phase::Preparing, observers);
     let folds = &study.splits.folds;
     let prepare = &study.config.prepare;

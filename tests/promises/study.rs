@@ -7,7 +7,7 @@ use thousandfold::backend::StopFlag;
 use thousandfold::study::events::{Event, Observer};
 use thousandfold::study::run_dir::Existing;
 use thousandfold::study::stopping::StopReason;
-use thousandfold::study::{Ended, LoadedConfig, Start, StudyConfig, load_result, tune};
+use thousandfold::study::{Ended, LoadedConfig, Start, StudyConfig, StudyError, load_result, tune};
 
 /// Runs a study to its end.
 pub fn run(loaded: LoadedConfig, existing: Existing) -> thousandfold::study::result::RunResult {
@@ -39,7 +39,7 @@ pub fn lanes_trained(loaded: LoadedConfig, existing: Existing) -> u64 {
 #[test]
 fn a_table_and_its_target_are_a_whole_study() {
     let folder = Folder::new();
-    let sets = ["search.candidates=6".to_owned(), "model.budget=3".to_owned(), folder.run_set()];
+    let sets = ["search.candidates=6", "model.budget=3", "run.backend=cpu", &folder.run_set()].map(str::to_owned);
     let table = studies::flowers(&folder);
     let result = run(StudyConfig::for_table(&table, "kind", &sets).unwrap(), Existing::Refuse);
     assert_eq!(result.stopped_because, StopReason::Candidates);
@@ -132,4 +132,83 @@ fn candidates_that_overflow_fail_and_the_others_go_on() {
     let result = run(studies::small(&folder, &sets), Existing::Refuse);
     assert!(result.counts.failed > 0 && result.counts.complete > 0, "{:?}", result.counts);
     assert_eq!(result.counts.failed + result.counts.complete, result.counts.proposed);
+}
+
+/// What is said of a study file of these lines with these sets, with the folder's name taken out.
+fn refusal(lines: &str, sets: &[&str]) -> String {
+    let folder = Folder::new();
+    studies::flowers(&folder);
+    let path = folder.write("study.toml", lines);
+    let mut sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    sets.insert(0, folder.run_set());
+    let ended = StudyConfig::load(&path, &sets)
+        .map_err(StudyError::from)
+        .and_then(|loaded| tune(loaded, Start::default(), &mut quiet(), &StopFlag::default()));
+    ended.unwrap_err().to_string().replace(&format!("{}/", folder.path().display()), "")
+}
+
+const DATA: &str = "[data]\nfile = 'flowers.csv'\ntarget = 'kind'\n";
+
+#[test]
+fn what_a_study_file_cannot_say_is_marked_with_the_right_word() {
+    let cases = [
+        ("no section", String::new()),
+        ("no target", "[data]\nfile = 'flowers.csv'\n".to_owned()),
+        ("not TOML", format!("{DATA}[search\ncandidates = 3\n")),
+        ("unknown section", format!("{DATA}[serach]\ncandidates = 3\n")),
+        ("unknown key", format!("{DATA}[search]\n# many\ncandidate = 3\n")),
+        ("unknown kind of value", format!("{DATA}[prepare]\nimpute = 'medain'\n")),
+        ("unknown backend", format!("{DATA}[run]\nbackend = 'gpuu'\n")),
+        ("text for a number", format!("{DATA}[search]\ncandidates = 'many'\n")),
+        ("negative", format!("{DATA}[search]\nseed = -1\n")),
+        ("number for a section", format!("{DATA}model = 3\n")),
+        ("not a time", format!("{DATA}[stop]\ntime = 'ten minutes'\n")),
+        ("zero candidates", format!("{DATA}[search]\ncandidates = 0\n")),
+        ("device for the processor", format!("{DATA}[run]\nbackend = 'cpu'\ndevice = 'RTX'\n")),
+        ("unknown model", format!("{DATA}[model]\nname = 'mpl'\n")),
+        ("unknown strategy", format!("{DATA}[search]\nstrategy = 'gird'\n")),
+        ("unknown scheduler", format!("{DATA}[search]\nscheduler = 'ful'\n")),
+        ("unknown metric", format!("{DATA}[validate]\nmetric = 'acuracy'\n")),
+        ("metric of another task", format!("{DATA}[validate]\nfolds = 3\nmetric = 'rmse'\n")),
+        ("unknown parameter", format!("{DATA}[space]\nlearning_rat = 0.1\n")),
+        ("low above high", format!("{DATA}[space]\nlearning_rate = {{ log = [1e-1, 1e-4] }}\n")),
+        ("log of zero", format!("{DATA}[space.learning_rate]\nlog = [0.0, 0.1]\n")),
+        (
+            "condition on nothing",
+            format!("{DATA}[space]\nmomentum = {{ float = [0.5, 0.9], when = {{ optimiser = 'sgd' }} }}\n"),
+        ),
+    ];
+    let told: Vec<String> = cases.iter().map(|(case, file)| format!("# {case}\n{}\n", refusal(file, &[]))).collect();
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn what_a_set_cannot_say_names_the_set() {
+    let cases: [&[&str]; 10] = [
+        &["search.candidates"],
+        &["=3"],
+        &["search..seed=3"],
+        &["search.candidate=3"],
+        &["search.seed=1", "search.candidates=many", "search.batch=2"],
+        &["search.seed.x=3"],
+        &["model.name=mpl"],
+        &["space.hiden=3"],
+        &["search.candidates=5", "search.candidates=0"],
+        &["prepare.scale=standart"],
+    ];
+    let told: Vec<String> = cases.iter().map(|sets| refusal(DATA, sets) + "\n").collect();
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
+fn what_a_file_lacks_can_be_set() {
+    let folder = Folder::new();
+    studies::flowers(&folder);
+    let path = folder.write("study.toml", "[data]\nfile = 'flowers.csv'\n[search]\ncandidates = 9\n");
+    let sets = ["data.target=kind", "search.seed=7", "space.activation=tanh", "data.drop=['a']"].map(str::to_owned);
+    let loaded = StudyConfig::load(&path, &sets).unwrap();
+    assert_eq!((loaded.config.data.target.as_str(), loaded.config.search.candidates), ("kind", 9));
+    assert_eq!((loaded.config.search.seed, &loaded.config.data.drop[..]), (7, &["a".to_owned()][..]));
+    assert_eq!(loaded.config.space["activation"].as_str(), Some("tanh"), "a bare word is a text");
+    assert_eq!(loaded.config.data.file, folder.path().join("flowers.csv"), "beside the study file");
 }

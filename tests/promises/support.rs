@@ -213,7 +213,8 @@ pub mod studies {
 
     fn load(folder: &Folder, sets: &[String]) -> LoadedConfig {
         let path = folder.write("study.toml", STUDY);
-        let mut sets = sets.to_vec();
+        // Whatever this machine has: the promises of a study are kept on the processor first.
+        let mut sets = [&["run.backend=cpu".to_owned()], sets].concat();
         // The default model's space does not fit the others.
         if sets.iter().any(|set| set.starts_with("model.name")) {
             std::fs::write(
