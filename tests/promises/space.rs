@@ -200,6 +200,7 @@ fn constraints_are_evaluated_and_hold_where_a_parameter_is_absent() {
     assert!(!holds("bias", &[("bias", 0.0)]));
     // What is not known stays not known, whatever is made of it.
     assert!(holds("not momentum > 5", &[]) && holds("not (momentum > 5 and layers == 1)", &[]));
+    assert!(holds("not (layers == 1 and momentum > 5)", &[]));
     assert!(holds("momentum > 5 or layers == 2", &[]));
     assert!(
         holds("hidden / (layers - 1) > 0", &[]) && !holds("0 / (layers - 1) == 0", &[]),
