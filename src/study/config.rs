@@ -143,7 +143,7 @@ impl StudyConfig {
         table.insert("data".to_owned(), data.into());
         let source = Source { sets: sets.to_vec(), ..Source::default() };
         // Both keys are there, so nothing can be missing.
-        let config = with_sets(table, sets)?.map_err(|missing| ConfigError::Unwritable(missing))?;
+        let config = with_sets(table, sets)?.map_err(ConfigError::Unwritable)?;
         Ok(LoadedConfig { config, name: stem(file), source })
     }
 
@@ -158,7 +158,7 @@ impl StudyConfig {
         let table = toml::from_str(&text).map_err(|error| located(error.span(), error.message()))?;
         // The file alone first, so that its errors come with their line. What is missing in it may still be set.
         if let Err(error) = toml::from_str::<StudyConfig>(&text)
-            && !(is_missing(&error) && !sets.is_empty())
+            && (!is_missing(&error) || sets.is_empty())
         {
             return Err(located(error.span(), error.message()));
         }

@@ -138,7 +138,7 @@ impl<T: WgslType, const N: usize> WgslType for [T; N] {
     }
 }
 
-/// A struct that [`wgsl_struct!`] declared.
+/// A struct that `wgsl_struct!` declared.
 pub trait WgslStruct: bytemuck::Pod {
     /// The declaration in WGSL.
     fn wgsl() -> String;
