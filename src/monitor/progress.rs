@@ -3,7 +3,7 @@
 //! What is shown is a pure function of the state and the width; what matters least goes first where space is short.
 
 use super::style::{FAINT, GOOD, NOTICE, STRONG, paint};
-use super::text::{count, duration, first_that_fits, number, thousands, with_error};
+use super::text::{count, duration, first_that_fits, number, thousands, with_error, wrap_words};
 use crate::study::events::{BestSoFar, Event, Observer, Phase, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, Write};
@@ -60,7 +60,7 @@ impl ProgressView {
     fn say(&mut self, line: &str) -> io::Result<()> {
         let line = if self.has_color { line.to_owned() } else { anstream::adapter::strip_str(line).to_string() };
         match &mut self.output {
-            Output::Terminal(bar) => bar.println(line),
+            Output::Terminal(bar) => bar.println(wrap_words(&line, terminal_columns())),
             Output::Lines(out) => writeln!(out, "{line}")?,
         }
         Ok(())
@@ -75,9 +75,7 @@ impl ProgressView {
         self.drawn = Instant::now();
         match &mut self.output {
             Output::Terminal(bar) => {
-                let columns =
-                    terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0));
-                let text = self.state.lines(columns.saturating_sub(1)).join("\n");
+                let text = self.state.lines(terminal_columns().saturating_sub(1)).join("\n");
                 let text = if self.has_color { text } else { anstream::adapter::strip_str(&text).to_string() };
                 bar.set_message(text);
                 bar.tick();
@@ -210,6 +208,11 @@ impl State {
         parts.extend(time_left(progress).map(|left| format!("{} left", duration(left))));
         super::text::clip(&parts.join(", "), PLAIN_COLUMNS)
     }
+}
+
+/// Columns of the terminal on standard error.
+fn terminal_columns() -> usize {
+    terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0))
 }
 
 /// A line as long as the share that is done, drawn on a faint one.

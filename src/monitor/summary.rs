@@ -2,7 +2,7 @@
 
 use super::style::{FAINT, GOOD, NOTICE, STRONG, paint};
 use super::table::{Align, Table};
-use super::text::{count, duration, number, thousands, with_error, wrap};
+use super::text::{count, duration, number, thousands, with_error, wrap, wrap_words};
 use crate::space::Value;
 use crate::study::result::{Chosen, RunResult};
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn head(result: &RunResult, columns: usize) -> String {
     }
     pieces.push(format!("on {}", result.device));
     pieces.push(result.stopped_because.to_string());
-    wrap(&pieces, ", ", columns, 0)
+    wrap_words(&pieces.join(", "), columns) + "\n"
 }
 
 /// The best candidates: a line each where there is room, else a column each, as many as fit.

@@ -129,6 +129,30 @@ pub fn first_that_fits(columns: usize, lines: impl IntoIterator<Item = String>) 
     clip(&anstream::adapter::strip_str(&last).to_string(), columns)
 }
 
+/// Lines broken between words where they would pass `columns`; what goes on in a next line stands two columns further in.
+pub fn wrap_words(text: &str, columns: usize) -> String {
+    const INDENT: usize = 2;
+    let mut lines = Vec::new();
+    for paragraph in text.lines() {
+        let start = paragraph.len() - paragraph.trim_start().len();
+        let mut line = " ".repeat(start);
+        let mut is_empty = true;
+        for word in paragraph.split_whitespace() {
+            if !is_empty && width(&line) + 1 + width(word) > columns {
+                lines.push(std::mem::replace(&mut line, " ".repeat(start + INDENT)));
+                is_empty = true;
+            }
+            if !is_empty {
+                line.push(' ');
+            }
+            line.push_str(word);
+            is_empty = false;
+        }
+        lines.push(line);
+    }
+    lines.join("\n")
+}
+
 /// Pieces after one another, `indent` columns in, broken between pieces where a line would pass `columns`.
 pub fn wrap(pieces: &[String], separator: &str, columns: usize, indent: usize) -> String {
     let mut lines = Vec::new();
@@ -206,6 +230,15 @@ mod tests {
         assert!(painted.len() > 5 && width(&painted) == 4);
         assert_eq!(first_that_fits(4, [painted.clone(), "x".to_owned()]), painted);
         assert_eq!(first_that_fits(3, [painted]), "mm…");
+    }
+
+    #[test]
+    fn lines_break_between_words_and_keep_their_indent() {
+        let text = "note: three columns are dropped\n  each the same in every row";
+        let wrapped = "note: three\n  columns are\n  dropped\n  each the same\n    in every row";
+        assert_eq!(wrap_words(text, 16), wrapped);
+        assert_eq!(wrap_words(text, 100), text);
+        assert_eq!(wrap_words("unbreakable", 4), "unbreakable");
     }
 
     #[test]
