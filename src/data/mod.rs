@@ -3,6 +3,7 @@
 //! What backends see of all this is a [`Problem`]: for every fold the prepared training rows and the rows to score.
 
 pub mod dataset;
+pub mod describe;
 pub mod error;
 pub mod metrics;
 pub mod note;

@@ -99,7 +99,7 @@ impl Observer for ProgressView {
                 self.draw(matches!(self.output, Output::Terminal(_)))
             }
             Event::Note(note) => self.say(&format!("{} {note}", paint(NOTICE, "note:"))),
-            Event::Started { study, dir, metric, backend, progress, .. } => {
+            Event::Started { study, dir, metric, data, backend, progress, .. } => {
                 self.state.metric = metric;
                 self.state.progress = Some(*progress);
                 let resumed = match progress.resumed {
@@ -108,7 +108,8 @@ impl Observer for ProgressView {
                 };
                 let amount = count(progress.total, "candidate");
                 let (study, dir) = (paint(STRONG, study), dir.display());
-                self.say(&format!("{study}: {amount}{resumed} on {backend}, in {dir}"))?;
+                self.say(&format!("{study}: {data}"))?;
+                self.say(&format!("{amount}{resumed} on {backend}, in {dir}"))?;
                 self.draw(matches!(self.output, Output::Terminal(_)))
             }
             Event::Lane(progress) | Event::Trials { progress, .. } => {

@@ -92,6 +92,8 @@ pub enum Event<'a> {
         metric: &'static str,
         /// Which scores are better.
         direction: Direction,
+        /// What was found in the data: rows, and columns by kind.
+        data: &'a str,
         /// What trains: "cpu" or "gpu", and the device's name.
         backend: &'a str,
         /// Where it stands at the start.

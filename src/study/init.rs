@@ -1,6 +1,7 @@
 //! A commented study file for a table: what was found in the data, and every choice with its alternatives.
 
 use super::resolve::Study;
+use crate::data::describe;
 use crate::data::error::{count, list, thousands};
 use crate::data::metrics::METRICS;
 use crate::data::note::Note;
@@ -31,23 +32,27 @@ pub fn study_text(study: &Study, file: &Path, name: &str) -> String {
 
 fn head(study: &Study, name: &str) -> String {
     let dataset = &study.dataset;
-    let kinds = |wanted: fn(&Cells) -> bool| dataset.features.columns.iter().filter(|c| wanted(&c.cells)).count();
-    let numbers = kinds(|cells| matches!(cells, Cells::Numbers(_)));
-    let categories = kinds(|cells| matches!(cells, Cells::Categories(_)));
     let mut lines = vec![
         format!("A study made by thousandfold init. Run it: thousandfold tune {name}"),
         String::new(),
-        format!(
-            "{}, {} of numbers, {categories} of categories.",
-            count(dataset.rows(), "row"),
-            count(numbers, "column")
-        ),
+        format!("{}.", describe::columns_by_kind(dataset)),
         format!("\"{}\" is predicted: {}.", dataset.target_name, target(study)),
     ];
+    lines.extend(columns(&dataset.features.columns));
     for note in &dataset.notes {
         lines.extend(note.to_string().lines().map(str::to_owned));
     }
     lines.iter().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect()
+}
+
+/// What each column holds, as far as anybody reads on.
+fn columns(columns: &[Column]) -> Vec<String> {
+    const SHOWN: usize = 40;
+    let shown = &columns[..columns.len().min(SHOWN)];
+    let widest = shown.iter().map(|column| column.name.chars().count()).max().unwrap_or(0);
+    let line = |column: &Column| format!("  {:widest$}  {}", column.name, describe::column(column));
+    let more = (columns.len() > SHOWN).then(|| format!("  and {}", count(columns.len() - SHOWN, "further column")));
+    shown.iter().map(line).chain(more).collect()
 }
 
 /// The target in words.

@@ -13,6 +13,7 @@ use super::run_dir::{Existing, RunDir};
 use super::search::{Ports, Search};
 use super::stopping::StopReason;
 use crate::backend::StopFlag;
+use crate::data::describe::columns_by_kind;
 use crate::data::problem::build_problem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,6 +74,7 @@ pub fn tune(
         dir: dir.path(),
         metric: study.metric.name(),
         direction: study.metric.direction(),
+        data: &columns_by_kind(&study.dataset),
         backend: &format!("{}, {}", backend.name(), backend.device()),
         progress: search.progress(),
     });
