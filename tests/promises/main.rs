@@ -8,6 +8,7 @@ mod backends;
 mod cli;
 mod configs;
 mod data;
+mod docs;
 mod errors;
 mod gpu;
 mod logistic;
