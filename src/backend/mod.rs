@@ -51,7 +51,7 @@ pub struct LaneReport {
 }
 
 /// What a device reaches on two loops that do nothing else.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Peaks {
     /// f32 operations a second; a fused multiply-add counts as two.
     pub flops: f64,

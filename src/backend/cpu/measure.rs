@@ -18,11 +18,7 @@ const RUNS: usize = 7;
 
 /// Measures the arithmetic and the memory peak of `threads` threads; takes about half a second.
 pub fn measure(options: &CpuOptions) -> Peaks {
-    let level = options.simd.unwrap_or_else(Level::detect);
-    let threads = match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
+    let (level, threads) = (options.level(), options.thread_count());
     // Without a pool of its own size (no threads to be had) the global one measures what there is.
     match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
         Ok(pool) => pool.install(|| measure_here(level, threads)),

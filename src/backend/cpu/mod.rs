@@ -22,10 +22,19 @@ pub struct CpuOptions {
 impl CpuOptions {
     /// The instruction set and the number of threads, for results and lists.
     pub fn describe(&self) -> String {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = if self.threads == 0 { cores } else { self.threads };
-        let level = self.simd.unwrap_or_else(simd::Level::detect);
-        format!("{} thread{}, {}", threads, if threads == 1 { "" } else { "s" }, level.name())
+        let threads = self.thread_count();
+        format!("{} thread{}, {}", threads, if threads == 1 { "" } else { "s" }, self.level().name())
+    }
+
+    /// Threads that train.
+    pub fn thread_count(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        if self.threads == 0 { cores() } else { self.threads }
+    }
+
+    /// The instruction set that is used.
+    pub fn level(&self) -> simd::Level {
+        self.simd.unwrap_or_else(simd::Level::detect)
     }
 
     fn memory_limit(&self) -> u64 {
@@ -37,7 +46,25 @@ impl CpuOptions {
 }
 
 fn half_of_memory() -> Option<u64> {
-    let mut system = sysinfo::System::new().ok()?;
+    processor().memory.map(|bytes| bytes / 2)
+}
+
+/// The processor, as lists and benchmarks name it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Processor {
+    /// What the system calls it; its architecture where the system has no name.
+    pub name: String,
+    /// Bytes of memory of the machine, where the system says.
+    pub memory: Option<u64>,
+}
+
+/// Asks the system what the processor is.
+pub fn processor() -> Processor {
+    let unknown = || std::env::consts::ARCH.to_owned();
+    let Ok(mut system) = sysinfo::System::new() else { return Processor { name: unknown(), memory: None } };
     system.refresh_memory();
-    Some(system.total_memory() / 2).filter(|&bytes| bytes > 0)
+    system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
+    let name = system.cpus().first().map(|cpu| cpu.brand().trim().to_owned()).filter(|name| !name.is_empty());
+    let memory = Some(system.total_memory()).filter(|&bytes| bytes > 0);
+    Processor { name: name.unwrap_or_else(unknown), memory }
 }

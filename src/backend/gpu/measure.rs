@@ -4,16 +4,7 @@ use super::kernel::{Binding, Kernel, Role};
 use super::plan::{Span, words};
 use super::session::{Buffer, Fault, Pass, Pipeline, Session};
 use super::{Gpu, LONGEST_DISPATCH};
-use crate::backend::BackendError;
-
-/// What a device reaches on two loops that do nothing else.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Peaks {
-    /// f32 operations a second; a fused multiply-add counts as two.
-    pub flops: f64,
-    /// Bytes read and written a second by a copy in device memory.
-    pub bandwidth: f64,
-}
+use crate::backend::{BackendError, Peaks};
 
 const WORKGROUP: u32 = 256;
 /// Workgroups of the arithmetic loop: some for each multiprocessor of the largest devices.

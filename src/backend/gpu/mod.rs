@@ -12,7 +12,7 @@ mod trainer;
 
 pub use adapters::{Adapter, adapters};
 pub use kernel::{Binding, Kernel, Role, WgslStruct, WgslType};
-pub use measure::{Peaks, measure, measure_kernels};
+pub use measure::{measure, measure_kernels};
 pub use plan::{GpuPlan, LANE_DONE, LANE_LIMIT, LANE_NOT_FINITE, LANE_RUNNING, LanePlan, Phase, Progress, Span, words};
 pub use slices::LONGEST_DISPATCH;
 pub use statistic::{DeviceRows, DeviceSet, DeviceStatistic};
