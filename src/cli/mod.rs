@@ -1,6 +1,7 @@
 //! Layer 6: the command line. One file a subcommand, conversion only: the library does the work, prints nothing and
 //! never exits; what it gives back becomes text and an exit code here.
 
+mod bench;
 mod devices;
 mod failure;
 mod init;
@@ -46,6 +47,7 @@ enum Command {
     Init(init::InitArguments),
     List(list::ListArguments),
     Devices(devices::DevicesArguments),
+    Bench(bench::BenchArguments),
 }
 
 /// The whole program: reads the arguments, runs the subcommand, and says what became of it.
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Init(init) => init.run(),
         Command::List(list) => list.run(),
         Command::Devices(devices) => devices.run(),
+        Command::Bench(bench) => bench.run(&arguments.terminal),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -79,7 +79,7 @@ pub(super) struct ResumeArguments {
 /// What a run may use; nothing here changes what a study is.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Machine")]
-struct MachineArguments {
+pub(super) struct MachineArguments {
     /// What trains: a GPU where there is one, or as named
     #[arg(long, value_name = "NAME", value_parser = ["auto", "cpu", "gpu"])]
     backend: Option<String>,
@@ -98,18 +98,7 @@ impl TuneArguments {
             (_, true) => Existing::Fresh,
             _ => Existing::Refuse,
         };
-        run(self.load()?, Start { existing, salvage: false }, terminal)
-    }
-
-    fn load(&self) -> Result<LoadedConfig, Failure> {
-        let sets = self.sets();
-        if self.input.extension().is_some_and(|extension| extension == "toml") {
-            return Ok(StudyConfig::load(&self.input, &sets)?);
-        }
-        match &self.target {
-            Some(target) => Ok(StudyConfig::for_table(&self.input, target, &sets)?),
-            None => Err(Failure::no_target(&self.input)),
-        }
+        run(load(&self.input, self.target.as_deref(), &self.sets())?, Start { existing, salvage: false }, terminal)
     }
 
     /// The flags as `--set` would say them; a `--set` of the same key has the last word.
@@ -144,12 +133,23 @@ impl ResumeArguments {
 }
 
 impl MachineArguments {
-    fn sets(&self) -> Vec<String> {
+    pub(super) fn sets(&self) -> Vec<String> {
         let texts = [("run.backend", &self.backend), ("run.device", &self.device)];
         let mut sets: Vec<String> =
             texts.into_iter().filter_map(|(key, value)| Some(set_text(key, value.as_deref()?))).collect();
         sets.extend(self.threads.map(|threads| format!("run.threads={threads}")));
         sets
+    }
+}
+
+/// A study from its file, or of a table alone.
+pub(super) fn load(input: &Path, target: Option<&str>, sets: &[String]) -> Result<LoadedConfig, Failure> {
+    if input.extension().is_some_and(|extension| extension == "toml") {
+        return Ok(StudyConfig::load(input, sets)?);
+    }
+    match target {
+        Some(target) => Ok(StudyConfig::for_table(input, target, sets)?),
+        None => Err(Failure::no_target(input)),
     }
 }
 
@@ -164,7 +164,7 @@ fn run(loaded: LoadedConfig, start: Start, terminal: &TerminalArguments) -> Resu
 }
 
 /// Quoted as TOML does it, so that a device called `0` or a column called `true` stays a text.
-fn set_text(key: &str, value: &str) -> String {
+pub(super) fn set_text(key: &str, value: &str) -> String {
     format!("{key}={}", toml::Value::String(value.to_owned()))
 }
 

@@ -44,6 +44,15 @@ pub struct Work {
     pub bytes: f64,
 }
 
+/// How closely two backends agree on a model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Agreement {
+    /// Units of budget after which lanes are compared.
+    pub budget: u64,
+    /// Largest relative difference of their scores by a metric that moves with every prediction (log loss, RMSE).
+    pub tolerance: f64,
+}
+
 /// A family of models that can be trained in lanes.
 pub trait Model: Named {
     /// The tasks it can learn.
@@ -57,6 +66,8 @@ pub trait Model: Named {
     fn cost(&self, space: &Space, point: &[f64], shape: DataShape) -> f64;
     /// What training one lane takes, for shares of a device's peaks; `used` is what its report says of its budget.
     fn work(&self, space: &Space, point: &[f64], shape: DataShape, used: u64) -> Work;
+    /// How closely the CPU and a GPU agree; each model says why.
+    fn agreement(&self) -> Agreement;
     /// Opens the model on the CPU.
     fn open_cpu(
         &self,

@@ -73,6 +73,19 @@ impl Table {
         let rows = self.rows.iter().map(|row| line(row, false));
         std::iter::once(line(&headings, true)).chain(rows).collect()
     }
+
+    /// The same as a Markdown table, without colours.
+    pub fn markdown(&self) -> String {
+        let line = |cells: &mut dyn Iterator<Item = &String>| {
+            let plain = |cell: &String| anstream::adapter::strip_str(cell).to_string().replace('|', "\\|");
+            let cells: Vec<String> = cells.map(plain).collect();
+            format!("| {} |\n", cells.join(" | "))
+        };
+        let rule = self.columns.iter().map(|(_, align)| if *align == Align::Right { "---:|" } else { "---|" });
+        let rule: String = rule.collect();
+        let rows: String = self.rows.iter().map(|row| line(&mut row.iter())).collect();
+        format!("{}|{rule}\n{rows}", line(&mut self.columns.iter().map(|(name, _)| name)))
+    }
 }
 
 #[cfg(test)]
@@ -87,5 +100,12 @@ mod tests {
         let plain = anstream::adapter::strip_str(&table.render(1)).to_string();
         assert_eq!(plain, " name     n\n a       10\n longer   7\n");
         assert_eq!(table.width(), 10);
+    }
+
+    #[test]
+    fn markdown_has_a_rule_and_keeps_bars_in_their_cells() {
+        let mut table = Table::new([("name", Align::Left), ("n", Align::Right)]);
+        table.row([paint(STRONG, "a|b"), "10".to_owned()]);
+        assert_eq!(table.markdown(), "| name | n |\n|---|---:|\n| a\\|b | 10 |\n");
     }
 }

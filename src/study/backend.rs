@@ -41,6 +41,13 @@ impl Backend {
         }
     }
 
+    pub(super) fn gpu(&self) -> Option<&Gpu> {
+        match self {
+            Backend::Cpu(_) => None,
+            Backend::Gpu(gpu) => Some(gpu),
+        }
+    }
+
     pub(super) fn name(&self) -> &'static str {
         match self {
             Backend::Cpu(_) => "cpu",

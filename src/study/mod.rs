@@ -1,6 +1,7 @@
 //! Layer 4: a study, from its file to its result, and the only loop.
 
 mod backend;
+pub mod bench;
 pub mod choice;
 mod clock;
 pub mod config;

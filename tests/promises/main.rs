@@ -5,6 +5,7 @@ mod reference;
 mod support;
 
 mod backends;
+mod bench;
 mod cli;
 mod configs;
 mod data;

@@ -14,7 +14,7 @@ const MEMORY_BUDGET: u8 = 90;
 pub struct Adapter {
     /// Name, API and driver, such as `llvmpipe (LLVM 15.0.6, 256 bits), Vulkan, llvmpipe`.
     pub name: String,
-    /// The driver with its version, as it names itself.
+    /// The driver's version, as it names itself.
     pub driver: String,
     /// Whether the processor plays the GPU (lavapipe, WARP).
     pub is_software: bool,
@@ -50,7 +50,7 @@ impl Adapter {
         let (info, limits) = (raw.get_info(), raw.limits());
         Adapter {
             name: format!("{}, {}, {}", info.name, info.backend, info.driver),
-            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            driver: if info.driver_info.is_empty() { info.driver } else { info.driver_info },
             is_software: info.device_type == wgpu::DeviceType::Cpu,
             largest_binding: largest_binding(&limits),
             workgroup_memory: limits.max_compute_workgroup_storage_size,

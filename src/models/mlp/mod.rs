@@ -9,7 +9,7 @@ mod optimizer;
 mod predict;
 pub mod recipe;
 
-use super::{Budget, DataShape, Model, WeightsError, Work};
+use super::{Agreement, Budget, DataShape, Model, WeightsError, Work};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
@@ -93,6 +93,10 @@ impl Model for Mlp {
         let bytes_a_step = 2.0 * 4.0 * arrays * params.weights(shape.features, shape.outputs) as f64;
         let steps = used as f64 * params.steps_per_epoch(shape.rows) as f64;
         Work { flops: used as f64 * shape.rows as f64 * flops_a_row, bytes: steps * bytes_a_step }
+    }
+
+    fn agreement(&self) -> Agreement {
+        Agreement { budget: 1, tolerance: 1e-3 }
     }
 
     fn open_cpu(
