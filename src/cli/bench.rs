@@ -114,12 +114,21 @@ impl BenchArguments {
 }
 
 fn write(report: &BenchReport, dir: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(dir).map_err(|source| RunDirError::Io { path: dir.to_owned(), source })?;
     let json = serde_json::to_string_pretty(report)
         .map_err(|error| Failure::Run(format!("the figures cannot be written: {error}")))?;
-    write_whole(&dir.join("bench.md"), markdown(report, "bench.svg").as_bytes())?;
-    write_whole(&dir.join("bench.svg"), plot(report).as_bytes())?;
-    Ok(write_whole(&dir.join("bench.json"), format!("{json}\n").as_bytes())?)
+    std::fs::create_dir_all(dir).map_err(|error| unwritable(dir, &error))?;
+    let files = [("bench.md", markdown(report, "bench.svg")), ("bench.svg", plot(report)), ("bench.json", json + "\n")];
+    files.iter().try_for_each(|(name, content)| {
+        write_whole(&dir.join(name), content.as_bytes()).map_err(|error| match error {
+            RunDirError::Io { path, source } => unwritable(&path, &source),
+            error => error.into(),
+        })
+    })
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    let path = path.display();
+    Failure::Run(format!("{path}: {error}\n  The figures are printed above. Choose another directory: -o DIR"))
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -12,7 +12,7 @@ use crate::study::bench::{BackendReport, BenchReport, Crossover, Point, Shapes};
 
 /// Everything that was measured, for a terminal.
 pub fn text(report: &BenchReport) -> String {
-    let mut text = format!("{}\n{}\n\n", paint(STRONG, title(report)), machine(report));
+    let mut text = format!("{}\n{}\n\n", paint(STRONG, title(report)), setting(report).join("\n"));
     text += &speed(report).render(0);
     text += &format!("\n{}", start_up(report).render(0));
     if let Some(kernels) = kernels(report) {
@@ -25,15 +25,16 @@ pub fn text(report: &BenchReport) -> String {
 
 /// The same as a Markdown page, with the plot from the file of this name.
 pub fn markdown(report: &BenchReport, plot: &str) -> String {
-    let mut page =
-        format!("# {}\n\n{}\n\n![Lanes a second by number of lanes]({plot})\n\n", title(report), machine(report));
-    page += &format!("{}\n## Start-up\n\n{}", speed(report).markdown(), start_up(report).markdown());
+    let list = |items: Vec<String>| -> String {
+        items.iter().map(|item| format!("- {}\n", anstream::adapter::strip_str(item))).collect()
+    };
+    let mut page = format!("# {}\n\n{}\n", title(report), list(setting(report)));
+    page += &format!("![Lanes a second over lanes]({plot})\n\n{}", speed(report).markdown());
+    page += &format!("\n## Start-up and peaks\n\n{}", start_up(report).markdown());
     if let Some(kernels) = kernels(report) {
         page += &format!("\n## Kernels\n\n{}", kernels.markdown());
     }
-    page += "\n## Findings\n\n";
-    findings(report).iter().for_each(|finding| page += &format!("- {}\n", anstream::adapter::strip_str(finding)));
-    page
+    page + &format!("\n## Findings\n\n{}", list(findings(report)))
 }
 
 /// Lanes a second over lanes, a line a backend.
@@ -59,18 +60,25 @@ fn title(report: &BenchReport) -> String {
     format!("{study}: {model}, {} {}, {shapes}", thousands(report.budget), report.budget_unit)
 }
 
-fn machine(report: &BenchReport) -> String {
+/// What was trained on, and on what.
+fn setting(report: &BenchReport) -> Vec<String> {
     let (data, machine) = (&report.data, &report.machine);
     let memory = machine.processor.memory.map_or(String::new(), |memory| format!(", {}", bytes(memory)));
-    format!(
-        "{} by {} in {}, on {}{memory}, {}, thousandfold {}",
+    let data = format!(
+        "{} by {} in {}",
         count(data.rows as u64, "training row"),
         count(data.features as u64, "feature"),
-        count(data.folds as u64, "fold"),
-        machine.processor.name,
-        machine.os,
-        report.version
-    )
+        count(data.folds as u64, "fold")
+    );
+    let machine = format!("{}{memory}, {}, thousandfold {}", machine.processor.name, machine.os, report.version);
+    let devices = report.backends.iter().map(|backend| format!("{}: {}", backend.backend, device(backend)));
+    [data, machine].into_iter().chain(devices).collect()
+}
+
+fn device(backend: &BackendReport) -> String {
+    let driver = backend.driver.as_ref().map_or(String::new(), |driver| format!(", {driver}"));
+    let software = if backend.is_software { "; software: the processor plays a GPU" } else { "" };
+    format!("{}{driver}{software}", backend.device)
 }
 
 fn speed(report: &BenchReport) -> Table {
@@ -95,8 +103,7 @@ fn speed(report: &BenchReport) -> Table {
 fn start_up(report: &BenchReport) -> Table {
     let headings = ["open (s)", "compile (s)", "prepare (s)", "peak FLOP/s", "peak B/s"];
     let numbers = headings.map(|heading| (heading, Align::Right));
-    let first = std::iter::once(("", Align::Left)).chain(numbers);
-    let mut table = Table::new(first.chain(std::iter::once(("device", Align::Left))));
+    let mut table = Table::new(std::iter::once(("", Align::Left)).chain(numbers));
     for backend in &report.backends {
         let start_up = &backend.start_up;
         table.row([
@@ -106,16 +113,9 @@ fn start_up(report: &BenchReport) -> Table {
             format!("{:.3}", start_up.prepare),
             with_prefix(backend.peaks.flops),
             with_prefix(backend.peaks.bandwidth),
-            device(backend),
         ]);
     }
     table
-}
-
-fn device(backend: &BackendReport) -> String {
-    let driver = backend.driver.as_ref().map_or(String::new(), |driver| format!(", {driver}"));
-    let software = if backend.is_software { "; software: the processor plays a GPU" } else { "" };
-    format!("{}{driver}{software}", backend.device)
 }
 
 /// Device time of each kernel at every number of lanes.
