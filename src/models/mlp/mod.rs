@@ -95,6 +95,11 @@ impl Model for Mlp {
         Work { flops: used as f64 * shape.rows as f64 * flops_a_row, bytes: steps * bytes_a_step }
     }
 
+    /// Two roundings of the same steps drift apart, the faster the higher the rate. Measured after one epoch: on the
+    /// digits, moving the learning rate by one f32 ulp moves the scores of nine random candidates in ten by less than
+    /// 1e-7, and of the worst of 1,000 by 3e-6; on california_housing, with many more steps, the worst of 200 (a rate of
+    /// 0.05) by 8e-4. A GPU rounds otherwise in every step: on lavapipe the digits' scores differed by 2e-7 in the
+    /// default shape, by 6e-5 in random ones. Points that are a fiftieth off differ by more than is allowed here.
     fn agreement(&self) -> Agreement {
         Agreement { budget: 1, tolerance: 1e-3 }
     }

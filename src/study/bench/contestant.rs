@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 const REPEAT_SECONDS: f64 = 0.5;
 /// They are trained so often at most.
 const MOST_RUNS: u32 = 5;
+/// A device whose rate grew by less, from one number of lanes to the next, is taken to be full.
+const FULL_GROWTH: f64 = 1.5;
 /// How often it is looked whether the time is up.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -91,7 +93,7 @@ impl Contestant {
         Ok(Contestant { backend, trainer, report, scores: Vec::new() })
     }
 
-    /// Times every number of lanes that the limit allows.
+    /// Times every number of lanes that the limit allows, least first.
     pub(super) fn measure(
         &mut self,
         study: &Study,
@@ -162,8 +164,8 @@ impl Contestant {
         Ok(Point { runs, kernels, ..point })
     }
 
-    /// Whether so many lanes can be done in time, by the rate of the number before. More lanes are never slower a lane,
-    /// so this errs on the side of leaving out.
+    /// Whether so many lanes can be done in time, as far as that is known: a few lanes leave a device idle, and more of
+    /// them may take no longer. Only where more lanes have not gone faster, the rate will not grow any more.
     fn is_worth_it(&self, count: usize, limit: f64, stop: &StopFlag) -> Result<(), Unmeasured> {
         if self.report.failure.is_some() {
             return Err(left_out("the device failed"));
@@ -174,13 +176,16 @@ impl Contestant {
         if let Some(before) = self.report.not_run.last() {
             return Err(left_out(format!("{} lanes were too many already", before.lanes)));
         }
-        match self.report.points.last() {
-            Some(last) if count as f64 / last.lanes_per_second > limit => {
-                let seconds = count as f64 / last.lanes_per_second;
-                Err(left_out(format!("would take about {seconds:.0} s, and {limit} s are allowed")))
-            }
-            _ => Ok(()),
+        let (is_full, last) = match &self.report.points[..] {
+            [.., before, last] => (last.lanes_per_second < FULL_GROWTH * before.lanes_per_second, last),
+            [last] => (false, last),
+            [] => return Ok(()),
+        };
+        let expected = if is_full { count as f64 / last.lanes_per_second } else { last.seconds };
+        if expected > limit {
+            return Err(left_out(format!("would take {expected:.0} s or more, and {limit} s are allowed")));
         }
+        Ok(())
     }
 
     fn figures(
