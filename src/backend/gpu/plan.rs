@@ -18,7 +18,7 @@ pub const LANE_NOT_FINITE: u32 = 3;
 wgsl_struct! {
     /// Where a lane is in its training; all zero before its first step.
     pub struct Progress {
-        /// Whole units of budget done.
+        /// Whole units done, those of [`GpuPlan::lead_in`] included.
         pub unit: u32,
         /// Ticks done of the unit at hand.
         pub part: u32,
@@ -65,11 +65,18 @@ pub struct LanePlan {
     /// the lane's state and its results start, in words.
     pub descriptor: Vec<u32>,
     /// Words of state: weights, moments, scratch.
-    pub state_words: u32,
+    pub state_words: u64,
     /// Words of results.
-    pub result_words: u32,
+    pub result_words: u64,
     /// Work relative to other lanes; longer lanes are dispatched first.
     pub cost: f64,
+}
+
+impl LanePlan {
+    /// What the lane takes of a binding: state and results have one each.
+    pub fn bytes(&self) -> u64 {
+        4 * self.state_words.max(self.result_words)
+    }
 }
 
 /// A model on one problem, as the GPU backend sees it.
@@ -82,6 +89,11 @@ pub trait GpuPlan: Send {
     fn lane(&self, point: &[f64], fold: usize) -> LanePlan;
     /// Ticks of a phase's unit: what a dispatch can be cut into (rows of an epoch; 1 where a unit is one step).
     fn ticks_per_unit(&self, phase: Phase) -> u64;
+    /// Units of training before the first that counts, such as the evaluation of a solver's start. [`Progress::unit`]
+    /// counts them, a lane's budget and what it used of it do not.
+    fn lead_in(&self) -> u64 {
+        0
+    }
     /// Units that scoring walks: tiles of rows.
     fn score_units(&self) -> u64;
     /// Words that each unit of training adds to [`super::Role::Window`]; 0 for a model without one.

@@ -8,7 +8,7 @@ use super::session::{Buffer, Copy, Fault, Pass, Pipeline, Session};
 use super::slices::Slicer;
 use crate::backend::{BackendError, Lane, LaneReport, LaneStatus, Slot, StopFlag, Trainer, Weights};
 use crate::space::Points;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::Instant;
@@ -153,16 +153,16 @@ impl<P: GpuPlan> GpuTrainer<P> {
         Ok(())
     }
 
-    /// The next batch: lanes at the same unit, longest first, as many as fit.
-    fn next_batch(&self, waiting: &[u32]) -> Vec<u32> {
-        let done = |slot: &u32| self.slots.get(slot).map_or(0, |state| state.done);
-        let Some(first) = waiting.iter().map(done).min() else { return Vec::new() };
+    /// The next batch: lanes from the front of the queue at the same unit, as many as fit, longest first.
+    fn next_batch(&self, waiting: &VecDeque<u32>) -> Vec<u32> {
         let mut batch = Vec::new();
         let mut bytes = 0;
-        for slot in waiting.iter().filter(|slot| done(slot) == first) {
-            let Some(state) = self.slots.get(slot) else { continue };
-            bytes += 4 * u64::from(state.lane.state_words).max(u64::from(state.lane.result_words));
-            if !batch.is_empty() && (bytes > self.batch_bytes || batch.len() >= self.batch_lanes) {
+        for slot in waiting {
+            let Some(state) = self.slots.get(slot) else { break };
+            bytes += state.lane.bytes();
+            let fits =
+                bytes <= self.batch_bytes && batch.len() < self.batch_lanes && Some(state.done) == self.done(&batch);
+            if !batch.is_empty() && !fits {
                 break;
             }
             batch.push(*slot);
@@ -171,6 +171,11 @@ impl<P: GpuPlan> GpuTrainer<P> {
         let cost = |slot: &u32| self.slots.get(slot).map_or(0.0, |state| state.lane.cost);
         batch.sort_by(|a, b| cost(b).total_cmp(&cost(a)).then(a.cmp(b)));
         batch
+    }
+
+    /// Units of budget done by the lanes of a batch, which are all at the same.
+    fn done(&self, batch: &[u32]) -> Option<u64> {
+        batch.first().and_then(|slot| self.slots.get(slot)).map(|state| state.done)
     }
 
     /// Trains and scores one batch; `None` when the stop flag was raised before its end.
@@ -189,10 +194,14 @@ impl<P: GpuPlan> GpuTrainer<P> {
         let lanes: Vec<(u32, &SlotState)> =
             slots.iter().filter_map(|slot| Some((*slot, self.slots.get(slot)?))).collect();
         let batch = Batch::lay_out(&resident.session, &lanes)?;
-        let from = lanes.first().map_or(0, |(_, state)| state.done);
+        let lead_in = self.plan.lead_in();
+        let done = lanes.first().map_or(0, |(_, state)| state.done);
+        let from = if done == 0 { 0 } else { done + lead_in };
+        let until = budget.max(done).saturating_add(lead_in);
         let largest_slice = self.gpu.options().provoked.largest_slice;
-        let mut runner = Runner { resident, batch: &batch, plan: &self.plan, budget, lanes: lanes.len() as u32, stop };
-        if !runner.train(from..budget.max(from), largest_slice)? || !runner.score(largest_slice)? {
+        let mut runner =
+            Runner { resident, batch: &batch, plan: &self.plan, budget: until, lanes: lanes.len() as u32, stop };
+        if !runner.train(from..until, largest_slice)? || !runner.score(largest_slice)? {
             return Ok(None);
         }
         let session = &resident.session;
@@ -215,7 +224,7 @@ impl<P: GpuPlan> GpuTrainer<P> {
                 status,
                 train: if dead { f64::NAN } else { train },
                 evals: if dead { vec![f64::NAN; evals.len()] } else { evals },
-                used: u64::from(progress.unit),
+                used: u64::from(progress.unit).saturating_sub(lead_in),
                 seconds: seconds * state.lane.cost,
             };
             let home = keep.then(|| Home { state: batch.state.clone(), word: place.0, progress });
@@ -239,7 +248,7 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
         let mut slots = Vec::with_capacity(lanes.len());
         for lane in lanes {
             let plan = self.plan.lane(points.row(lane.point), lane.fold);
-            let bytes = 4 * u64::from(plan.state_words.max(plan.result_words));
+            let bytes = plan.bytes();
             if bytes > self.gpu.batch_bytes() {
                 return Err(self.gpu.too_small(format!(
                     "one lane takes {} MiB of state, {} MiB are allowed",
@@ -265,7 +274,10 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
         if let Some(unknown) = slots.iter().find(|slot| !self.slots.contains_key(&slot.0)) {
             return Err(BackendError::NoSuchSlot(unknown.0));
         }
-        let mut waiting: Vec<u32> = slots.iter().map(|slot| slot.0).collect();
+        let mut waiting: VecDeque<u32> = slots.iter().map(|slot| slot.0).collect();
+        // Lanes at the same unit lie together. The sort is stable: whatever a loss sets back is in order too.
+        let done = |slot: &u32| self.slots.get(slot).map_or(0, |state| state.done);
+        waiting.make_contiguous().sort_by_key(done);
         while !waiting.is_empty() && !stop.is_raised() {
             let batch = self.next_batch(&waiting);
             let start = Instant::now();
@@ -274,7 +286,7 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
                 Ok(Some(scored)) => {
                     self.losses_in_a_row = 0;
                     self.adapt(start.elapsed().as_secs_f64(), batch.len());
-                    waiting.retain(|slot| !batch.contains(slot));
+                    waiting.drain(..batch.len());
                     let mut flow = ControlFlow::Continue(());
                     for Scored { slot, report: lane_report, home } in scored {
                         if let Some(state) = self.slots.get_mut(&slot) {
@@ -294,12 +306,8 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
                     return Err(self.gpu.too_small(reason));
                 }
                 Err(Fault::OutOfMemory(_)) => {
-                    let words: u64 = batch
-                        .iter()
-                        .filter_map(|slot| self.slots.get(slot))
-                        .map(|state| u64::from(state.lane.state_words.max(state.lane.result_words)))
-                        .sum();
-                    self.batch_bytes = 2 * words;
+                    let bytes = batch.iter().filter_map(|slot| self.slots.get(slot)).map(|state| state.lane.bytes());
+                    self.batch_bytes = bytes.sum::<u64>() / 2;
                 }
                 Err(Fault::Lost(reason)) => self.recover(reason)?,
                 Err(fault) => return Err(self.gpu.error(fault)),
@@ -328,6 +336,7 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
 
 impl Batch {
     fn lay_out(session: &Session, lanes: &[(u32, &SlotState)]) -> Result<Batch, Fault> {
+        // A batch fits one binding, so its words are far from 2^32; one lane does because `start` refuses larger ones.
         let (mut state_words, mut result_words) = (0u32, 0u32);
         let mut places = Vec::with_capacity(lanes.len());
         let mut descriptors = Vec::new();
@@ -338,8 +347,8 @@ impl Batch {
             descriptors.extend_from_slice(&placed);
             descriptors.extend_from_slice(state.lane.descriptor.get(placed.len()..).unwrap_or_default());
             progress.extend(words(&state.home.as_ref().map_or_else(Progress::default, |home| home.progress)));
-            state_words += state.lane.state_words;
-            result_words += state.lane.result_words;
+            state_words += state.lane.state_words as u32;
+            result_words += state.lane.result_words as u32;
         }
         let batch = Batch {
             lanes: session.upload("lanes", &descriptors)?,
@@ -355,7 +364,7 @@ impl Batch {
             .zip(&batch.places)
             .filter_map(|((_, state), place)| {
                 let home = state.home.as_ref()?;
-                let words = state.lane.state_words;
+                let words = state.lane.state_words as u32;
                 Some(Copy { from: &home.state, from_word: home.word, to: &batch.state, to_word: place.0, words })
             })
             .collect();
@@ -374,6 +383,7 @@ struct Runner<'a, P> {
     resident: &'a mut Resident,
     batch: &'a Batch,
     plan: &'a P,
+    /// The unit at which training ends, the lead-in included.
     budget: u64,
     lanes: u32,
     stop: &'a StopFlag,
@@ -385,12 +395,12 @@ impl<P: GpuPlan> Runner<'_, P> {
         let ticks = self.plan.ticks_per_unit(Phase::Train).max(1);
         let mut slicer = Slicer::new(1, largest_slice);
         let mut at = units.start * ticks;
-        while at < units.end * ticks {
+        while at < units.end.saturating_mul(ticks) {
             if self.stop.is_raised() {
                 return Ok(false);
             }
             let window = self.hold(at / ticks, units.end)?;
-            let until = (at + slicer.next()).min(window * ticks);
+            let until = (at + slicer.next()).min(window.saturating_mul(ticks));
             let seconds = self.dispatch(Phase::Train, at, until, ticks)?;
             slicer.record(until - at, seconds);
             at = until;

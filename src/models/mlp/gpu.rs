@@ -179,7 +179,7 @@ impl GpuPlan for MlpPlan {
         let shapes: Vec<(usize, usize)> = params.shapes(features, outputs).collect();
         let weights = params.weights(features, outputs) as u32;
         let capacity = (params.batch.min(rows as u32)).max(TILE_ROWS);
-        let stretch = capacity * shapes.iter().map(|(_, units)| *units as u32).sum::<u32>();
+        let stretch = u64::from(capacity) * shapes.iter().map(|(_, units)| *units as u64).sum::<u64>();
         let sets = &self.rows.sets[fold_index];
         let set_words = self.result_words(fold_index);
         let firsts = set_words.iter().scan(0, |sum, words| Some(std::mem::replace(sum, *sum + words)));
@@ -208,7 +208,7 @@ impl GpuPlan for MlpPlan {
             layers: params.layers,
             weights,
             capacity,
-            stretch,
+            stretch: stretch as u32,
             batch: params.batch,
             steps: (params.steps_per_epoch(rows) * self.problem.budget) as u32,
             activation: params.activation as u32,
@@ -231,8 +231,8 @@ impl GpuPlan for MlpPlan {
         };
         LanePlan {
             descriptor: words(&lane),
-            state_words: POWERS + 3 * weights + 3 * stretch,
-            result_words: set_words.iter().sum(),
+            state_words: u64::from(POWERS) + 3 * u64::from(weights) + 3 * stretch,
+            result_words: set_words.iter().copied().map(u64::from).sum(),
             cost: rows as f64 * f64::from(weights),
         }
     }
