@@ -51,7 +51,6 @@ struct StepRates {
 var<workgroup> tile_a: array<f32, 512>;
 var<workgroup> tile_b: array<f32, 1024>;
 var<workgroup> shared_progress: Progress;
-var<workgroup> shared_flag: u32;
 
 fn width(lane: u32, layer: u32) -> u32 {
     if (layer == lanes[lane].layers) {
@@ -242,34 +241,15 @@ fn forward(lane: u32, rows: u32, x_at: u32, first: u32, is_training: bool, step:
     }
 }
 
-// Turns a row's sums into probabilities, in place.
-fn softmax(lane: u32, at: u32) {
-    let outputs = lanes[lane].outputs;
-    var largest = state[at];
-    for (var i = 1u; i < outputs; i += 1u) {
-        largest = select(largest, state[at + i], !(state[at + i] <= largest));
-    }
-    var sum = 0.0;
-    for (var i = 0u; i < outputs; i += 1u) {
-        let e = exp_of(state[at + i] - largest);
-        state[at + i] = e;
-        sum += e;
-    }
-    let scale = 1.0 / sum;
-    for (var i = 0u; i < outputs; i += 1u) {
-        state[at + i] *= scale;
-    }
-}
-
 fn loss_gradient(lane: u32, rows: u32, first: u32, thread: u32) {
     let outputs = lanes[lane].outputs;
     let base = outputs_at(lane, lanes[lane].layers);
     let share = 1.0 / f32(rows);
     for (var row = thread; row < rows; row += WORKGROUP) {
         let at = base + row * outputs;
-        let truth = y[lanes[lane].set_y[0] + order[first + row]];
+        let truth = y[lanes[lane].sets.y[0] + order[first + row]];
         if (lanes[lane].is_classifier == 1u) {
-            softmax(lane, at);
+            softmax(at, 1u, outputs);
             let smoothing = lanes[lane].label_smoothing;
             let off = smoothing / f32(outputs);
             for (var i = 0u; i < outputs; i += 1u) {
@@ -341,7 +321,7 @@ fn start_weights(lane: u32, thread: u32) {
 
 fn train_step(lane: u32, rows: u32, first: u32, step: u32, thread: u32) {
     let layers = lanes[lane].layers;
-    let x_at = lanes[lane].set_x[0];
+    let x_at = lanes[lane].sets.x[0];
     let stretch = lanes[lane].stretch;
     let rates = step_rates(lane, step, thread);
     forward(lane, rows, x_at, first, true, step, thread);
@@ -394,7 +374,7 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
     if (at.step == 0u) {
         start_weights(lane, thread);
     }
-    let rows = lanes[lane].set_rows[0];
+    let rows = lanes[lane].sets.rows[0];
     let batch = lanes[lane].batch;
     loop {
         let is_before = at.unit < span.until_unit || (at.unit == span.until_unit && at.part < span.until_part);
@@ -430,34 +410,24 @@ fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
     if (at.status == LANE_NOT_FINITE) {
         return;
     }
-    for (var tile = span.from_unit; tile < span.until_unit; tile += 1u) {
-        var part = 0u;
-        var within = tile;
-        while (part < lanes[lane].sets && within >= (lanes[lane].set_rows[part] + TILE_M - 1u) / TILE_M) {
-            within -= (lanes[lane].set_rows[part] + TILE_M - 1u) / TILE_M;
-            part += 1u;
-        }
-        if (part >= lanes[lane].sets) {
+    for (var number = span.from_unit; number < span.until_unit; number += 1u) {
+        let tile = tile_of(lane, number);
+        if (tile.rows == 0u) {
             break;
         }
-        let first = within * TILE_M;
-        let rows = min(TILE_M, lanes[lane].set_rows[part] - first);
-        forward(lane, rows, lanes[lane].set_x[part], first, false, 0u, thread);
+        forward(lane, tile.rows, lanes[lane].sets.x[tile.part], tile.first, false, 0u, thread);
         let outputs = lanes[lane].outputs;
         let base = outputs_at(lane, lanes[lane].layers);
-        if (thread < rows) {
+        if (thread < tile.rows) {
             let place = base + thread * outputs;
             if (lanes[lane].is_classifier == 1u) {
-                softmax(lane, place);
+                softmax(place, 1u, outputs);
             } else {
                 state[place] = fma(state[place], lanes[lane].target_scale, lanes[lane].target_shift);
             }
         }
         storageBarrier();
-        if (thread == 0u) {
-            shared_flag = reduce_rows(lane, base, part, first, rows);
-        }
-        if (workgroupUniformLoad(&shared_flag) == 0u) {
+        if (!reduce_tile(lane, tile, base, outputs, 1u, thread)) {
             if (thread == 0u) {
                 at.status = LANE_NOT_FINITE;
                 progress[lane] = at;
@@ -466,54 +436,4 @@ fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
         }
         storageBarrier();
     }
-}
-
-// Adds a tile's rows to the statistic of their set, in their order; 0 if a prediction is not finite.
-fn reduce_rows(lane: u32, base: u32, part: u32, first: u32, rows: u32) -> u32 {
-    let outputs = lanes[lane].outputs;
-    let out = lanes[lane].result + lanes[lane].set_result[part];
-    let truth_at = lanes[lane].set_y[part] + first;
-    var sum = Sum(0.0, 0.0);
-    if (lanes[lane].statistic == STATISTIC_ROW_SUM) {
-        sum = Sum(bitcast<f32>(results[out]), bitcast<f32>(results[out + 1u]));
-    }
-    for (var row = 0u; row < rows; row += 1u) {
-        let at = base + row * outputs;
-        var best = 0u;
-        for (var i = 0u; i < outputs; i += 1u) {
-            let p = state[at + i];
-            if (!is_finite(p)) {
-                return 0u;
-            }
-            if (p > state[at + best]) {
-                best = i;
-            }
-            if (lanes[lane].statistic == STATISTIC_PREDICTIONS) {
-                results[out + (first + row) * outputs + i] = bitcast<u32>(p);
-            }
-        }
-        let truth = y[truth_at + row];
-        if (lanes[lane].statistic == STATISTIC_CONFUSION) {
-            results[out + truth * outputs + best] += 1u;
-        } else if (lanes[lane].statistic == STATISTIC_ROW_SUM) {
-            var term = 0.0;
-            if (lanes[lane].term == TERM_LOG_LOSS) {
-                term = -ln_of(clamp(state[at + truth], 1.1920929e-7, 1.0 - 1.1920929e-7));
-            } else if (lanes[lane].term == TERM_BRIER) {
-                for (var i = 0u; i < outputs; i += 1u) {
-                    let distance = state[at + i] - select(0.0, 1.0, i == truth);
-                    // Of two classes only the second counts.
-                    term += select(distance * distance, 0.0, outputs == 2u && i == 0u);
-                }
-            } else {
-                term = value_term(lanes[lane].term, lanes[lane].quantile, bitcast<f32>(truth), state[at]);
-            }
-            sum = add_to(sum, term);
-        }
-    }
-    if (lanes[lane].statistic == STATISTIC_ROW_SUM) {
-        results[out] = bitcast<u32>(sum.value);
-        results[out + 1u] = bitcast<u32>(sum.rest);
-    }
-    return 1u;
 }

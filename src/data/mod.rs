@@ -127,6 +127,13 @@ pub struct Fold {
     pub target: Affine,
 }
 
+impl Fold {
+    /// Every row set on which a lane gets a score: the training rows, then those to score.
+    pub fn row_sets(&self) -> impl Iterator<Item = &Rows> {
+        std::iter::once(&self.train).chain(&self.evals)
+    }
+}
+
 /// All that a backend needs to know of the data of a study.
 #[derive(Clone)]
 pub struct Problem {

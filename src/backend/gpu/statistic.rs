@@ -92,7 +92,7 @@ impl DeviceStatistic {
 
 /// All folds' rows in two arrays: features, and targets as class codes or bits of numbers.
 pub struct DeviceRows {
-    /// Row-major features of every set of every fold.
+    /// Features of every set of every fold, as the model lays them out.
     pub x: Vec<u32>,
     /// Targets in their own units.
     pub y: Vec<u32>,
@@ -112,14 +112,14 @@ pub struct DeviceSet {
 }
 
 impl DeviceRows {
-    /// Packs a problem; `transform` gives a set's features as the model wants them, row-major.
+    /// Packs a problem; `transform` gives the features of a fold's set in the order in which the model wants them.
     pub fn pack(
         problem: &crate::data::Problem,
         mut transform: impl FnMut(usize, &crate::data::Rows) -> Vec<f32>,
     ) -> DeviceRows {
         let mut packed = DeviceRows { x: Vec::new(), y: Vec::new(), sets: Vec::new() };
         for (index, fold) in problem.folds.iter().enumerate() {
-            let sets = std::iter::once(&fold.train).chain(&fold.evals).map(|rows| {
+            let sets = fold.row_sets().map(|rows| {
                 let set = DeviceSet { rows: rows.y.len() as u32, x: packed.x.len() as u32, y: packed.y.len() as u32 };
                 packed.x.extend(transform(index, rows).into_iter().map(f32::to_bits));
                 match &rows.y {

@@ -2,7 +2,8 @@
 
 use super::recipe::{self, BETA2, EPSILON, MAX_LAYERS, MlpParams};
 use crate::backend::gpu::{
-    Binding, DeviceRows, DeviceStatistic, GpuPlan, Kernel, LanePlan, Phase, Role, wgsl_struct, with_lane_header, words,
+    Binding, DeviceRows, DeviceScoring, GpuPlan, Kernel, LanePlan, LaneSets, Phase, Role, padded, wgsl_struct,
+    with_lane_header, words,
 };
 use crate::backend::{LaneStatus, WeightArray, Weights};
 use crate::data::{Problem, Task};
@@ -14,8 +15,6 @@ use std::sync::Arc;
 const WORKGROUP: u32 = 128;
 /// Rows that scoring predicts at a time: `TILE_M` of the shader.
 const TILE_ROWS: u32 = 32;
-/// Training rows and at most two sets to score.
-const SETS: usize = 3;
 const LAYERS: usize = MAX_LAYERS + 1;
 /// Words of a lane's state before its weights: what is left of 1 by each moment's decay.
 const POWERS: u32 = 2;
@@ -33,16 +32,8 @@ wgsl_struct! {
         pub outputs: u32,
         /// 1 for classes.
         pub is_classifier: u32,
-        /// Row sets: training, then those to score.
-        pub sets: u32,
-        /// Rows of each.
-        pub set_rows: [u32; SETS],
-        /// First word of each in x.
-        pub set_x: [u32; SETS],
-        /// First word of each in y.
-        pub set_y: [u32; SETS],
-        /// First word of each in the lane's results.
-        pub set_result: [u32; SETS],
+        /// What it is scored on.
+        pub sets: LaneSets,
         /// First entry of the fold in an epoch's part of the window.
         pub order_at: u32,
         /// Entries of an epoch in the window.
@@ -87,12 +78,6 @@ wgsl_struct! {
         pub target_shift: f32,
         /// Of a regression target.
         pub target_scale: f32,
-        /// What the predictions are reduced to.
-        pub statistic: u32,
-        /// The term that is summed.
-        pub term: u32,
-        /// Of a pinball loss.
-        pub quantile: f32,
     }
 }
 
@@ -101,7 +86,7 @@ pub struct MlpPlan {
     space: Space,
     problem: Arc<Problem>,
     rows: DeviceRows,
-    statistic: DeviceStatistic,
+    scoring: DeviceScoring,
     train: Vec<Kernel>,
     score: Vec<Kernel>,
 }
@@ -113,10 +98,11 @@ pub fn kernels() -> Vec<Kernel> {
             include_str!("../../../shaders/shared/random.wgsl"),
             include_str!("../../../shaders/shared/math.wgsl"),
             include_str!("../../../shaders/shared/metric.wgsl"),
+            include_str!("../../../shaders/shared/score.wgsl"),
             include_str!("../../../shaders/models/mlp.wgsl"),
         ];
         let kernel = with_lane_header(Kernel::new(name, entry, &sources)).constant("WORKGROUP", WORKGROUP);
-        DeviceStatistic::constants(kernel)
+        DeviceScoring::header(kernel, TILE_ROWS)
             .float_constant("BETA2", BETA2)
             .float_constant("ONE_MINUS_BETA2", 1.0 - BETA2)
             .float_constant("EPSILON_SQUARED", EPSILON * EPSILON)
@@ -141,22 +127,9 @@ impl MlpPlan {
         let mut kernels = kernels();
         let score = kernels.split_off(1);
         let rows = DeviceRows::pack(&problem, |_, rows| rows.x.iter().copied().collect());
-        let statistic = DeviceStatistic::new(problem.metric);
-        MlpPlan { space, problem, rows, statistic, train: kernels, score }
+        let scoring = DeviceScoring::new(problem.clone(), TILE_ROWS);
+        MlpPlan { space, problem, rows, scoring, train: kernels, score }
     }
-
-    fn result_words(&self, fold: usize) -> Vec<u32> {
-        let outputs = self.problem.outputs;
-        let sets = self.rows.sets[fold].iter();
-        sets.map(|set| self.statistic.words(set.rows as usize, outputs) as u32).collect()
-    }
-}
-
-/// The first `N` of some numbers, zeros where there are fewer.
-fn padded<const N: usize>(values: impl IntoIterator<Item = u32>) -> [u32; N] {
-    let mut array = [0; N];
-    array.iter_mut().zip(values).for_each(|(to, from)| *to = from);
-    array
 }
 
 impl GpuPlan for MlpPlan {
@@ -180,9 +153,6 @@ impl GpuPlan for MlpPlan {
         let weights = params.weights(features, outputs) as u32;
         let capacity = (params.batch.min(rows as u32)).max(TILE_ROWS);
         let stretch = u64::from(capacity) * shapes.iter().map(|(_, units)| *units as u64).sum::<u64>();
-        let sets = &self.rows.sets[fold_index];
-        let set_words = self.result_words(fold_index);
-        let firsts = set_words.iter().scan(0, |sum, words| Some(std::mem::replace(sum, *sum + words)));
         let layers = params.layers as usize;
         let mut start_bounds = [0.0; LAYERS];
         let mut start_keys = [0; 8];
@@ -197,11 +167,7 @@ impl GpuPlan for MlpPlan {
             features: features as u32,
             outputs: outputs as u32,
             is_classifier: u32::from(self.problem.task == Task::Classification),
-            sets: sets.len() as u32,
-            set_rows: padded(sets.iter().map(|set| set.rows)),
-            set_x: padded(sets.iter().map(|set| set.x)),
-            set_y: padded(sets.iter().map(|set| set.y)),
-            set_result: padded(firsts),
+            sets: self.scoring.lane_sets(fold_index, &self.rows.sets[fold_index]),
             order_at: order_at as u32,
             order_stride: self.window_words() as u32,
             hidden: params.hidden,
@@ -224,15 +190,12 @@ impl GpuPlan for MlpPlan {
             dropout_keys: padded(dropout_keys),
             target_shift: fold.target.shift,
             target_scale: fold.target.scale,
-            statistic: self.statistic.code,
-            term: self.statistic.term,
-            quantile: self.statistic.quantile,
             ..MlpLane::default()
         };
         LanePlan {
             descriptor: words(&lane),
             state_words: u64::from(POWERS) + 3 * u64::from(weights) + 3 * stretch,
-            result_words: set_words.iter().copied().map(u64::from).sum(),
+            result_words: self.scoring.result_words(fold_index),
             cost: rows as f64 * f64::from(weights),
         }
     }
@@ -243,10 +206,7 @@ impl GpuPlan for MlpPlan {
     }
 
     fn score_units(&self) -> u64 {
-        let tiles = |sets: &Vec<_>| {
-            sets.iter().map(|set: &crate::backend::gpu::DeviceSet| u64::from(set.rows.div_ceil(TILE_ROWS))).sum()
-        };
-        self.rows.sets.iter().map(tiles).max().unwrap_or(0)
+        self.scoring.units()
     }
 
     fn window_words(&self) -> u64 {
@@ -271,16 +231,7 @@ impl GpuPlan for MlpPlan {
     }
 
     fn scores(&self, fold: usize, results: &[u32]) -> (f64, Vec<f64>) {
-        let fold_rows = &self.problem.folds[fold];
-        let set_words = self.result_words(fold);
-        let mut rest = results;
-        let mut scores =
-            std::iter::once(&fold_rows.train).chain(&fold_rows.evals).zip(set_words).map(|(rows, words)| {
-                let (mine, others) = rest.split_at((words as usize).min(rest.len()));
-                rest = others;
-                self.statistic.score(&rows.y, mine)
-            });
-        (scores.next().unwrap_or(f64::NAN), scores.collect())
+        self.scoring.scores(fold, results)
     }
 
     fn weights(&self, descriptor: &[u32], state: &[u32]) -> Weights {
