@@ -30,14 +30,14 @@ fn points(penalties: &[f64]) -> Points {
 }
 
 /// A space in which a candidate says whether intercepts are fitted, and to which tolerance.
-fn open_space() -> Space {
+pub fn open_space() -> Space {
     let mut space = space();
     space.parameters[1].domain = Domain::Bool;
     space.parameters[2].domain = Domain::Float { low: 0.0, high: 1.0, scale: Scale::Linear, step: None };
     space
 }
 
-fn fold(train: Rows, evals: Vec<Rows>) -> Arc<Problem> {
+pub fn fold(train: Rows, evals: Vec<Rows>) -> Arc<Problem> {
     let outputs = train.y.outputs();
     let fold = Arc::new(Fold { key: Key::from_seed(1), train, evals, target: Affine::IDENTITY });
     let metric = &crate::support::SquaredError;
@@ -53,7 +53,7 @@ fn array<'a>(weights: &'a Weights, name: &str) -> &'a WeightArray {
     weights.arrays.iter().find(|array| array.name == name).unwrap()
 }
 
-fn codes(rows: &Rows) -> &[u32] {
+pub fn codes(rows: &Rows) -> &[u32] {
     match &rows.y {
         Target::Classes { codes, .. } => codes,
         Target::Values(_) => panic!("not classes"),
@@ -73,8 +73,9 @@ fn log_loss(weights: &Weights, rows: &Rows) -> f64 {
     rows.x.rows().into_iter().zip(codes(rows)).map(loss).sum::<f64>() / codes(rows).len() as f64
 }
 
+/// What scikit-learn found.
 #[derive(serde::Deserialize)]
-struct Solution {
+pub struct Solution {
     data: String,
     l2: f64,
     fit_intercept: bool,
@@ -113,37 +114,55 @@ fn prepared(name: &str) -> (Rows, Rows) {
     (rows(&train), rows(&held_out))
 }
 
+/// scikit-learn's solutions on a data set, as candidates, with its training and its held-out rows.
+pub fn solutions(name: &str) -> (Vec<Solution>, Rows, Rows) {
+    let mut solutions: Vec<Solution> = serde_json::from_str(&fixture("solutions.json")).unwrap();
+    assert_eq!(solutions.len(), 21);
+    solutions.retain(|solution| solution.data == name);
+    let (train, held_out) = prepared(&format!("{name}.csv"));
+    (solutions, train, held_out)
+}
+
+impl Solution {
+    /// The candidate in [`open_space`].
+    pub fn point(&self) -> [f64; 3] {
+        [self.l2, f64::from(u8::from(self.fit_intercept)), 0.0]
+    }
+
+    /// Panics where a lane's weights are another solution.
+    pub fn assert_equals(&self, weights: &Weights, train: &Rows, held_out: &Rows) {
+        let at = format!("{}, l2 {}, intercept {}", self.data, self.l2, self.fit_intercept);
+        let (features, w) = (train.x.ncols(), &array(weights, "weight").values);
+        let (mut furthest, mut largest) = (0.0f64, 0.0f64);
+        for (class, coef) in self.coef.iter().enumerate() {
+            for (j, coef) in coef.iter().enumerate() {
+                let own = f64::from(w[class * features + j]);
+                let own = if self.coef.len() == 1 { f64::from(w[features + j]) - own } else { own };
+                furthest = furthest.max((own - coef).abs());
+                largest = largest.max(coef.abs());
+            }
+        }
+        // f32 ends where the loss is too flat for it: at 3.2e-3 of 12.2 on iris at the smallest penalty, where rounding
+        // the features alone moves the solution as far.
+        let allowed = if self.data == "iris" && self.l2 < 1e-3 { 4e-3 } else { 1e-3 };
+        assert!(furthest < allowed, "{at}: coefficients {furthest:e} of {largest}");
+        let train_gap = (log_loss(weights, train) - self.train_log_loss).abs();
+        assert!(train_gap < 1e-5, "{at}: training log loss {train_gap:e}");
+        let gap = (log_loss(weights, held_out) - self.held_out_log_loss).abs();
+        assert!(gap < 1e-5, "{at}: held-out log loss {gap:e}");
+    }
+}
+
 #[test]
 fn training_converges_to_scikit_learns_solution() {
-    let solutions: Vec<Solution> = serde_json::from_str(&fixture("solutions.json")).unwrap();
-    assert_eq!(solutions.len(), 21);
     for name in ["iris", "breast_cancer", "digits"] {
-        let (train, held_out) = prepared(&format!("{name}.csv"));
+        let (solutions, train, held_out) = solutions(name);
         let problem = fold(train.clone(), vec![held_out.clone()]);
         let space = open_space();
         let mut trainer = open_cpu(&Logistic, &space, &problem, &CpuOptions::default());
-        for solution in solutions.iter().filter(|solution| solution.data == name) {
-            let row = [solution.l2, f64::from(u8::from(solution.fit_intercept)), 0.0];
-            let weights = weights(&mut *trainer, &space, &row, BUDGET);
-            let at = format!("{name}, l2 {}, intercept {}", solution.l2, solution.fit_intercept);
-            let (features, w) = (train.x.ncols(), &array(&weights, "weight").values);
-            let (mut furthest, mut largest) = (0.0f64, 0.0f64);
-            for (class, coef) in solution.coef.iter().enumerate() {
-                for (j, coef) in coef.iter().enumerate() {
-                    let own = f64::from(w[class * features + j]);
-                    let own = if solution.coef.len() == 1 { f64::from(w[features + j]) - own } else { own };
-                    furthest = furthest.max((own - coef).abs());
-                    largest = largest.max(coef.abs());
-                }
-            }
-            // f32 ends where the loss is too flat for it: at 3.2e-3 of 12.2 on iris at the smallest penalty, where
-            // rounding the features alone moves the solution as far.
-            let allowed = if name == "iris" && solution.l2 < 1e-3 { 4e-3 } else { 1e-3 };
-            assert!(furthest < allowed, "{at}: coefficients {furthest:e} of {largest}");
-            let train_gap = (log_loss(&weights, &train) - solution.train_log_loss).abs();
-            assert!(train_gap < 1e-5, "{at}: training log loss {train_gap:e}");
-            let gap = (log_loss(&weights, &held_out) - solution.held_out_log_loss).abs();
-            assert!(gap < 1e-5, "{at}: held-out log loss {gap:e}");
+        for solution in solutions {
+            let weights = weights(&mut *trainer, &space, &solution.point(), BUDGET);
+            solution.assert_equals(&weights, &train, &held_out);
         }
     }
 }
@@ -270,7 +289,7 @@ fn a_lane_cut_off_by_its_budget_says_so() {
 }
 
 /// The 2-norm of the objective's gradient, as a mean over rows.
-fn mean_gradient(weights: &Weights, rows: &Rows, l2: f64) -> f64 {
+pub fn mean_gradient(weights: &Weights, rows: &Rows, l2: f64) -> f64 {
     let (features, weight) = (rows.x.ncols(), &array(weights, "weight").values);
     let mut gradient: Vec<f64> = weight.iter().map(|w| l2 * f64::from(*w)).collect();
     let predicted = Logistic.predict(weights, Task::Classification, Affine::IDENTITY, rows.x.view()).unwrap();

@@ -13,6 +13,7 @@ mod docs;
 mod errors;
 mod gpu;
 mod logistic;
+mod logistic_gpu;
 mod metrics;
 mod mlp;
 mod model_file;

@@ -1,6 +1,7 @@
 //! The softmax on the CPU: sixteen penalties of one fold walk in step, each in its own SIMD lane.
 
 use super::LogisticLanes;
+use super::basis::Basis;
 use super::loss::{self, Prepared};
 use super::path::{NODE_ITERATIONS, NODES, Stencil, node_l2};
 use super::solver::{ABSENT, LogisticParams, Search, penalty, tolerance};
@@ -28,16 +29,29 @@ impl LogisticFold {
     /// The fold in its eigenbasis; centred where there is an intercept to take up the means.
     pub fn prepared(&self, has_intercept: bool) -> &Prepared {
         self.prepared[usize::from(has_intercept)].get_or_init(|| {
-            let (codes, classes): (&[u32], usize) = match &self.fold.train.y {
-                Target::Classes { codes, classes } => (codes, *classes),
-                // Not a task of this model: one class, which everything belongs to.
-                Target::Values(values) => (&vec![0; values.len()], 1),
-            };
-            let mut present = vec![false; classes];
-            codes.iter().for_each(|code| present[*code as usize] = true);
-            Prepared::new(&self.fold.train, codes, present, has_intercept)
+            let basis = Basis::new(self.fold.train.x.view(), has_intercept);
+            prepare(&self.fold, &basis, has_intercept)
         })
     }
+}
+
+/// A fold's training rows in a basis of theirs.
+pub fn prepare(fold: &Fold, basis: &Basis, has_intercept: bool) -> Prepared {
+    let (codes, classes): (&[u32], usize) = match &fold.train.y {
+        Target::Classes { codes, classes } => (codes, *classes),
+        // Not a task of this model: one class, which everything belongs to.
+        Target::Values(values) => (&vec![0; values.len()], 1),
+    };
+    let mut present = vec![false; classes];
+    codes.iter().for_each(|code| present[*code as usize] = true);
+    Prepared::new(basis, &fold.train, codes, present, has_intercept)
+}
+
+/// Weights at some nodes of a fold's path, each with the bits that it has alone.
+pub fn solve_nodes(level: Level, fold: &Prepared, asked: f32, nodes: &[usize]) -> Vec<Vec<f32>> {
+    let mut walk = Walk::new(fold, &searches(fold, asked, nodes.iter().map(|node| node_l2(*node))));
+    dispatch(level, Advance { fold, walk: &mut walk, until: NODE_ITERATIONS });
+    (0..nodes.len()).map(|lane| walk.lane_weights(lane)).collect()
 }
 
 /// Up to sixteen candidates on one fold.
@@ -182,9 +196,8 @@ impl LogisticLanes {
         let nodes = paths.entry(asked.to_bits()).or_default();
         let missing: Vec<usize> = (0..NODES).filter(|node| is_needed[*node] && nodes[*node].is_none()).collect();
         if !missing.is_empty() {
-            let mut walk = Walk::new(fold, &searches(fold, asked, missing.iter().map(|node| node_l2(*node))));
-            dispatch(level, Advance { fold, walk: &mut walk, until: NODE_ITERATIONS });
-            missing.iter().enumerate().for_each(|(lane, node)| nodes[*node] = Some(walk.lane_weights(lane)));
+            let solved = solve_nodes(level, fold, asked, &missing);
+            missing.iter().zip(solved).for_each(|(node, weights)| nodes[*node] = Some(weights));
         }
         let mut walk = Walk::new(fold, &searches(fold, asked, lanes.iter().map(|params| params.l2)));
         for (lane, stencil) in stencils.iter().enumerate() {

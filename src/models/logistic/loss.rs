@@ -46,6 +46,16 @@ impl Shape {
         self.weights() + self.panels()
     }
 
+    /// A lane's weights as the GPU has them: `[features, outputs]`, then the intercepts.
+    pub fn device_entries<'a>(&'a self, weights: &'a [f32]) -> impl Iterator<Item = f32> + 'a {
+        (0..(self.features + 1) * self.outputs).map(|at| {
+            let (feature, output) = (at / self.outputs, at % self.outputs);
+            let is_slope = feature < self.features;
+            let pair = if is_slope { output / 2 * self.columns + feature } else { self.weights() + output / 2 };
+            weights[2 * pair + output % 2]
+        })
+    }
+
     /// Rows of activations that an evaluation holds at a time.
     pub fn block_rows(&self) -> usize {
         self.rows.min(BLOCK_ROWS).next_multiple_of(ROWS)
@@ -76,11 +86,10 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Rotates the fold's rows; `classes` has one code a row.
-    pub fn new(rows: &Rows, classes: &[u32], present: Vec<bool>, has_intercept: bool) -> Prepared {
+    /// Rotates the fold's rows into this basis; `classes` has one code a row.
+    pub fn new(basis: &Basis, rows: &Rows, classes: &[u32], present: Vec<bool>, has_intercept: bool) -> Prepared {
         let (n, features) = rows.x.dim();
         let shape = Shape { rows: n, features, columns: features.next_multiple_of(ROWS), outputs: present.len() };
-        let basis = Basis::new(rows.x.view(), has_intercept);
         let blocks = basis.rotated(rows.x.view(), BLOCK_ROWS).zip(classes.chunks(BLOCK_ROWS));
         let blocks = blocks.map(|(x, classes)| {
             let mut shared = Shared::zeros(classes.len(), features);
@@ -88,7 +97,7 @@ impl Prepared {
             Block { x: shared, classes: classes.to_vec() }
         });
         let blocks = blocks.collect();
-        let vectors = basis.vectors.map(|vectors| {
+        let vectors = basis.vectors.as_ref().map(|vectors| {
             let row = |i: usize| (0..features).map(|j| vectors[(i, j)] as f32).collect::<Vec<f32>>();
             let rows: Vec<Vec<f32>> = (0..features).map(row).collect();
             let mut shared = Shared::zeros(features, features);

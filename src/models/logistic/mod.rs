@@ -10,6 +10,7 @@
 
 mod basis;
 mod cpu;
+mod gpu;
 mod loss;
 pub mod path;
 mod predict;
@@ -18,7 +19,7 @@ mod walk;
 
 use super::{Agreement, Budget, DataShape, Model, WeightsError, Work};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
-use crate::backend::gpu::{Gpu, Kernel};
+use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
 use crate::base::registry::Named;
 use crate::data::{Affine, Problem, Task};
@@ -100,12 +101,12 @@ impl Model for Logistic {
         Ok(Box::new(CpuTrainer::open(lanes, problem, options)?))
     }
 
-    fn open_gpu(&self, _: &Space, _: Arc<Problem>, _: &Gpu) -> Result<Box<dyn Trainer>, BackendError> {
-        Err(BackendError::NoAdapter { reason: "no kernel".to_owned(), known: Vec::new() })
+    fn open_gpu(&self, space: &Space, problem: Arc<Problem>, device: &Gpu) -> Result<Box<dyn Trainer>, BackendError> {
+        Ok(Box::new(GpuTrainer::open(device, gpu::LogisticPlan::new(space.clone(), problem))?))
     }
 
     fn kernels(&self) -> Vec<Kernel> {
-        Vec::new()
+        gpu::kernels()
     }
 
     fn predict(

@@ -36,20 +36,20 @@ pub const ABSENT: f32 = -1e30;
 
 /// A trial whose slope along its direction is still negative is better, because the loss is convex. One beyond the
 /// minimum must not have climbed past this share of the start's slope ...
-const STEEPEST_CLIMB: f32 = 0.8;
+pub(super) const STEEPEST_CLIMB: f32 = 0.8;
 /// ... nor have a loss above the start's by more than this share, which rounding can make of f32 sums of 256 rows.
 /// (Both together are the approximate Wolfe conditions of Hager & Zhang 2005.)
-const LOSS_NOISE: f64 = 4e-6;
+pub(super) const LOSS_NOISE: f64 = 4e-6;
 /// A step shorter than this says that the direction is wrong.
-const SHORTEST_STEP: f32 = 1e-6;
+pub(super) const SHORTEST_STEP: f32 = 1e-6;
 /// A lane that meets [`tolerance`] has converged if its next full step would be shorter than this, or if its gradient is
 /// smaller than the tolerance by [`CERTAIN`] times more: a quasi-Newton step may underestimate the distance.
-const NEAR: f32 = 2e-4;
+pub(super) const NEAR: f32 = 2e-4;
 /// See [`NEAR`].
-const CERTAIN: f32 = 0.1;
+pub(super) const CERTAIN: f32 = 0.1;
 /// Iterations without a gradient smaller by a tenth, after which f32 has no more to give: the first number above
 /// the tolerance, where quasi-Newton steps can be stuck for a while, the second below.
-const STALLED: [u64; 2] = [60, 15];
+pub(super) const STALLED: [u64; 2] = [60, 15];
 
 /// One candidate's hyperparameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
