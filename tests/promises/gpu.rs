@@ -86,17 +86,18 @@ fn out_of_memory_halves_the_batch_and_goes_on() {
 
 #[test]
 fn a_lost_device_is_rebuilt_and_a_second_loss_ends_the_run() {
-    let case = &cases()[0];
-    let Some(plain) = scores(case, GpuOptions::default()) else { return };
-    let lost = Provoked { losses_after: vec![2], largest_slice: 30, ..Provoked::default() };
-    assert_eq!(scores(case, GpuOptions { provoked: lost, ..GpuOptions::default() }).unwrap(), plain);
-    let twice = Provoked { losses_after: vec![2, 1], largest_slice: 30, ..Provoked::default() };
-    let Some(gpu) = open(GpuOptions { provoked: twice, ..GpuOptions::default() }) else { return };
-    let mut trainer = case.model.open_gpu(&case.space, problem(2, 40, 6, 3, BUDGET), &gpu).unwrap();
-    let lanes: Vec<Lane> = (0..8).map(|point| Lane { point, fold: 0 }).collect();
-    let slots = trainer.start(&case.points, &lanes).unwrap();
-    let error = trainer.advance(&slots, BUDGET, false, &StopFlag::default(), &mut |_| ControlFlow::Continue(()));
-    assert!(matches!(error, Err(BackendError::DeviceFailed { .. })), "{error:?}");
+    for case in cases() {
+        let Some(plain) = scores(&case, GpuOptions::default()) else { return };
+        let lost = Provoked { losses_after: vec![2], largest_slice: 30, ..Provoked::default() };
+        assert_eq!(scores(&case, GpuOptions { provoked: lost, ..GpuOptions::default() }).unwrap(), plain);
+        let twice = Provoked { losses_after: vec![2, 1], largest_slice: 30, ..Provoked::default() };
+        let Some(gpu) = open(GpuOptions { provoked: twice, ..GpuOptions::default() }) else { return };
+        let mut trainer = case.model.open_gpu(&case.space, problem(2, 40, 6, 3, BUDGET), &gpu).unwrap();
+        let lanes: Vec<Lane> = (0..8).map(|point| Lane { point, fold: 0 }).collect();
+        let slots = trainer.start(&case.points, &lanes).unwrap();
+        let error = trainer.advance(&slots, BUDGET, false, &StopFlag::default(), &mut |_| ControlFlow::Continue(()));
+        assert!(matches!(error, Err(BackendError::DeviceFailed { .. })), "{}: {error:?}", case.model.name());
+    }
 }
 
 #[test]
