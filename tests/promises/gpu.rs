@@ -101,6 +101,30 @@ fn a_lost_device_is_rebuilt_and_a_second_loss_ends_the_run() {
 }
 
 #[test]
+fn a_kept_lane_survives_a_loss() {
+    for case in cases() {
+        let read = |losses_after: Vec<u64>| {
+            let provoked = Provoked { losses_after, ..Provoked::default() };
+            let gpu = open(GpuOptions { provoked, ..GpuOptions::default() })?;
+            let mut trainer = case.model.open_gpu(&case.space, problem(1, 40, 6, 3, BUDGET), &gpu).unwrap();
+            let lanes = [Lane { point: 0, fold: 0 }, Lane { point: 1, fold: 0 }];
+            let slots = trainer.start(&case.points, &lanes).unwrap();
+            for slot in &slots {
+                trainer
+                    .advance(&[*slot], BUDGET, true, &StopFlag::default(), &mut |_| ControlFlow::Continue(()))
+                    .unwrap();
+            }
+            Some(trainer.read_back(slots[0]).unwrap())
+        };
+        let Some(whole) = read(Vec::new()) else { return };
+        // A lane takes a few dispatches: the device is lost under the first, under the second, and when it is read.
+        for dispatches in 2..8 {
+            assert_eq!(read(vec![dispatches]).unwrap(), whole, "{}, {dispatches}", case.model.name());
+        }
+    }
+}
+
+#[test]
 fn a_lane_that_overflows_leaves_its_neighbours_alone() {
     let model = MODELS.iter().find(|model| model.name() == "mlp").unwrap();
     let table = toml::from_str("optimizer = \"sgd\"\nlearning_rate = [0.01, 900.0]\nmomentum = 0.99").unwrap();

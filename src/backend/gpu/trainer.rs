@@ -43,6 +43,8 @@ struct SlotState {
     lane: LanePlan,
     /// Units of budget done.
     done: u64,
+    /// Units that were done and kept before a loss took them.
+    lost: u64,
     home: Option<Home>,
 }
 
@@ -146,7 +148,10 @@ impl<P: GpuPlan> GpuTrainer<P> {
         }
         self.resident = None;
         for slot in self.slots.values_mut() {
-            (slot.done, slot.home) = (0, None);
+            if slot.home.take().is_some() {
+                slot.lost = slot.done;
+            }
+            slot.done = 0;
         }
         self.losses += 1;
         self.gpu.rebuild(self.losses)?;
@@ -233,6 +238,26 @@ impl<P: GpuPlan> GpuTrainer<P> {
         Ok(Some(scored.collect()))
     }
 
+    /// Trains a kept lane again that a loss sent back to its start.
+    fn restore(&mut self, slot: Slot) -> Result<(), BackendError> {
+        match self.slots.get(&slot.0) {
+            Some(SlotState { home: None, lost: budget @ 1.., .. }) => {
+                let budget = *budget;
+                self.advance(&[slot], budget, true, &StopFlag::default(), &mut |_| ControlFlow::Continue(()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The words of a kept lane's state; the outer error where there is none.
+    fn read_state(&self, slot: Slot) -> Result<Result<Vec<u32>, Fault>, BackendError> {
+        let kept = self.slots.get(&slot.0).and_then(|state| Some((state.home.as_ref()?, &state.lane)));
+        let (Some((home, lane)), Some(resident)) = (kept, &self.resident) else {
+            return Err(BackendError::NoSuchSlot(slot.0));
+        };
+        Ok(resident.session.read(&home.state, u64::from(home.word), lane.state_words as usize))
+    }
+
     /// Lets the number of lanes follow the time that batches take.
     fn adapt(&mut self, seconds: f64, lanes: usize) {
         if seconds > BATCH_SECONDS.end {
@@ -256,7 +281,7 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
                     self.gpu.batch_bytes() >> 20
                 )));
             }
-            self.slots.insert(self.next_slot, SlotState { fold: lane.fold, lane: plan, done: 0, home: None });
+            self.slots.insert(self.next_slot, SlotState { fold: lane.fold, lane: plan, done: 0, lost: 0, home: None });
             slots.push(Slot(self.next_slot));
             self.next_slot += 1;
         }
@@ -291,6 +316,7 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
                     for Scored { slot, report: lane_report, home } in scored {
                         if let Some(state) = self.slots.get_mut(&slot) {
                             state.done = if home.is_some() { budget.max(state.done) } else { 0 };
+                            state.lost = 0;
                             state.home = home;
                         }
                         // The batch is whole: each of its lanes is reported, even if the first report ends the run.
@@ -317,14 +343,18 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
     }
 
     fn read_back(&mut self, slot: Slot) -> Result<Weights, BackendError> {
+        self.restore(slot)?;
+        let read = match self.read_state(slot)? {
+            Err(Fault::Lost(reason)) => {
+                self.recover(reason)?;
+                self.restore(slot)?;
+                self.read_state(slot)?
+            }
+            read => read,
+        };
         let state = self.slots.get(&slot.0).ok_or(BackendError::NoSuchSlot(slot.0))?;
-        let home = state.home.as_ref().ok_or(BackendError::NoSuchSlot(slot.0))?;
-        let Some(resident) = &self.resident else { return Err(BackendError::NoSuchSlot(slot.0)) };
-        let read = resident.session.read(&home.state, u64::from(home.word), state.lane.state_words as usize);
-        match read {
-            Ok(words) => Ok(self.plan.weights(&state.lane.descriptor, &words)),
-            Err(fault) => Err(self.gpu.error(fault)),
-        }
+        let words = read.map_err(|fault| self.gpu.error(fault))?;
+        Ok(self.plan.weights(&state.lane.descriptor, &words))
     }
 
     fn release(&mut self, slots: &[Slot]) {
