@@ -127,15 +127,18 @@ const STEPS_TOLERANCE: f64 = 2e-5;
 
 #[test]
 fn an_iteration_is_the_same_as_on_the_processor() {
-    let problem = problem(1, 200, 9, 3, BUDGET);
     let points = [[0.013, 1.0, 0.0], [0.3, 0.0, 0.0]];
-    let Some(mut gpu) = open(&problem) else { return };
-    let mut cpu = open_cpu(&Logistic, &open_space(), &problem, &CpuOptions::default());
-    for budget in 1..4 {
-        for ((gpu, _), (cpu, _)) in fit(&mut *gpu, &points, budget).iter().zip(fit(&mut *cpu, &points, budget)) {
-            assert_eq!((gpu.status, gpu.used), (cpu.status, cpu.used));
-            let distance = (gpu.train - cpu.train).abs() / cpu.train;
-            assert!(distance < STEPS_TOLERANCE, "{budget} iterations: {distance:e}");
+    // The second has more classes than a workgroup has threads.
+    for (features, classes) in [(9, 3), (7, 140)] {
+        let problem = problem(1, 200, features, classes, BUDGET);
+        let Some(mut gpu) = open(&problem) else { return };
+        let mut cpu = open_cpu(&Logistic, &open_space(), &problem, &CpuOptions::default());
+        for budget in 1..4 {
+            for ((gpu, _), (cpu, _)) in fit(&mut *gpu, &points, budget).iter().zip(fit(&mut *cpu, &points, budget)) {
+                assert_eq!((gpu.status, gpu.used), (cpu.status, cpu.used));
+                let distance = (gpu.train - cpu.train).abs() / cpu.train;
+                assert!(distance < STEPS_TOLERANCE, "{classes} classes, {budget} iterations: {distance:e}");
+            }
         }
     }
 }
