@@ -140,7 +140,7 @@ pub enum BackendError {
     },
     /// A device was lost twice in a row, or failed in a way that a retry does not mend.
     #[error(
-        "{device} failed: {reason}\n  Everything journalled is safe; go on with --resume, on the processor with --backend cpu"
+        "{device} failed: {reason}\n  Every candidate that was journalled is safe. To go on, on the processor: thousandfold resume RUN --backend cpu"
     )]
     DeviceFailed {
         /// The device.
@@ -163,7 +163,7 @@ pub enum BackendError {
     NoSuchSlot(u32),
     /// Not enough host memory for a lane of this model on this data.
     #[error(
-        "one lane needs {need_mib} MiB, more than the {limit_mib} MiB that are allowed\n  Allow more with --set run.memory=..., or take a smaller model"
+        "one lane needs {need_mib} MiB, more than the {limit_mib} MiB that are allowed\n  Allow more: --set run.memory={need_mib}, or take a smaller model"
     )]
     OutOfMemory {
         /// What one lane needs.

@@ -1,8 +1,9 @@
 //! `bench`: the CPU and the GPU on the same lanes.
 
 use super::failure::Failure;
+use super::flags::{Said, in_flags, load, sets};
 use super::terminal::{TerminalArguments, print};
-use super::tune::{MachineArguments, load, set_text};
+use super::tune::MachineArguments;
 use super::{interrupt, names};
 use crate::monitor::bench::{BenchView, markdown, plot, text};
 use crate::study::bench::{BenchOptions, BenchReport, Shapes, bench};
@@ -62,12 +63,14 @@ enum ShapesArgument {
 
 impl BenchArguments {
     pub(super) fn run(&self, terminal: &TerminalArguments) -> Result<(), Failure> {
-        let loaded = load(&self.input, self.target.as_deref(), &self.sets())?;
-        let stop = interrupt::stop_flag();
+        let said = self.said();
+        let loaded = load(&self.input, self.target.as_deref(), &sets(&said, &self.sets));
+        let stop = interrupt::stop_flag(None);
         let mut view = self.view(terminal);
-        let report = bench(loaded, &self.options(), &mut |event| view.show(event), &stop);
+        let measured =
+            loaded.and_then(|loaded| Ok(bench(loaded, &self.options(), &mut |event| view.show(event), &stop)?));
         drop(view);
-        let report = report?;
+        let report = measured.map_err(|failure| in_flags(failure, &said))?;
         print(&text(&report))?;
         if report.is_interrupted {
             return Err(Failure::Interrupted("Stopped; nothing was written.".to_owned()));
@@ -98,10 +101,14 @@ impl BenchArguments {
         BenchOptions { lanes, shapes, seconds: self.seconds }
     }
 
-    fn sets(&self) -> Vec<String> {
-        let texts = [("data.target", &self.target), ("model.name", &self.model), ("validate.metric", &self.metric)];
-        let texts = texts.into_iter().filter_map(|(key, value)| Some(set_text(key, value.as_deref()?)));
-        texts.chain(self.machine.sets()).chain(self.sets.iter().cloned()).collect()
+    fn said(&self) -> Vec<Said> {
+        let texts = [
+            ("target", "data.target", &self.target),
+            ("model", "model.name", &self.model),
+            ("metric", "validate.metric", &self.metric),
+        ];
+        let texts = texts.into_iter().filter_map(|(flag, key, text)| Some(Said::text(flag, key, text.as_deref()?)));
+        texts.chain(self.machine.said()).collect()
     }
 
     fn view(&self, terminal: &TerminalArguments) -> BenchView {

@@ -2,11 +2,12 @@
 
 use crate::backend::BackendError;
 use crate::base::registry::UnknownName;
-use crate::data::error::{count, list};
+use crate::data::error::{cause, count, list};
 use crate::data::{DataError, DataOptions, read_table};
 use crate::study::StudyError;
 use crate::study::error::{ConfigError, ModelFileError, RunDirError};
 use anstyle::{AnsiColor, Style};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -38,6 +39,25 @@ impl Failure {
                     "{data}: which column is to be predicted? Say --target COLUMN\n  columns: {names}"
                 ))
             }
+        }
+    }
+
+    /// A file that was asked for and cannot be written. What the disk has no room for is not the user's slip.
+    pub(super) fn unwritable(path: &Path, source: &std::io::Error) -> Failure {
+        let (path, what) = (path.display(), cause(source));
+        match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Failure::Run(format!(
+                "{path}: cannot be written: {what}\n  Make room on the disk, or name another file: --output FILE"
+            )),
+            _ => Failure::Input(format!("{path}: cannot be written: {what}\n  Name another file: --output FILE")),
+        }
+    }
+
+    /// The same about `what`, called as the user called it.
+    pub(super) fn renamed(self, what: &str, name: &str) -> Failure {
+        match self {
+            Failure::Input(message) => Failure::Input(message.replace(what, name)),
+            other => other,
         }
     }
 

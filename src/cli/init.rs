@@ -44,7 +44,7 @@ impl InitArguments {
                 "{} exists already, and is left as it is\n  Write another file: --output NAME.toml",
                 self.output.display()
             )),
-            _ => Failure::Run(format!("{}: {error}", self.output.display())),
+            _ => Failure::unwritable(&self.output, &error),
         })?;
         let (file, rows) = (self.output.display(), study.dataset.rows());
         print(&format!("{file} is a study of {rows} rows. Run it: thousandfold tune {file}\n"))

@@ -1,16 +1,24 @@
 //! Ctrl-C: once, what is in flight is finished and journalled; twice, the program ends at once.
 
 use crate::backend::StopFlag;
+use crate::study::run_dir::journal_path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Raised by the first Ctrl-C (or SIGTERM); the second ends the process with 130. The journal is whole at any moment, so
-/// nothing that it holds is lost.
-pub(super) fn stop_flag() -> StopFlag {
+/// nothing that it holds is lost; how to go on with the run in `dir`, if there is one, is said.
+pub(super) fn stop_flag(dir: Option<PathBuf>) -> StopFlag {
     let stop = StopFlag::default();
     let (raised, was_asked) = (stop.clone(), Arc::new(AtomicBool::new(false)));
     let handler = move || {
         if was_asked.swap(true, Ordering::SeqCst) {
+            if let Some(dir) = dir.as_ref().filter(|dir| journal_path(dir).exists()) {
+                let dir = dir.display();
+                anstream::eprintln!(
+                    "Stopped at once; what was journalled is safe.\n  To go on: thousandfold resume {dir}"
+                );
+            }
             std::process::exit(130);
         }
         raised.raise();

@@ -5,10 +5,11 @@ use super::terminal::{self, print};
 use crate::data::read_table;
 use crate::monitor::predictions::to_csv;
 use crate::monitor::text::thousands;
+use crate::study::error::RunDirError;
 use crate::study::model_file::FittedModel;
-use crate::study::run_dir::{model_path, write_whole};
+use crate::study::run_dir::{expect_run, model_path, write_whole};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Predict the rows of a table with the model that a run has found
 #[derive(Debug, Args)]
@@ -30,7 +31,7 @@ pub(super) struct PredictArguments {
 
 impl PredictArguments {
     pub(super) fn run(&self) -> Result<(), Failure> {
-        let path = if self.model.is_dir() { model_path(&self.model) } else { self.model.clone() };
+        let path = if self.model.is_dir() { model_of(&self.model)? } else { self.model.clone() };
         let model = FittedModel::load(&path)?;
         let preparation = &model.meta.preparation;
         let table = read_table(&self.data, &preparation.read_options(&model.meta.missing))?;
@@ -45,8 +46,21 @@ impl PredictArguments {
         }
         let csv = to_csv(&model.meta.class_names, predicted.view());
         match &self.output {
-            Some(output) => Ok(write_whole(output, csv.as_bytes())?),
+            Some(output) => write_whole(output, csv.as_bytes()).map_err(|error| match error {
+                RunDirError::Io { path, source } => Failure::unwritable(&path, &source),
+                other => other.into(),
+            }),
             None => print(&csv),
         }
     }
+}
+
+/// The model of a run that has come to its end.
+fn model_of(run: &Path) -> Result<PathBuf, Failure> {
+    let path = model_path(run);
+    if !path.exists() {
+        expect_run(run)?;
+        return Err(Failure::unfinished(run));
+    }
+    Ok(path)
 }

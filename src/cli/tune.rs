@@ -1,13 +1,15 @@
 //! `tune` and `resume`: a study from its file, or from a table alone, to its result.
 
 use super::failure::Failure;
+use super::flags::{Said, in_flags, load, sets};
 use super::terminal::{self, TerminalArguments, print};
 use super::{interrupt, names};
 use crate::monitor::summary::summary;
 use crate::study::run_dir::Existing;
 use crate::study::stopping::Span;
-use crate::study::{self, Ended, LoadedConfig, Start, StudyConfig};
+use crate::study::{self, Ended, LoadedConfig, Start};
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use std::path::{Path, PathBuf};
 
 /// Find the best candidate: run a study, or tune a model on a table
@@ -26,10 +28,10 @@ pub(super) struct TuneArguments {
     #[arg(long, value_name = "COLUMN")]
     target: Option<String>,
     /// How many candidates at most
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole())]
     candidates: Option<u64>,
     /// Everything random follows from it
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole())]
     seed: Option<u64>,
     /// What is trained
     #[arg(long, value_name = "NAME", value_parser = names::models())]
@@ -72,6 +74,9 @@ pub(super) struct ResumeArguments {
     /// Where the journal is damaged, keep what is whole before the damage
     #[arg(long)]
     salvage: bool,
+    /// Set a key that may change: search.candidates, and those of [stop] and [run]; can be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
     #[command(flatten)]
     machine: MachineArguments,
 }
@@ -98,74 +103,69 @@ impl TuneArguments {
             (_, true) => Existing::Fresh,
             _ => Existing::Refuse,
         };
-        run(load(&self.input, self.target.as_deref(), &self.sets())?, Start { existing, salvage: false }, terminal)
+        let said = self.said();
+        let start = Start { existing, salvage: false };
+        let result = load(&self.input, self.target.as_deref(), &sets(&said, &self.sets))
+            .and_then(|loaded| run(loaded, start, terminal));
+        result.map_err(|failure| in_flags(failure, &said))
     }
 
-    /// The flags as `--set` would say them; a `--set` of the same key has the last word.
-    fn sets(&self) -> Vec<String> {
+    /// What the flags say; a `--set` of the same key has the last word.
+    fn said(&self) -> Vec<Said> {
         let run_dir = self.run_dir.as_deref().map(Path::to_string_lossy);
         let texts = [
-            ("data.target", self.target.as_deref()),
-            ("model.name", self.model.as_deref()),
-            ("search.strategy", self.strategy.as_deref()),
-            ("validate.metric", self.metric.as_deref()),
-            ("stop.time", self.time.as_deref()),
-            ("run.dir", run_dir.as_deref()),
+            ("target", "data.target", self.target.as_deref()),
+            ("model", "model.name", self.model.as_deref()),
+            ("strategy", "search.strategy", self.strategy.as_deref()),
+            ("metric", "validate.metric", self.metric.as_deref()),
+            ("time", "stop.time", self.time.as_deref()),
+            ("run-dir", "run.dir", run_dir.as_deref()),
         ];
         let numbers = [
-            ("search.candidates", self.candidates),
-            ("search.seed", self.seed),
-            ("validate.folds", self.folds.map(u64::from)),
+            ("candidates", "search.candidates", self.candidates),
+            ("seed", "search.seed", self.seed),
+            ("folds", "validate.folds", self.folds.map(u64::from)),
         ];
-        let mut sets: Vec<String> = texts.into_iter().filter_map(|(key, value)| Some(set_text(key, value?))).collect();
-        sets.extend(numbers.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?))));
-        sets.extend(self.machine.sets());
-        sets.extend(self.sets.iter().cloned());
-        sets
+        let mut said: Vec<Said> =
+            texts.into_iter().filter_map(|(flag, key, text)| Some(Said::text(flag, key, text?))).collect();
+        said.extend(numbers.into_iter().filter_map(|(flag, key, number)| Some(Said::number(flag, key, number?))));
+        said.extend(self.machine.said());
+        said
     }
 }
 
 impl ResumeArguments {
     pub(super) fn run(&self, terminal: &TerminalArguments) -> Result<(), Failure> {
-        let loaded = study::load_run(&self.run, &self.machine.sets())?;
-        run(loaded, Start { existing: Existing::Resume, salvage: self.salvage }, terminal)
+        let said = self.machine.said();
+        let loaded = study::load_run(&self.run, &sets(&said, &self.sets)).map_err(Failure::from);
+        let start = Start { existing: Existing::Resume, salvage: self.salvage };
+        loaded.and_then(|loaded| run(loaded, start, terminal)).map_err(|failure| in_flags(failure, &said))
     }
 }
 
 impl MachineArguments {
-    pub(super) fn sets(&self) -> Vec<String> {
-        let texts = [("run.backend", &self.backend), ("run.device", &self.device)];
-        let mut sets: Vec<String> =
-            texts.into_iter().filter_map(|(key, value)| Some(set_text(key, value.as_deref()?))).collect();
-        sets.extend(self.threads.map(|threads| format!("run.threads={threads}")));
-        sets
-    }
-}
-
-/// A study from its file, or of a table alone.
-pub(super) fn load(input: &Path, target: Option<&str>, sets: &[String]) -> Result<LoadedConfig, Failure> {
-    if input.extension().is_some_and(|extension| extension == "toml") {
-        return Ok(StudyConfig::load(input, sets)?);
-    }
-    match target {
-        Some(target) => Ok(StudyConfig::for_table(input, target, sets)?),
-        None => Err(Failure::no_target(input)),
+    pub(super) fn said(&self) -> Vec<Said> {
+        let texts = [("backend", "run.backend", &self.backend), ("device", "run.device", &self.device)];
+        let mut said: Vec<Said> =
+            texts.into_iter().filter_map(|(flag, key, text)| Some(Said::text(flag, key, text.as_deref()?))).collect();
+        said.extend(self.threads.map(|threads| Said::number("threads", "run.threads", threads as u64)));
+        said
     }
 }
 
 /// Runs a study to its end or its interruption, with progress on standard error and the result on standard output.
 fn run(loaded: LoadedConfig, start: Start, terminal: &TerminalArguments) -> Result<(), Failure> {
     let mut observers = terminal.observers();
-    let stop = interrupt::stop_flag();
+    let stop = interrupt::stop_flag(Some(loaded.run_dir()));
     match study::tune(loaded, start, &mut observers, &stop)? {
         Ended::Finished(result) => print(&summary(&result, terminal::columns())),
         Ended::Interrupted { dir, candidates } => Err(Failure::interrupted(&dir, candidates)),
     }
 }
 
-/// Quoted as TOML does it, so that a device called `0` or a column called `true` stays a text.
-pub(super) fn set_text(key: &str, value: &str) -> String {
-    format!("{key}={}", toml::Value::String(value.to_owned()))
+/// What TOML's whole numbers hold.
+fn whole() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(..=i64::MAX as u64)
 }
 
 fn time(text: &str) -> Result<String, String> {

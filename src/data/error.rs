@@ -34,7 +34,7 @@ pub enum DataError {
         near: Option<String>,
     },
     /// The file cannot be opened, or reading it stopped.
-    #[error("{}: cannot be read: {source}", path.display())]
+    #[error("{}: cannot be read: {}{}", path.display(), cause(source), advice(source))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -42,13 +42,13 @@ pub enum DataError {
         source: std::io::Error,
     },
     /// No byte in the file.
-    #[error("{} is empty", path.display())]
+    #[error("{} is empty\n  A table has a line of column names and a line for each row", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
     },
     /// Column names and nothing below them.
-    #[error("{} holds column names but no rows", path.display())]
+    #[error("{} holds column names but no rows\n  A table has a line of column names and a line for each row", path.display())]
     NoRows {
         /// The file.
         path: PathBuf,
@@ -100,8 +100,8 @@ pub enum DataError {
     },
     /// Text in another encoding.
     #[error(
-        "{}, {place}: not UTF-8 (byte 0x{byte:02x} in {text:?})\n  Save the file as UTF-8, or convert it: iconv -f WINDOWS-1252 -t UTF-8",
-        path.display()
+        "{}, {place}: not UTF-8 (byte 0x{byte:02x} in {text:?})\n  Save the file as UTF-8, or convert it: iconv -f {} -t UTF-8",
+        path.display(), encoding(*byte)
     )]
     NotUtf8 {
         /// The file.
@@ -149,7 +149,7 @@ pub enum DataError {
         rows: u64,
     },
     /// A Parquet file that is damaged, or uses what is not read.
-    #[error("{}: not readable as Parquet: {reason}", path.display())]
+    #[error("{}: not readable as Parquet: {reason}\n  {DAMAGED}", path.display())]
     Parquet {
         /// The file.
         path: PathBuf,
@@ -330,6 +330,36 @@ pub enum DataError {
         /// What it held.
         expected: &'static str,
     },
+}
+
+/// What the system said, without its numbers.
+pub(crate) fn cause(source: &std::io::Error) -> String {
+    let text = source.to_string();
+    // Temporary files are named behind the message: their names mean nothing to anyone.
+    let text = text.split(" at path \"").next().unwrap_or_default();
+    let text = text.split(" (os error ").next().unwrap_or_default();
+    let mut letters = text.chars();
+    // "No such file" in the middle of a sentence; "UTF-8" stays.
+    match (letters.next(), letters.as_str().starts_with(|second: char| second.is_uppercase())) {
+        (Some(first), false) => first.to_lowercase().chain(letters).collect(),
+        _ => text.to_owned(),
+    }
+}
+
+const DAMAGED: &str = "The file is damaged or was cut off: copy or download it again";
+
+fn advice(source: &std::io::Error) -> String {
+    use std::io::ErrorKind::*;
+    match source.kind() {
+        IsADirectory => "\n  Name a file in it".to_owned(),
+        UnexpectedEof | InvalidData | InvalidInput => format!("\n  {DAMAGED}"),
+        _ => String::new(),
+    }
+}
+
+/// What a text with this byte is likely to be encoded in: a byte order mark tells UTF-16.
+fn encoding(byte: u8) -> &'static str {
+    if byte >= 0xfe { "UTF-16" } else { "WINDOWS-1252" }
 }
 
 fn did_you_mean(near: Option<&str>) -> impl fmt::Display {

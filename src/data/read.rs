@@ -83,7 +83,7 @@ fn unreadable(path: &Path, source: std::io::Error) -> DataError {
 }
 
 /// A file in the same folder whose name is nearly that of `path`.
-fn near_file(path: &Path) -> Option<String> {
+pub(crate) fn near_file(path: &Path) -> Option<String> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut names: Vec<String> =
         std::fs::read_dir(folder).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();

@@ -18,7 +18,7 @@ pub(super) enum Backend {
 impl Backend {
     /// Opens what `[run]` asks for; `auto` takes a hardware GPU where there is one, or the device that is named.
     pub(super) fn open(run: &RunOptions) -> Result<Backend, StudyError> {
-        let memory = run.memory << 20;
+        let memory = run.memory.saturating_mul(1 << 20);
         let cpu = Backend::Cpu(CpuOptions { threads: run.threads, memory, simd: None });
         let options = GpuOptions { device: run.device.clone(), memory, ..GpuOptions::default() };
         match run.backend {

@@ -6,8 +6,10 @@ use super::source::{Place, Source, explain};
 use super::stopping::StopOptions;
 use crate::data::options::DataOptions;
 use crate::data::prepare::PrepareOptions;
+use crate::data::read::near_file;
 use crate::data::splits::ValidateOptions;
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -133,6 +135,13 @@ pub struct LoadedConfig {
     pub source: Source,
 }
 
+impl LoadedConfig {
+    /// Where its run is kept.
+    pub fn run_dir(&self) -> PathBuf {
+        self.config.run.dir.clone().unwrap_or_else(|| Path::new("runs").join(&self.name))
+    }
+}
+
 impl StudyConfig {
     /// A study of a table alone: its target, and the default for everything else.
     pub fn for_table(file: &Path, target: &str, sets: &[String]) -> Result<LoadedConfig, ConfigError> {
@@ -149,13 +158,18 @@ impl StudyConfig {
 
     /// Reads a study file and applies `--set key=value` on top. Data paths in the file are relative to it.
     pub fn load(path: &Path, sets: &[String]) -> Result<LoadedConfig, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| {
+            let near = (source.kind() == ErrorKind::NotFound).then(|| near_file(path)).flatten();
+            ConfigError::Unreadable { path: path.to_owned(), near, source }
+        })?;
         let located = |span: Option<Range<usize>>, message: &str| {
             let place = Place::of_span(path, &text, span.unwrap_or(0..0));
             ConfigError::At { place, message: explain(message) }
         };
-        let table = toml::from_str(&text).map_err(|error| located(error.span(), error.message()))?;
+        let table = toml::from_str(&text).map_err(|error| match looks_like_a_table(&text) {
+            true => located(None, NOT_A_STUDY),
+            false => located(error.span(), error.message()),
+        })?;
         // The file alone first, so that its errors come with their line. What is missing in it may still be set.
         if let Err(error) = toml::from_str::<StudyConfig>(&text)
             && (!is_missing(&error) || sets.is_empty())
@@ -196,6 +210,13 @@ fn stem(path: &Path) -> String {
     }
 }
 
+const NOT_A_STUDY: &str = "this is no study: its first line is none of TOML\n  A table is read as one when its name does not end in .toml: thousandfold tune data.csv --target COLUMN";
+
+/// Whether a text begins with a row of cells where a study has a section, a key or a comment.
+fn looks_like_a_table(text: &str) -> bool {
+    text.lines().next().is_some_and(|line| !line.contains(['[', '=', '#']) && line.contains([',', ';', '\t']))
+}
+
 fn is_missing(error: &toml::de::Error) -> bool {
     error.message().starts_with("missing field")
 }
@@ -227,12 +248,19 @@ fn apply(table: &mut toml::Table, set: &str) -> Result<(), String> {
         let entry = place.entry((*part).to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
         place = entry.as_table_mut().ok_or_else(|| format!("\"{part}\" is a value and holds no keys"))?;
     }
-    place.insert(last.to_owned(), parse_value(value.trim()));
+    place.insert(last.to_owned(), parse_value(value.trim())?);
     Ok(())
 }
 
-/// A TOML value; what is none is a text, so that quotes are not needed on the command line.
-fn parse_value(text: &str) -> toml::Value {
+/// A TOML value; a bare word is a text, so that quotes are not needed on the command line.
+fn parse_value(text: &str) -> Result<toml::Value, String> {
     let parsed = toml::from_str::<toml::Table>(&format!("value = {text}")).ok().filter(|table| table.len() == 1);
-    parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| toml::Value::String(text.to_owned()))
+    match parsed.and_then(|mut table| table.remove("value")) {
+        Some(value) => Ok(value),
+        None if text.starts_with(['{', '[', '"', '\'']) => Err(format!(
+            "{text} is begun and not ended as TOML has it\n  Write {{ int = [8, 64], log = true }}, [\"a\", \"b\"] or a bare word, in quotes for the shell"
+        )),
+        None if text.parse::<i128>().is_ok() => Err(format!("{text} is beyond {}, the largest whole number", i64::MAX)),
+        None => Ok(toml::Value::String(text.to_owned())),
+    }
 }

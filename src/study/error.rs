@@ -3,7 +3,7 @@
 use super::source::Place;
 use crate::backend::BackendError;
 use crate::base::registry::UnknownName;
-use crate::data::error::DataError;
+use crate::data::error::{DataError, cause};
 use crate::data::splits::SplitError;
 use crate::models::WeightsError;
 use crate::space::SpaceError;
@@ -14,10 +14,12 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{}: cannot be read: {source}\n  To start from a table without a study file: thousandfold tune data.csv --target COLUMN", path.display())]
+    #[error("{} {}{}\n  To start from a table without a study file: thousandfold tune data.csv --target COLUMN", path.display(), unreadable(source), did_you_mean(near))]
     Unreadable {
         /// The file.
         path: PathBuf,
+        /// A file in the same folder with nearly that name.
+        near: Option<String>,
         /// What the system said.
         source: std::io::Error,
     },
@@ -66,12 +68,20 @@ pub enum RunDirError {
         dir: PathBuf,
     },
     /// It holds no run.
-    #[error("{} holds no run{}", dir.display(), near.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
+    #[error("{} holds no run{}\n  A run is kept in runs/NAME, or where --run-dir said", dir.display(), did_you_mean(near))]
     NoRun {
         /// The directory.
         dir: PathBuf,
         /// A directory of nearly that name.
         near: Option<String>,
+    },
+    /// It cannot be made, or not be written to.
+    #[error("{} cannot hold a run: {}\n  Choose another directory: --run-dir DIR", dir.display(), if dir.is_file() { "it is a file".to_owned() } else { cause(source) })]
+    Unusable {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// Another process writes to it.
     #[error("{} is in use by another thousandfold process\n  Wait for it, or choose another directory: --run-dir", dir.display())]
@@ -80,15 +90,23 @@ pub enum RunDirError {
         dir: PathBuf,
     },
     /// The study that is to go on is another one.
-    #[error("{} was made with {what}\n  Start again: --fresh, or keep both: --run-dir another", dir.display())]
+    #[error("{} was made with {what}\n  To start again: tune with --fresh; to keep both: tune with --run-dir DIR", dir.display())]
     Other {
         /// The directory.
         dir: PathBuf,
         /// What differs.
         what: String,
     },
+    /// A result file that was changed or cut off.
+    #[error("{} cannot be understood: {reason}\n  To have it written again: thousandfold resume {}", path.display(), path.parent().unwrap_or(path).display())]
+    Result {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The system refused a read or a write.
-    #[error("{}: {source}\n  {}", path.display(), advice(source))]
+    #[error("{}: {}\n  {}", path.display(), cause(source), advice(source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -97,9 +115,22 @@ pub enum RunDirError {
     },
 }
 
+fn did_you_mean(near: &Option<String>) -> String {
+    near.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default()
+}
+
+fn unreadable(source: &std::io::Error) -> String {
+    match source.kind() {
+        std::io::ErrorKind::NotFound => "does not exist".to_owned(),
+        std::io::ErrorKind::IsADirectory => "is a directory, not a study file".to_owned(),
+        std::io::ErrorKind::InvalidData => "cannot be read: it is not UTF-8, as studies are".to_owned(),
+        _ => format!("cannot be read: {}", cause(source)),
+    }
+}
+
 fn advice(source: &std::io::Error) -> &'static str {
     match source.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::FileTooLarge => {
             "Every candidate that was journalled is safe. Make room on the disk, then go on with thousandfold resume"
         }
         std::io::ErrorKind::PermissionDenied => "Choose a directory that can be written: --run-dir",
@@ -111,7 +142,7 @@ fn advice(source: &std::io::Error) -> &'static str {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Not a journal at all.
-    #[error("{}: is not a journal of thousandfold\n  It does not begin as one; start again: --fresh", path.display())]
+    #[error("{}: is not a journal of thousandfold\n  It does not begin as one; to start again: tune with --fresh", path.display())]
     NotAJournal {
         /// The file.
         path: PathBuf,
@@ -127,7 +158,7 @@ pub enum JournalError {
         known: u32,
     },
     /// Damage in the middle.
-    #[error("{}: damaged at byte {offset}: {what}\n  {frames} frame(s) before it are whole; --salvage keeps those and drops {lost} byte(s) from there on", path.display())]
+    #[error("{}: damaged at byte {offset}: {what}\n  {frames} frame(s) before it are whole; resume with --salvage keeps those and drops {lost} byte(s) from there on", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -149,7 +180,10 @@ pub enum JournalError {
 #[derive(Debug, thiserror::Error)]
 pub enum ModelFileError {
     /// The system refused to read it.
-    #[error("{}: cannot be read: {source}", path.display())]
+    #[error("{} {}\n  {A_MODEL_IS}", path.display(), match source.kind() {
+        std::io::ErrorKind::NotFound => "does not exist".to_owned(),
+        _ => format!("cannot be read: {}", cause(source)),
+    })]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -157,7 +191,7 @@ pub enum ModelFileError {
         source: std::io::Error,
     },
     /// Not a model file.
-    #[error("{}: is not a model of thousandfold: {reason}", path.display())]
+    #[error("{} is not a model of thousandfold: {reason}\n  {A_MODEL_IS}", path.display())]
     NotAModel {
         /// The file.
         path: PathBuf,
@@ -175,6 +209,8 @@ pub enum ModelFileError {
         known: u32,
     },
 }
+
+const A_MODEL_IS: &str = "A finished run has its model in RUN/model.safetensors; the directory of the run will do, too";
 
 /// A message in its place.
 struct Framed<'a, M>(&'a Place, &'a M);
@@ -228,7 +264,7 @@ pub enum StudyError {
     Backend(#[from] BackendError),
     /// No candidate has a score.
     #[error(
-        "every one of the {candidates} candidates failed: {reason}\n  Look at the first ones with thousandfold show RUN; narrow the ranges of [space], or scale the data"
+        "every one of the {candidates} candidates failed: {reason}\n  Narrow the ranges of [space], or look at the data for columns of huge numbers"
     )]
     AllFailed {
         /// How many there were.
@@ -236,6 +272,11 @@ pub enum StudyError {
         /// What most of them died of.
         reason: String,
     },
+    /// The time limit came first.
+    #[error(
+        "the time was over before any candidate was done on all its folds\n  Give it more: --time 10m, with --resume"
+    )]
+    NoTime,
     /// The winner cannot be trained on all rows.
     #[error(
         "candidate {candidate} is the best, but trained on all rows its weights became NaN or infinite\n  Narrow the ranges of [space]: it is at the edge of what can be trained"
@@ -252,7 +293,10 @@ impl StudyError {
         match self {
             StudyError::At { error, .. } => error.is_input(),
             StudyError::Backend(BackendError::NoAdapter { .. } | BackendError::OutOfMemory { .. }) => true,
-            StudyError::Backend(_) | StudyError::AllFailed { .. } | StudyError::RefitFailed { .. } => false,
+            StudyError::Backend(_)
+            | StudyError::AllFailed { .. }
+            | StudyError::NoTime
+            | StudyError::RefitFailed { .. } => false,
             StudyError::RunDir(RunDirError::Io { .. })
             | StudyError::Journal(JournalError::Io(RunDirError::Io { .. })) => false,
             _ => true,

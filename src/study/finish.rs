@@ -50,11 +50,11 @@ pub(super) fn finish(
     let Closing { study, history, backend, reason, progress, mut notes, stop } = closing;
     let direction = study.metric.direction();
     let scored: Vec<Scored<'_>> = scored(study, history);
-    let all_failed = || StudyError::AllFailed {
-        candidates: history.trials.len() as u64,
-        reason: history.usual_failure().reason().to_owned(),
+    let nothing_to_choose = || match history.trials.len() as u64 {
+        0 => StudyError::NoTime,
+        candidates => StudyError::AllFailed { candidates, reason: history.usual_failure().reason().to_owned() },
     };
-    let best = choice::best(direction, &scored).ok_or_else(all_failed)?;
+    let best = choice::best(direction, &scored).ok_or_else(nothing_to_choose)?;
     let one_se = choice::one_standard_error(direction, &scored).unwrap_or(best);
     let chosen = |one: &Scored<'_>| chosen(study, history, one.candidate);
     let outer = outer_choices(study, &scored);

@@ -46,6 +46,7 @@ pub fn load_result(dir: &Path) -> Result<Option<RunResult>, StudyError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         text => text.map_err(io)?,
     };
-    let result = serde_json::from_str(&text).map_err(|error| io(std::io::Error::other(error)))?;
+    let damaged = |error: serde_json::Error| RunDirError::Result { path: path.clone(), reason: error.to_string() };
+    let result = serde_json::from_str(&text).map_err(damaged)?;
     Ok(Some(result))
 }

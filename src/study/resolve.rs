@@ -151,6 +151,9 @@ fn unfit(kind: &'static str, name: &str, task: Task, outputs: usize, fitting: Ve
     ConfigError::Unfit { kind, name: name.to_owned(), task, fitting }
 }
 
+/// More threads than any machine has cores would bring it to its knees before they train anything.
+const THREADS_MOST: usize = 1024;
+
 fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
     let search = &config.search;
     let out_of_range = |key, value: String, need| Err(ConfigError::OutOfRange { key, value, need });
@@ -161,6 +164,12 @@ fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
         () if config.model.budget == Some(0) => out_of_range("model.budget", "0".to_owned(), "1 or more"),
         () if config.stop.min_delta.is_nan() || config.stop.min_delta < 0.0 => {
             out_of_range("stop.min_delta", config.stop.min_delta.to_string(), "0 or more")
+        }
+        () if config.stop.time.is_some_and(|span| span.0.is_zero()) => {
+            out_of_range("stop.time", "0s".to_owned(), "more than nothing: \"90s\", \"10m\" or \"2h 30m\"")
+        }
+        () if config.run.threads > THREADS_MOST => {
+            out_of_range("run.threads", config.run.threads.to_string(), "at most 1024; 0 takes one a core")
         }
         () if config.run.device.is_some() && config.run.backend == BackendChoice::Cpu => out_of_range(
             "run.device",

@@ -15,7 +15,7 @@ use super::stopping::StopReason;
 use crate::backend::StopFlag;
 use crate::data::describe::columns_by_kind;
 use crate::data::problem::build_problem;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How a study came to rest.
@@ -49,8 +49,10 @@ pub fn tune(
     stop: &StopFlag,
 ) -> Result<Ended, StudyError> {
     let mut clock = Clock::default();
-    let path = loaded.config.run.dir.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.name));
-    let dir = RunDir::open(&path, start.existing)?;
+    let path = loaded.run_dir();
+    // A directory that is there is locked at once. One that is not is made when there is something to put into it: a study
+    // that cannot run leaves none behind.
+    let there = path.exists().then(|| RunDir::open(&path, start.existing)).transpose()?;
     clock.enter(Phase::Loading, observers);
     absolute(&mut loaded.config.data.file);
     loaded.config.data.test_file.iter_mut().for_each(absolute);
@@ -62,6 +64,7 @@ pub fn tune(
     clock.enter(Phase::Compiling, observers);
     let backend = Backend::open(&study.config.run)?;
     let mut trainer = backend.trainer(&study, Arc::new(problem))?;
+    let dir = there.map_or_else(|| RunDir::open(&path, start.existing), Ok)?;
     // Only now is a run that was there before touched: whatever is wrong with this one has shown.
     let (mut journal, frames) = open_journal(&dir, &study, &backend, start)?;
     let notes = notes(&study, &backend, &frames);

@@ -2,7 +2,7 @@
 
 use super::error::RunDirError;
 use std::fs::{File, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// What to do with a directory that holds a run.
@@ -34,9 +34,13 @@ const MODEL: &str = "model.safetensors";
 impl RunDir {
     /// Opens or makes a directory and locks it. A run in it is left as it is: see [`RunDir::clear`].
     pub fn open(path: &Path, existing: Existing) -> Result<RunDir, RunDirError> {
-        std::fs::create_dir_all(path).map_err(io(path))?;
+        let unusable = |source: std::io::Error| match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => io(path)(source),
+            _ => RunDirError::Unusable { dir: path.to_owned(), source },
+        };
+        std::fs::create_dir_all(path).map_err(unusable)?;
         let lock_path = path.join(LOCK);
-        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(io(&lock_path))?;
+        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(RunDirError::Locked { dir: path.to_owned() }),
@@ -59,7 +63,7 @@ impl RunDir {
         for name in [JOURNAL, STUDY, RESULT, MODEL] {
             let path = self.path.join(name);
             match std::fs::remove_file(&path) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(io(&path)(source)),
+                Err(source) if source.kind() != ErrorKind::NotFound => return Err(io(&path)(source)),
                 _ => {}
             }
         }
@@ -117,21 +121,30 @@ pub fn expect_run(dir: &Path) -> Result<(), RunDirError> {
     if journal_path(dir).exists() {
         return Ok(());
     }
-    let siblings = dir.parent().filter(|parent| parent.is_dir()).and_then(|parent| std::fs::read_dir(parent).ok());
-    let names: Vec<String> = siblings
+    let is_bare = dir.parent().is_none_or(|parent| parent.as_os_str().is_empty());
+    let folder = if is_bare { Path::new(".") } else { dir.parent().unwrap_or(dir) };
+    let names: Vec<String> = std::fs::read_dir(folder)
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok().filter(|entry| journal_path(&entry.path()).exists()))
-        .map(|entry| entry.path().display().to_string())
+        .map(|entry| dir.with_file_name(entry.file_name()).display().to_string())
         .collect();
     let wanted = dir.display().to_string();
     let near = crate::base::registry::nearest(&wanted, names.iter().map(String::as_str)).map(str::to_owned);
     Err(RunDirError::NoRun { dir: dir.to_owned(), near })
 }
 
-/// Writes a file so that it is either the old or the new one, whole, whenever the machine stops.
+/// Writes a file so that it is either the old or the new one, whole, whenever the machine stops. What is no file (a
+/// pipe, a device) is written to and not replaced.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunDirError> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let found = std::fs::metadata(path);
+    if found.as_ref().is_ok_and(|found| found.is_dir()) {
+        return Err(io(path)(ErrorKind::IsADirectory.into()));
+    }
+    if found.is_ok_and(|found| !found.is_file()) {
+        return std::fs::write(path, bytes).map_err(io(path));
+    }
     let write = || {
         let mut builder = tempfile::Builder::new();
         // As open to others as any file that the user makes: the system takes his umask off.

@@ -244,7 +244,10 @@ impl<M: LaneModel> CpuTrainer<M> {
             .max()
             .unwrap_or(0);
         if largest > self.memory {
-            return Err(BackendError::OutOfMemory { need_mib: largest >> 20, limit_mib: self.memory >> 20 });
+            return Err(BackendError::OutOfMemory {
+                need_mib: largest.div_ceil(1 << 20),
+                limit_mib: self.memory >> 20,
+            });
         }
         let fitting = self.memory.checked_div(largest).unwrap_or(u64::MAX);
         Ok(self.pool.current_num_threads().min(fitting as usize).max(1))

@@ -274,11 +274,13 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
         for lane in lanes {
             let plan = self.plan.lane(points.row(lane.point), lane.fold);
             let bytes = plan.bytes();
+            let (need_mib, limit_mib) = (bytes.div_ceil(1 << 20), self.gpu.batch_bytes() >> 20);
+            if bytes > self.gpu.batch_bytes() && self.gpu.options().memory == self.gpu.batch_bytes() {
+                return Err(BackendError::OutOfMemory { need_mib, limit_mib });
+            }
             if bytes > self.gpu.batch_bytes() {
                 return Err(self.gpu.too_small(format!(
-                    "one lane takes {} MiB of state, {} MiB are allowed",
-                    bytes.div_ceil(1 << 20),
-                    self.gpu.batch_bytes() >> 20
+                    "one lane takes {need_mib} MiB of state, one binding may hold {limit_mib} MiB"
                 )));
             }
             self.slots.insert(self.next_slot, SlotState { fold: lane.fold, lane: plan, done: 0, lost: 0, home: None });

@@ -34,7 +34,10 @@ pub enum SplitError {
         asked: Asked,
     },
     /// Not even a row a fold.
-    #[error("{rows} row(s) outside the test rows are too few for {} folds{}", asked.parts, asked.fewer(*most))]
+    #[error("{rows} row(s) outside the test rows are too few for {} folds{}", asked.parts, match most {
+        0 | 1 => "\n  Lock fewer rows away ([data] test), or collect more".to_owned(),
+        _ => asked.fewer(*most),
+    })]
     FewRows {
         /// Rows outside the test.
         rows: u64,
