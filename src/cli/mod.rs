@@ -24,8 +24,6 @@ use std::process::ExitCode;
     version,
     max_term_width = 100,
     disable_help_subcommand = true,
-    // "--folds -1" is a wrong number, not an unknown flag.
-    allow_negative_numbers = true,
     after_help = "\
 Examples:
   thousandfold tune data.csv --target species      find the best model for a table

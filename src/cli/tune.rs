@@ -14,12 +14,15 @@ use std::path::{Path, PathBuf};
 
 /// Find the best candidate: run a study, or tune a model on a table
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 Examples:
   thousandfold tune data.csv --target species
   thousandfold tune configs/digits_mlp.toml --candidates 500
   thousandfold tune data.csv --target price --model mlp --metric mae --set validate.repeats=3
-  thousandfold tune study.toml --set 'space.hidden={ int = [8, 64], log = true }'")]
+  thousandfold tune study.toml --set 'space.hidden={ int = [8, 64], log = true }'"
+)]
 pub(super) struct TuneArguments {
     /// A study (.toml), or a table: CSV, gzip CSV, Parquet
     #[arg(value_name = "STUDY.toml|DATA")]
@@ -66,7 +69,7 @@ pub(super) struct TuneArguments {
 
 /// Go on with a run that was stopped; it ends with the same bits as if it never had been
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  thousandfold resume runs/digits_mlp")]
+#[command(allow_negative_numbers = true, after_help = "Example:\n  thousandfold resume runs/digits_mlp")]
 pub(super) struct ResumeArguments {
     /// The run directory
     #[arg(value_name = "RUN")]

@@ -172,12 +172,14 @@ fn append(table: &mut Table, mut other: Table) -> Result<(), DataError> {
                 *categories = Categories::canonical(codes, levels);
             }
             (_, more) => {
+                let text = if let Cells::Categories(categories) = &more { categories.first_text() } else { None };
                 let found = Column { name: column.name.clone(), cells: more };
                 return Err(DataError::OtherKind {
                     path: other.source,
                     column: found.name.clone(),
                     found: found.kind(),
                     expected: column.kind(),
+                    text,
                 });
             }
         }

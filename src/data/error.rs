@@ -2,7 +2,7 @@
 
 use crate::base::registry::nearest;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where in a file a row is, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl fmt::Display for Place {
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// No such file.
-    #[error("{} does not exist{}", path.display(), did_you_mean(near.as_deref()))]
+    #[error("{} does not exist{}", path.display(), near.as_deref().map_or_else(|| beginning(path), |near| did_you_mean(Some(near)).to_string()))]
     NotFound {
         /// As it was given.
         path: PathBuf,
@@ -319,7 +319,7 @@ pub enum DataError {
         columns: Vec<String>,
     },
     /// A column of the other kind than the one that was trained on.
-    #[error("{}: column \"{column}\" holds {found} where {expected} were trained on", path.display())]
+    #[error("{}{}where {expected} were trained on{}", path.display(), other_kind(column, found, text.as_ref()), text.as_ref().map(|_| "\n  Remove such cells, or leave them empty to have them imputed").unwrap_or_default())]
     OtherKind {
         /// The file.
         path: PathBuf,
@@ -329,6 +329,8 @@ pub enum DataError {
         found: &'static str,
         /// What it held.
         expected: &'static str,
+        /// The first row, counted from 1 below the header, that holds text where numbers belong, and the text.
+        text: Option<(usize, String)>,
     },
 }
 
@@ -354,6 +356,23 @@ fn advice(source: &std::io::Error) -> String {
         IsADirectory => "\n  Name a file in it".to_owned(),
         UnexpectedEof | InvalidData | InvalidInput => format!("\n  {DAMAGED}"),
         _ => String::new(),
+    }
+}
+
+fn other_kind(column: &str, found: &str, text: Option<&(usize, String)>) -> String {
+    match text {
+        Some((row, text)) => format!(", row {row}: column \"{column}\" holds \"{text}\" "),
+        None => format!(": column \"{column}\" holds {found} "),
+    }
+}
+
+/// Where a path begins, for one that leads to nothing.
+fn beginning(path: &Path) -> String {
+    match path.is_relative() {
+        true => {
+            "\n  A path on the command line begins in the current folder, one in a study beside its file".to_owned()
+        }
+        false => String::new(),
     }
 }
 

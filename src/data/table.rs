@@ -53,6 +53,13 @@ pub struct Categories {
 }
 
 impl Categories {
+    /// The first row, counted from 1, whose level is no number, and the level.
+    pub fn first_text(&self) -> Option<(usize, String)> {
+        let is_text = |level: &&String| level.trim().parse::<f64>().is_err();
+        let mut rows = self.codes.iter().zip(1..);
+        rows.find_map(|(&code, row)| Some((row, self.levels.get(code as usize).filter(is_text)?.clone())))
+    }
+
     /// Brings codes and levels as they were met into their one form: `2.0` is written `2`, booleans in small letters,
     /// levels that no cell has are left out, and the rest is sorted.
     pub fn canonical(mut codes: Vec<u32>, met: Vec<String>) -> Categories {

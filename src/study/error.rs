@@ -1,5 +1,6 @@
 //! Everything that can go wrong with a study, in words: what and where, then what to do.
 
+use super::run_dir::journal_path;
 use super::source::Place;
 use crate::backend::BackendError;
 use crate::base::registry::UnknownName;
@@ -8,7 +9,7 @@ use crate::data::splits::SplitError;
 use crate::models::WeightsError;
 use crate::space::SpaceError;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A study file, or a `--set`, that says something impossible.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +107,7 @@ pub enum RunDirError {
         reason: String,
     },
     /// The system refused a read or a write.
-    #[error("{}: {}\n  {}", path.display(), cause(source), advice(source))]
+    #[error("{}: {}\n  {}", path.display(), cause(source), advice(path, source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -128,13 +129,21 @@ fn unreadable(source: &std::io::Error) -> String {
     }
 }
 
-fn advice(source: &std::io::Error) -> &'static str {
-    match source.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::FileTooLarge => {
-            "Every candidate that was journalled is safe. Make room on the disk, then go on with thousandfold resume"
+/// What to do about a file of a run: what is safe depends on whether the run has a journal yet.
+fn advice(path: &Path, source: &std::io::Error) -> String {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let is_full = matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge);
+    let dir = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+    match (journal_path(dir).exists(), is_full) {
+        (true, true) => format!(
+            "Every candidate that was journalled is safe. Make room on the disk, then go on: thousandfold resume {}",
+            dir.display()
+        ),
+        (true, false) => {
+            format!("Every candidate that was journalled is safe. To go on: thousandfold resume {}", dir.display())
         }
-        std::io::ErrorKind::PermissionDenied => "Choose a directory that can be written: --run-dir",
-        _ => "Every candidate that was journalled is safe",
+        (false, true) => "Nothing was trained yet. Make room on the disk, then run the study again".to_owned(),
+        (false, false) => "Nothing was trained yet. Choose a directory that can be written: --run-dir DIR".to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::data::Task;
 use crate::data::dataset::Dataset;
 use crate::data::metrics::{self, METRICS, Metric};
 use crate::data::prepare::Preparation;
-use crate::data::splits::{Splits, split};
+use crate::data::splits::{SplitError, Splits, split};
 use crate::models::{self, DataShape, MODELS, Model};
 use crate::schedulers::{self, SchedulerEntry};
 use crate::space::Space;
@@ -75,7 +75,10 @@ impl Study {
             return Err(at(source, "validate.metric", unfit("metric", metric.name(), task, outputs, fitting).into()));
         }
         let key = Key::from_seed(config.search.seed);
-        let splits = split(&dataset, config.data.test, &config.validate, key)?;
+        let splits = split(&dataset, config.data.test, &config.validate, key).map_err(|error| match error {
+            SplitError::OutOfRange { key, .. } | SplitError::NothingLeft { key, .. } => at(source, key, error.into()),
+            error => error.into(),
+        })?;
         let rows = splits.folds.iter().map(|fold| fold.train.len()).min().unwrap_or(0);
         let features = Preparation::fit(&dataset, &splits.pool, &config.prepare).features().len();
         let shape = DataShape { task, rows, features, outputs };

@@ -2,14 +2,14 @@
 
 use super::backend::Backend;
 use super::clock::Clock;
-use super::config::LoadedConfig;
+use super::config::{LoadedConfig, StudyConfig};
 use super::error::{RunDirError, StudyError};
 use super::events::{Event, Observers, Phase};
 use super::finish::{Closing, finish};
 use super::journal::{Frame, Header, Journal};
 use super::resolve::Study;
 use super::result::RunResult;
-use super::run_dir::{Existing, RunDir};
+use super::run_dir::{Existing, RunDir, study_path};
 use super::search::{Ports, Search};
 use super::stopping::StopReason;
 use crate::backend::StopFlag;
@@ -137,10 +137,38 @@ fn open_journal(
         _ => None,
     };
     if let Some(what) = differs {
-        return Err(RunDirError::Other { dir: dir.path().to_owned(), what: what.to_owned() }.into());
+        let key = (what == "another study").then(|| other_key(dir, &study.config)).flatten();
+        let what = key.map_or_else(|| what.to_owned(), |key| format!("{what}: {key}"));
+        return Err(RunDirError::Other { dir: dir.path().to_owned(), what }.into());
     }
     dir.write_study(&text)?;
     Ok((journal, frames))
+}
+
+/// The first key that the run's study has and this one has not, or not so, with what it holds in both.
+fn other_key(dir: &RunDir, config: &StudyConfig) -> Option<String> {
+    let then: toml::Table = toml::from_str(&std::fs::read_to_string(study_path(dir.path())).ok()?).ok()?;
+    let now: toml::Table = toml::from_str(&config.to_toml().ok()?).ok()?;
+    let in_words = |value: Option<&toml::Value>| value.map_or_else(|| "not set".to_owned(), toml::Value::to_string);
+    // What a run may change as it likes.
+    let is_free = |section: &str, key: &str| {
+        matches!((section, key), ("run" | "stop", _) | ("search", "candidates") | ("data", "file" | "test_file"))
+    };
+    let sections = then.keys().chain(now.keys());
+    sections
+        .flat_map(|section| {
+            let keys =
+                |study: &toml::Table| study.get(section).and_then(toml::Value::as_table).cloned().unwrap_or_default();
+            let (then, now) = (keys(&then), keys(&now));
+            let names: Vec<String> = then.keys().chain(now.keys()).cloned().collect();
+            let differing =
+                names.into_iter().filter(|key| !is_free(section, key) && then.get(key) != now.get(key)).map(|key| {
+                    let (was, is) = (in_words(then.get(&key)), in_words(now.get(&key)));
+                    format!("{section}.{key} was {was} and now is {is}")
+                });
+            differing.collect::<Vec<_>>()
+        })
+        .next()
 }
 
 /// What the user should know of the data and of the run so far.

@@ -1,1 +1,45 @@
-//! Every study in configs/ runs as it is.
+//! Every ready study in configs/ runs as it is; only how long it searches is cut short here.
+
+use crate::support::Folder;
+use crate::support::program::done;
+use std::path::{Path, PathBuf};
+
+fn studies() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut studies: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    studies.sort();
+    studies
+}
+
+#[test]
+fn every_config_runs_to_a_result_and_a_model_that_predicts_its_own_data() {
+    let studies = studies();
+    assert!(!studies.is_empty(), "configs/ holds no study");
+    for study in studies {
+        let folder = Folder::new();
+        let config: toml::Table = toml::from_str(&std::fs::read_to_string(&study).unwrap()).unwrap();
+        let data = study.with_file_name(config["data"]["file"].as_str().unwrap());
+        let name = study.file_stem().unwrap().to_str().unwrap();
+        let (study, data) = (study.to_str().unwrap(), data.to_str().unwrap());
+        // One unit of the budget is no model to be proud of, but passes through all that the whole one does.
+        let cut = ["--candidates", "3", "--backend", "cpu", "--set=model.budget=1", "-q"];
+        done(&folder, &[&["tune", study][..], &cut].concat());
+        let run = Path::new("runs").join(name);
+        let result = crate::support::program::result(&folder, run.to_str().unwrap());
+        assert_eq!(result["counts"]["proposed"], 3, "{name}");
+        assert!(result["best"]["value"].as_f64().unwrap().is_finite(), "{name}");
+        let read = std::fs::read(data).unwrap();
+        let mut lines = 0;
+        if read.starts_with(&[0x1f, 0x8b]) {
+            let text = std::io::read_to_string(flate2::read::MultiGzDecoder::new(&read[..])).unwrap();
+            lines += text.lines().count();
+        } else {
+            lines += String::from_utf8(read).unwrap().lines().count();
+        }
+        let predicted = done(&folder, &["predict", run.to_str().unwrap(), data]).out;
+        assert_eq!(predicted.lines().count(), lines, "{name}: a row a row, and the header");
+        let first = |line: &str| line.split(',').next().unwrap_or("").to_owned();
+        assert!(predicted.lines().all(|line| !first(line).is_empty() && first(line) != "NaN"), "{name}");
+    }
+}

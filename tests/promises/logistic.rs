@@ -132,16 +132,7 @@ impl Solution {
     /// Panics where a lane's weights are another solution.
     pub fn assert_equals(&self, weights: &Weights, train: &Rows, held_out: &Rows) {
         let at = format!("{}, l2 {}, intercept {}", self.data, self.l2, self.fit_intercept);
-        let (features, w) = (train.x.ncols(), &array(weights, "weight").values);
-        let (mut furthest, mut largest) = (0.0f64, 0.0f64);
-        for (class, coef) in self.coef.iter().enumerate() {
-            for (j, coef) in coef.iter().enumerate() {
-                let own = f64::from(w[class * features + j]);
-                let own = if self.coef.len() == 1 { f64::from(w[features + j]) - own } else { own };
-                furthest = furthest.max((own - coef).abs());
-                largest = largest.max(coef.abs());
-            }
-        }
+        let (furthest, largest) = self.furthest_coefficient(weights, train.x.ncols());
         // f32 ends where the loss is too flat for it: at 3.2e-3 of 12.2 on iris at the smallest penalty, where rounding
         // the features alone moves the solution as far.
         let allowed = if self.data == "iris" && self.l2 < 1e-3 { 4e-3 } else { 1e-3 };
@@ -151,6 +142,38 @@ impl Solution {
         let gap = (log_loss(weights, held_out) - self.held_out_log_loss).abs();
         assert!(gap < 1e-5, "{at}: held-out log loss {gap:e}");
     }
+
+    /// How far the furthest coefficient is from scikit-learn's, and the largest of those.
+    fn furthest_coefficient(&self, weights: &Weights, features: usize) -> (f64, f64) {
+        let w = &array(weights, "weight").values;
+        let (mut furthest, mut largest) = (0.0f64, 0.0f64);
+        for (class, coef) in self.coef.iter().enumerate() {
+            for (j, coef) in coef.iter().enumerate() {
+                let own = f64::from(w[class * features + j]);
+                let own = if self.coef.len() == 1 { f64::from(w[features + j]) - own } else { own };
+                furthest = furthest.max((own - coef).abs());
+                largest = largest.max(coef.abs());
+            }
+        }
+        (furthest, largest)
+    }
+}
+
+#[test]
+fn the_comparison_with_scikit_learn_sees_a_penalty_that_is_a_little_off() {
+    let (solutions, train, _) = solutions("breast_cancer");
+    let problem = fold(train.clone(), Vec::new());
+    let space = open_space();
+    let mut trainer = open_cpu(&Logistic, &space, &problem, &CpuOptions::default());
+    let mut seen = 0;
+    for solution in solutions.iter().filter(|solution| solution.l2 <= 10.0) {
+        let [l2, fit_intercept, tolerance] = solution.point();
+        let weights = weights(&mut *trainer, &space, &[l2 * 1.05, fit_intercept, tolerance], BUDGET);
+        let (furthest, _) = solution.furthest_coefficient(&weights, train.x.ncols());
+        assert!(furthest > 1e-3, "l2 {l2}: {furthest:e}");
+        seen += 1;
+    }
+    assert!(seen > 0);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::support::{Folder, quiet, studies};
 use std::cell::Cell;
 use std::rc::Rc;
 use thousandfold::backend::StopFlag;
+use thousandfold::models::MODELS;
 use thousandfold::study::events::{Event, Observer};
 use thousandfold::study::run_dir::Existing;
 use thousandfold::study::stopping::StopReason;
@@ -65,14 +66,18 @@ fn the_resolved_study_runs_again_as_it_is_and_ends_the_same() {
 
 #[test]
 fn threads_and_memory_change_no_bit() {
-    let results: Vec<_> = [("1", "0"), ("3", "0"), ("2", "4")]
-        .map(|(threads, memory)| {
-            let folder = Folder::new();
-            let sets = [format!("run.threads={threads}"), format!("run.memory={memory}")];
-            studies::comparable(&run(studies::small(&folder, &sets), Existing::Refuse))
-        })
-        .into();
-    assert!(results.iter().all(|result| *result == results[0]));
+    for model in MODELS {
+        let results: Vec<_> = [("1", "0"), ("3", "0"), ("2", "4")]
+            .map(|(threads, memory)| {
+                let folder = Folder::new();
+                let machine = [format!("run.threads={threads}"), format!("run.memory={memory}")];
+                let of = [format!("model.name={}", model.name()), "model.budget=3".to_owned()];
+                let sets = [&machine[..], &of].concat();
+                studies::comparable(&run(studies::small(&folder, &sets), Existing::Refuse))
+            })
+            .into();
+        assert!(results.iter().all(|result| *result == results[0]), "{}", model.name());
+    }
 }
 
 #[test]

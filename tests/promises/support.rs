@@ -254,3 +254,55 @@ pub mod studies {
         serde_json::to_string(&result).unwrap()
     }
 }
+
+/// The program itself, as a user meets it.
+pub mod program {
+    use super::Folder;
+    use std::process::{Command, Stdio};
+
+    /// What it said, and its exit code.
+    #[derive(Debug)]
+    pub struct Told {
+        pub code: Option<i32>,
+        pub out: String,
+        pub err: String,
+    }
+
+    /// The program, to be started in the folder; nothing of the user's environment shows in what it does.
+    pub fn command(folder: &Folder, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_thousandfold"));
+        command.current_dir(folder.path()).args(arguments).stdin(Stdio::null());
+        for name in ["NO_COLOR", "CLICOLOR_FORCE", "CLICOLOR", "THOUSANDFOLD_LOG"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    pub fn ended(command: &mut Command) -> Told {
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        Told { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    /// Runs it to its end.
+    pub fn run(folder: &Folder, arguments: &[&str]) -> Told {
+        ended(&mut command(folder, arguments))
+    }
+
+    /// Runs it to its end, which must be a good one.
+    pub fn done(folder: &Folder, arguments: &[&str]) -> Told {
+        let told = run(folder, arguments);
+        assert_eq!(told.code, Some(0), "{arguments:?}: {}", told.err);
+        told
+    }
+
+    /// The result of a run without what differs between runs that must be equal: times and places.
+    pub fn result(folder: &Folder, run: &str) -> serde_json::Value {
+        let text = std::fs::read_to_string(folder.path().join(run).join("result.json")).unwrap();
+        let mut result: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for key in ["seconds", "lanes_per_second", "study", "run_dir", "model_file", "device"] {
+            result[key].take();
+        }
+        result
+    }
+}

@@ -60,11 +60,12 @@ impl Preparation {
                 (Plan::Category(plan), Cells::Numbers(values)) => {
                     Ok(bind_category(plan, Cow::Owned(Categories::from_numbers(values))))
                 }
-                (Plan::Number(plan), Cells::Categories(_)) => Err(DataError::OtherKind {
+                (Plan::Number(plan), Cells::Categories(categories)) => Err(DataError::OtherKind {
                     path: table.source.clone(),
                     column: plan.name.clone(),
                     found: "categories",
                     expected: "numbers",
+                    text: categories.first_text(),
                 }),
             }
         };
