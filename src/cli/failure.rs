@@ -2,7 +2,7 @@
 
 use crate::backend::BackendError;
 use crate::base::registry::UnknownName;
-use crate::data::error::{cause, count, list};
+use crate::data::error::{cause, count, in_shell, list};
 use crate::data::{DataError, DataOptions, read_table};
 use crate::study::StudyError;
 use crate::study::error::{ConfigError, ModelFileError, RunDirError};
@@ -63,7 +63,7 @@ impl Failure {
 
     /// A study that was stopped, with what to do to go on.
     pub(super) fn interrupted(dir: &Path, candidates: u64) -> Failure {
-        let dir = dir.display();
+        let dir = in_shell(dir);
         let done = count(candidates, "candidate");
         Failure::Interrupted(format!(
             "Stopped; the outcomes of {done} are safe.\n  To go on: thousandfold resume {dir}"
@@ -72,9 +72,9 @@ impl Failure {
 
     /// A run without a result.
     pub(super) fn unfinished(dir: &Path) -> Failure {
-        let dir = dir.display();
+        let (dir, run) = (dir.display(), in_shell(dir));
         Failure::Input(format!(
-            "{dir} has not come to its end, and has no result\n  To go on: thousandfold resume {dir}"
+            "{dir} has not come to its end, and has no result\n  To go on: thousandfold resume {run}"
         ))
     }
 

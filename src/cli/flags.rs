@@ -1,6 +1,7 @@
 //! Flags that stand for keys of a study, and the study that they and its file make.
 
 use super::failure::Failure;
+use crate::data::error::in_shell;
 use crate::study::run_dir::expect_run;
 use crate::study::{LoadedConfig, StudyConfig};
 use std::path::Path;
@@ -38,9 +39,9 @@ pub(super) fn in_flags(failure: Failure, said: &[Said]) -> Failure {
 /// A study from its file, or of a table alone.
 pub(super) fn load(input: &Path, target: Option<&str>, sets: &[String]) -> Result<LoadedConfig, Failure> {
     if expect_run(input).is_ok() {
-        let run = input.display();
+        let (dir, run) = (input.display(), in_shell(input));
         return Err(Failure::Input(format!(
-            "{run} is the directory of a run\n  To go on with it: thousandfold resume {run}"
+            "{dir} is the directory of a run\n  To go on with it: thousandfold resume {run}"
         )));
     }
     if input.extension().is_some_and(|extension| extension == "toml") {

@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use super::names;
 use super::terminal::print;
+use crate::data::error::in_shell;
 use crate::study::StudyConfig;
 use crate::study::init::study_text;
 use crate::study::resolve::Study;
@@ -38,7 +39,7 @@ impl InitArguments {
         let sets: Vec<String> = self.model.iter().map(|model| format!("model.name={model}")).collect();
         let loaded = StudyConfig::for_table(&self.data, target, &sets)?;
         let study = Study::resolve(loaded)?;
-        let text = study_text(&study, &data_path(&self.data, &self.output), &self.output.display().to_string());
+        let text = study_text(&study, &data_path(&self.data, &self.output), &in_shell(&self.output));
         self.write(&text).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => Failure::Input(format!(
                 "{} exists already, and is left as it is\n  Write another file: --output NAME.toml",
@@ -46,8 +47,8 @@ impl InitArguments {
             )),
             _ => Failure::unwritable(&self.output, &error),
         })?;
-        let (file, rows) = (self.output.display(), study.dataset.rows());
-        print(&format!("{file} is a study of {rows} rows. Run it: thousandfold tune {file}\n"))
+        let (file, run, rows) = (self.output.display(), in_shell(&self.output), study.dataset.rows());
+        print(&format!("{file} is a study of {rows} rows. Run it: thousandfold tune {run}\n"))
     }
 
     fn write(&self, text: &str) -> std::io::Result<()> {

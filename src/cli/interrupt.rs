@@ -1,6 +1,7 @@
 //! Ctrl-C: once, what is in flight is finished and journalled; twice, the program ends at once.
 
 use crate::backend::StopFlag;
+use crate::data::error::in_shell;
 use crate::study::run_dir::journal_path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ pub(super) fn stop_flag(dir: Option<PathBuf>) -> StopFlag {
     let handler = move || {
         if was_asked.swap(true, Ordering::SeqCst) {
             if let Some(dir) = dir.as_ref().filter(|dir| journal_path(dir).exists()) {
-                let dir = dir.display();
+                let dir = in_shell(dir);
                 anstream::eprintln!(
                     "Stopped at once; what was journalled is safe.\n  To go on: thousandfold resume {dir}"
                 );

@@ -100,8 +100,8 @@ pub enum DataError {
     },
     /// Text in another encoding.
     #[error(
-        "{}, {place}: not UTF-8 (byte 0x{byte:02x} in {text:?})\n  Save the file as UTF-8, or convert it: iconv -f {} -t UTF-8",
-        path.display(), encoding(*byte)
+        "{}, {place}: not UTF-8 (byte 0x{byte:02x} in {text:?})\n  {}",
+        path.display(), encoding(*byte, text)
     )]
     NotUtf8 {
         /// The file.
@@ -114,8 +114,8 @@ pub enum DataError {
         text: String,
     },
     /// A column of numbers with text in it.
-    #[error("{}, {place}: column \"{column}\" holds \"{text}\", which is not a number\n  {texts} of {} hold text in this column{}. To read \"{text}\" as missing: [data] missing = [{text:?}]\n  To read the column as categories: [data] categories = [{column:?}]",
-        path.display(), count(*rows, "row"), several(*distinct))]
+    #[error("{}, {place}: column \"{column}\" holds \"{}\", which is not a number\n  {texts} of {} hold text in this column{}. To read \"{}\" as missing: [data] missing = [{text:?}]\n  To read the column as categories: [data] categories = [{column:?}]",
+        path.display(), shown(text), count(*rows, "row"), several(*distinct), shown(text))]
     Mixed {
         /// The file.
         path: PathBuf,
@@ -361,7 +361,7 @@ fn advice(source: &std::io::Error) -> String {
 
 fn other_kind(column: &str, found: &str, text: Option<&(usize, String)>) -> String {
     match text {
-        Some((row, text)) => format!(", row {row}: column \"{column}\" holds \"{text}\" "),
+        Some((row, text)) => format!(", row {row}: column \"{column}\" holds \"{}\" ", shown(text)),
         None => format!(": column \"{column}\" holds {found} "),
     }
 }
@@ -376,9 +376,32 @@ fn beginning(path: &Path) -> String {
     }
 }
 
-/// What a text with this byte is likely to be encoded in: a byte order mark tells UTF-16.
-fn encoding(byte: u8) -> &'static str {
-    if byte >= 0xfe { "UTF-16" } else { "WINDOWS-1252" }
+/// What to do with bytes that are not UTF-8: a byte order mark tells UTF-16, and no other text holds a NUL.
+fn encoding(byte: u8, text: &str) -> String {
+    let from = match byte {
+        0xfe.. => "UTF-16",
+        _ if text.contains('\0') => return "This is no text; tables are CSV, gzip CSV or Parquet files".to_owned(),
+        _ => "WINDOWS-1252",
+    };
+    format!("Save the file as UTF-8, or convert it: iconv -f {from} -t UTF-8")
+}
+
+/// A cell or a name from a file: its start, and nothing in it that a terminal would obey.
+fn shown(text: &str) -> String {
+    const SHOWN: usize = 60;
+    let plain = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let mut start: String = plain.take(SHOWN).collect();
+    if text.chars().nth(SHOWN).is_some() {
+        start.push('…');
+    }
+    start
+}
+
+/// A path as a command line takes it: in quotes where a shell would take it apart.
+pub(crate) fn in_shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/\\._-+:,@%".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 fn did_you_mean(near: Option<&str>) -> impl fmt::Display {

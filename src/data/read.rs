@@ -82,14 +82,19 @@ fn unreadable(path: &Path, source: std::io::Error) -> DataError {
     DataError::Unreadable { path: path.to_owned(), source }
 }
 
-/// A file in the same folder whose name is nearly that of `path`.
+/// A file in the same folder whose name is nearly that of `path`; the ending says little, and breaks ties.
 pub(crate) fn near_file(path: &Path) -> Option<String> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut names: Vec<String> =
         std::fs::read_dir(folder).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-    names.sort();
-    nearest(path.file_name()?.to_str()?, names.iter().map(String::as_str))
-        .map(|name| path.with_file_name(name).display().to_string())
+    let split =
+        |name: &str| name.split_once('.').map_or((name.to_owned(), String::new()), |(a, b)| (a.into(), b.into()));
+    let (stem, ending) = split(path.file_name()?.to_str()?);
+    names.sort_by_key(|name| (split(name).1 != ending, name.clone()));
+    let stems: Vec<String> = names.iter().map(|name| split(name).0).collect();
+    let near = nearest(&stem, stems.iter().map(String::as_str))?;
+    let place = stems.iter().position(|stem| stem == near)?;
+    Some(path.with_file_name(&names[place]).display().to_string())
 }
 
 /// What becomes of each column of a file.

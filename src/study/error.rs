@@ -4,7 +4,7 @@ use super::run_dir::journal_path;
 use super::source::Place;
 use crate::backend::BackendError;
 use crate::base::registry::UnknownName;
-use crate::data::error::{DataError, cause};
+use crate::data::error::{DataError, cause, in_shell};
 use crate::data::splits::SplitError;
 use crate::models::WeightsError;
 use crate::space::SpaceError;
@@ -99,7 +99,7 @@ pub enum RunDirError {
         what: String,
     },
     /// A result file that was changed or cut off.
-    #[error("{} cannot be understood: {reason}\n  To have it written again: thousandfold resume {}", path.display(), path.parent().unwrap_or(path).display())]
+    #[error("{} cannot be understood: {reason}\n  To have it written again: thousandfold resume {}", path.display(), in_shell(path.parent().unwrap_or(path)))]
     Result {
         /// The file.
         path: PathBuf,
@@ -137,10 +137,10 @@ fn advice(path: &Path, source: &std::io::Error) -> String {
     match (journal_path(dir).exists(), is_full) {
         (true, true) => format!(
             "Every candidate that was journalled is safe. Make room on the disk, then go on: thousandfold resume {}",
-            dir.display()
+            in_shell(dir)
         ),
         (true, false) => {
-            format!("Every candidate that was journalled is safe. To go on: thousandfold resume {}", dir.display())
+            format!("Every candidate that was journalled is safe. To go on: thousandfold resume {}", in_shell(dir))
         }
         (false, true) => "Nothing was trained yet. Make room on the disk, then run the study again".to_owned(),
         (false, false) => "Nothing was trained yet. Choose a directory that can be written: --run-dir DIR".to_owned(),

@@ -8,7 +8,7 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::process::Command;
 use thousandfold::backend::gpu::{GpuOptions, GpuPlan, GpuTrainer, Kernel, LanePlan, Phase, Provoked};
-use thousandfold::backend::{BackendError, Lane, LaneStatus, StopFlag, Trainer, Weights};
+use thousandfold::backend::{BackendError, Lane, LaneStatus, StopFlag, Weights};
 use thousandfold::models::{DataShape, MODELS};
 use thousandfold::space::Points;
 use thousandfold::study::run_dir::{Existing, RunDir};
@@ -79,13 +79,17 @@ fn a_table_that_cannot_be_learned_from_is_an_input_error_and_leaves_nothing_behi
     let folder = Folder::new();
     let mut account = Account::new(&folder);
     let class_of_two: String = (0..40).map(|i| format!("{i}.5,{}\n", if i < 2 { "rare" } else { "usual" })).collect();
+    let numbers: String = (0..40).map(|i| format!("{i},{}\n", i % 2)).collect();
+    let escapes = format!("x,y\n{numbers}\u{1b}[31m{},1\n", "red".repeat(40));
     let many: String = (0..=100_000).map(|i| format!("w{i},{}\n", i % 2)).collect();
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("empty file", b"".to_vec()),
         ("no row", b"x,y\n".to_vec()),
         ("one row", b"x,y\n1,a\n".to_vec()),
+        ("text with commands to the terminal", escapes.into_bytes()),
         ("ragged row", b"x,y\n1,a\n2,b,c\n".to_vec()),
         ("not UTF-8", b"x,y\n1,caf\xe9\n".to_vec()),
+        ("an executable", b"\x7fELF\x02\0\0\xd0\0".to_vec()),
         ("target absent", b"x,Y\n1,a\n2,b\n".to_vec()),
         ("target missing in a row", b"x,y\n1,a\n2,\n3,b\n".to_vec()),
         ("target constant", b"x,y\n1,a\n2,a\n".to_vec()),
@@ -103,7 +107,7 @@ fn a_table_that_cannot_be_learned_from_is_an_input_error_and_leaves_nothing_behi
         assert!(!folder.path().join("runs").exists(), "{case} leaves a run directory");
     }
     account.run("nearly the name", &["tune", "date.csv", "--target", "y"]);
-    account.run("missing file", &["tune", "other.csv", "--target", "y"]);
+    account.run("missing file, in a folder with others", &["tune", "other.csv", "--target", "y"]);
     std::fs::create_dir(folder.path().join("tables")).unwrap();
     account.run("a directory", &["tune", "tables", "--target", "y"]);
     folder.write("data.csv", &good_table());
@@ -311,6 +315,9 @@ fn what_stands_in_the_way_of_a_run_is_left_as_it_is() {
     done(&folder, &tune(&[]));
     let bytes = std::fs::read(&journal).unwrap();
     account.run("it exists", &tune(&[]));
+    std::fs::create_dir(folder.path().join("my run")).unwrap();
+    std::fs::write(folder.path().join("my run/journal.tfj"), &bytes).unwrap();
+    account.run("a name that a shell would take apart", &["show", "my run"]);
     account.run("nearly the name", &["resume", "runs/dta"]);
     account.run("a run is no table", &["tune", "runs/data", "--target", "y"]);
     account.run("another seed", &tune(&["--resume", "--seed", "9"]));
@@ -388,7 +395,7 @@ fn candidates_that_turn_to_nan_fail_alone_and_all_of_them_fail_the_run() {
     let wild = |rates: &'static str, dir: &'static str| {
         let tune = ["tune", "flowers.csv", "--target", "kind", "--backend", "cpu", "--candidates", "8", "-q"];
         let sets = [
-            "--set=model.budget=3",
+            "--set=model.budget=12",
             "--set=space.hidden=8",
             "--set=space.weight_decay=1.0",
             "--set=space.optimizer=sgd",

@@ -120,5 +120,5 @@ fn files_that_are_no_model_say_why() {
     assert!(refusal(&file_of(&folder, &meta, &wider)).contains("features"));
     assert!(refusal(&folder.write("text.safetensors", "not a model")).contains("is not a model of thousandfold"));
     assert!(refusal(folder.path()).contains("it is not a file"));
-    assert!(refusal(&folder.path().join("nothing")).contains("cannot be read"));
+    assert!(refusal(&folder.path().join("nothing")).contains("does not exist"));
 }
