@@ -412,7 +412,7 @@ fn candidates_that_turn_to_nan_fail_alone_and_all_of_them_fail_the_run() {
     assert_eq!(told.code, Some(3));
     // Ten folds after one another, each of which takes longer than the time that there is.
     let late = ["--candidates", "1", "--folds", "10", "--threads", "1", "--time", "1ms", "--backend", "cpu", "-q"];
-    let study = ["tune", "flowers.csv", "--target", "kind", "--set=model.budget=1000", "--run-dir", "late"];
+    let study = ["tune", "flowers.csv", "--target", "kind", "--set=model.budget=300", "--run-dir", "late"];
     assert_eq!(account.run("no time", &[&study[..], &late].concat()).code, Some(3));
     insta::assert_snapshot!(account.text);
 }
