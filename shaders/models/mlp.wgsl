@@ -360,7 +360,7 @@ fn train_step(lane: u32, rows: u32, first: u32, step: u32, thread: u32) {
 @compute @workgroup_size(WORKGROUP)
 fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32) {
-    let lane = group.y * groups.x + group.x;
+    let lane = span.first_lane + group.y * groups.x + group.x;
     if (lane >= span.lanes) {
         return;
     }
@@ -399,7 +399,7 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
 @compute @workgroup_size(WORKGROUP)
 fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32) {
-    let lane = group.y * groups.x + group.x;
+    let lane = span.first_lane + group.y * groups.x + group.x;
     if (lane >= span.lanes) {
         return;
     }

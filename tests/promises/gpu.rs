@@ -54,6 +54,8 @@ fn bits_do_not_depend_on_dispatches_memory_or_run_time_checks() {
         let Some(plain) = scores(&case, GpuOptions::default()) else { return };
         let short = Provoked { largest_slice: 1, ..Provoked::default() };
         assert_eq!(scores(&case, GpuOptions { provoked: short, ..GpuOptions::default() }).unwrap(), plain);
+        let few = Provoked { most_lanes: 3, ..Provoked::default() };
+        assert_eq!(scores(&case, GpuOptions { provoked: few, ..GpuOptions::default() }).unwrap(), plain);
         assert_eq!(scores(&case, GpuOptions { memory: 200_000, ..GpuOptions::default() }).unwrap(), plain);
         // Poisoned buffers: a read of what was never written would show.
         assert_eq!(scores(&case, GpuOptions { checked: true, ..GpuOptions::default() }).unwrap(), plain);

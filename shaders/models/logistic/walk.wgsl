@@ -254,7 +254,7 @@ fn start(lane: u32, thread: u32) -> Search {
 @compute @workgroup_size(WORKGROUP)
 fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32) {
-    let lane = group.y * groups.x + group.x;
+    let lane = span.first_lane + group.y * groups.x + group.x;
     if (lane >= span.lanes) {
         return;
     }
@@ -313,7 +313,7 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
 @compute @workgroup_size(WORKGROUP)
 fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32) {
-    let lane = group.y * groups.x + group.x;
+    let lane = span.first_lane + group.y * groups.x + group.x;
     if (lane >= span.lanes) {
         return;
     }

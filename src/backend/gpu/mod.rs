@@ -5,6 +5,7 @@ mod adapters;
 mod kernel;
 mod measure;
 mod plan;
+mod runner;
 mod scoring;
 mod session;
 mod slices;
@@ -51,6 +52,8 @@ pub struct Provoked {
     pub largest_buffer: u64,
     /// No dispatch does more than so many ticks of the model's clock; 0 leaves it to the measured times.
     pub largest_slice: u64,
+    /// No dispatch has more than so many lanes; 0 leaves it to the measured times.
+    pub most_lanes: u64,
 }
 
 /// Device seconds of one kernel, and how often it was dispatched.

@@ -44,7 +44,9 @@ wgsl_struct! {
         pub budget: u32,
         /// The first unit that the window holds.
         pub window_unit: u32,
-        /// Lanes of the batch; a workgroup whose number is not below leaves at once.
+        /// The lane of the batch that the first workgroup has.
+        pub first_lane: u32,
+        /// The lane before which the dispatch ends; a workgroup beyond leaves at once.
         pub lanes: u32,
     }
 }

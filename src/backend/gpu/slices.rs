@@ -1,36 +1,61 @@
 //! How much of a batch one dispatch does: no dispatch over 100 ms, so that a desktop stays usable and no watchdog
 //! fires; not much under it either, since each one costs a round trip.
+//!
+//! A dispatch takes some lanes through some ticks. First it grows to all lanes, then to more ticks; where even one tick
+//! of all lanes takes too long, it has fewer lanes.
+
+use super::Provoked;
 
 /// No dispatch should take longer, in seconds.
 pub const LONGEST_DISPATCH: f64 = 0.1;
 /// What the next dispatch aims at, in seconds: half of the limit leaves room for lanes that slow down.
 const AIM: f64 = 0.5 * LONGEST_DISPATCH;
-/// A dispatch is at most so many times as long as the one before.
-const GROWTH: u64 = 4;
+/// A dispatch does at most so many times as much as the one before.
+const GROWTH: f64 = 4.0;
+/// Lanes of a batch's first dispatch: enough for the largest devices to be measured by, and few enough that one tick of
+/// wide lanes keeps the limit on small ones.
+const FIRST_LANES: u64 = 128;
 
 /// Cuts a batch into dispatches by the times that it measures.
 #[derive(Debug, Clone)]
-pub struct Slicer {
-    next: u64,
-    largest: u64,
+pub(super) struct Slicer {
+    ticks: u64,
+    lanes: u64,
+    most_ticks: u64,
+    most_lanes: u64,
 }
 
 impl Slicer {
-    /// Starts with `first` ticks. No slice has more than `largest` ticks; 0 sets no bound.
-    pub fn new(first: u64, largest: u64) -> Slicer {
-        let largest = if largest == 0 { u64::MAX } else { largest };
-        Slicer { next: first.clamp(1, largest), largest }
+    /// For a batch of `lanes`; a test may bound both sizes.
+    pub(super) fn new(lanes: u64, provoked: &Provoked) -> Slicer {
+        let bounded = |bound: u64, most: u64| if bound == 0 { most } else { bound.min(most) };
+        let most_lanes = bounded(provoked.most_lanes, lanes.max(1));
+        let most_ticks = bounded(provoked.largest_slice, u64::MAX);
+        Slicer { ticks: 1, lanes: most_lanes.min(FIRST_LANES), most_ticks, most_lanes }
     }
 
-    /// Ticks of the next dispatch.
-    pub fn next(&self) -> u64 {
-        self.next
+    /// Ticks of the next slice, through which every lane is taken.
+    pub(super) fn ticks(&self) -> u64 {
+        self.ticks
     }
 
-    /// Learns what a dispatch of `ticks` took.
-    pub fn record(&mut self, ticks: u64, seconds: f64) {
-        let by_time = if seconds > 0.0 { (ticks as f64 * AIM / seconds) as u64 } else { u64::MAX };
-        self.next = by_time.clamp(1, ticks.saturating_mul(GROWTH)).min(self.largest);
+    /// Lanes of the next dispatch.
+    pub(super) fn lanes(&self) -> u64 {
+        self.lanes
+    }
+
+    /// Learns what a dispatch of `lanes` through `ticks` took.
+    pub(super) fn record(&mut self, ticks: u64, lanes: u64, seconds: f64) {
+        let room = if seconds > 0.0 { (AIM / seconds).min(GROWTH) } else { GROWTH };
+        let scaled = |n: u64| ((n as f64 * room) as u64).max(1);
+        if self.lanes < self.most_lanes || (ticks == 1 && seconds > LONGEST_DISPATCH) {
+            // The rest of a batch has fewer lanes than a dispatch may have: it says nothing against more.
+            let is_rest = lanes < self.lanes && room > 1.0;
+            self.lanes = if is_rest { self.lanes } else { scaled(lanes).min(self.most_lanes) };
+            self.ticks = 1;
+        } else {
+            self.ticks = scaled(ticks).min(self.most_ticks);
+        }
     }
 }
 
@@ -38,25 +63,43 @@ impl Slicer {
 mod tests {
     use super::*;
 
-    #[test]
-    fn dispatches_grow_to_half_the_limit_and_shrink_at_once() {
-        let mut slicer = Slicer::new(1, 0);
-        let second_a_tick = 1e-4;
-        for _ in 0..20 {
-            let ticks = slicer.next();
-            slicer.record(ticks, ticks as f64 * second_a_tick);
+    /// The sizes after many dispatches of a device that takes so long for a tick of a lane.
+    fn settled(lanes: u64, seconds: f64) -> (u64, u64) {
+        let mut slicer = Slicer::new(lanes, &Provoked::default());
+        for _ in 0..40 {
+            let (ticks, lanes) = (slicer.ticks(), slicer.lanes());
+            slicer.record(ticks, lanes, (ticks * lanes) as f64 * seconds);
         }
-        assert_eq!(slicer.next(), 500);
-        slicer.record(500, 500.0 * 20.0 * second_a_tick);
-        assert_eq!(slicer.next(), 25);
+        (slicer.ticks(), slicer.lanes())
     }
 
     #[test]
-    fn a_slice_keeps_its_bounds() {
-        let mut slicer = Slicer::new(1, 3);
-        slicer.record(1, 0.0);
-        assert_eq!(slicer.next(), 3);
-        slicer.record(3, 1e9);
-        assert_eq!(slicer.next(), 1);
+    fn dispatches_grow_to_half_the_limit_and_shrink_at_once() {
+        assert_eq!(settled(10, 1e-5), (500, 10));
+        assert_eq!(settled(2000, 1e-6), (25, 2000));
+        let mut slicer = Slicer::new(10, &Provoked::default());
+        slicer.record(500, 10, 1.0);
+        assert_eq!(slicer.ticks(), 25);
+    }
+
+    #[test]
+    fn a_dispatch_has_fewer_lanes_where_one_tick_of_all_takes_too_long() {
+        let (ticks, lanes) = settled(2000, 1e-3);
+        assert_eq!(ticks, 1);
+        assert!((40..=100).contains(&lanes), "{lanes}");
+        let mut slicer = Slicer::new(100, &Provoked::default());
+        slicer.record(1, 100, 1.0);
+        assert_eq!(slicer.lanes(), 5);
+        slicer.record(1, 3, 0.02);
+        assert_eq!(slicer.lanes(), 5, "the rest of a batch is no measure");
+    }
+
+    #[test]
+    fn a_test_may_bound_both_sizes() {
+        let provoked = Provoked { largest_slice: 3, most_lanes: 2, ..Provoked::default() };
+        let mut slicer = Slicer::new(100, &provoked);
+        slicer.record(1, 2, 0.0);
+        slicer.record(1, 2, 0.0);
+        assert_eq!((slicer.ticks(), slicer.lanes()), (3, 2));
     }
 }

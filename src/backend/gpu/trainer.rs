@@ -2,9 +2,10 @@
 //! limit. A batch that ran out of memory is halved; one whose device was lost runs again on a rebuilt one.
 
 use super::Gpu;
-use super::kernel::{Kernel, Role};
+use super::kernel::Kernel;
 use super::plan::{GpuPlan, LANE_DONE, LANE_LIMIT, LANE_NOT_FINITE, LanePlan, Phase, Progress, Span, words};
-use super::session::{Buffer, Copy, Fault, Pass, Pipeline, Session};
+use super::runner::Runner;
+use super::session::{Buffer, Copy, Fault, Pipeline, Session};
 use super::slices::Slicer;
 use crate::backend::{BackendError, Lane, LaneReport, LaneStatus, Slot, StopFlag, Trainer, Weights};
 use crate::space::Points;
@@ -19,8 +20,6 @@ const FIRST_BATCH: usize = 1024;
 const LEAST_BATCH: usize = 128;
 /// A batch aims to take this long, in seconds, so that reports and the stop flag are not far apart.
 const BATCH_SECONDS: Range<f64> = 1.0..5.0;
-/// Bytes of window that are on the device at a time.
-const WINDOW_BYTES: u64 = 64 << 20;
 
 /// A model opened on a GPU.
 pub struct GpuTrainer<P> {
@@ -57,25 +56,25 @@ struct Home {
 }
 
 /// What stays on one device between batches.
-struct Resident {
-    session: Arc<Session>,
-    shared: Vec<Buffer>,
-    span: Buffer,
-    window: Buffer,
-    window_units: Range<u64>,
-    train: Vec<Arc<Pipeline>>,
-    score: Vec<Arc<Pipeline>>,
+pub(super) struct Resident {
+    pub(super) session: Arc<Session>,
+    pub(super) shared: Vec<Buffer>,
+    pub(super) span: Buffer,
+    pub(super) window: Buffer,
+    pub(super) window_units: Range<u64>,
+    pub(super) train: Vec<Arc<Pipeline>>,
+    pub(super) score: Vec<Arc<Pipeline>>,
 }
 
 /// The buffers of one batch.
-struct Batch {
-    lanes: Buffer,
-    progress: Buffer,
-    state: Arc<Buffer>,
-    results: Buffer,
+pub(super) struct Batch {
+    pub(super) lanes: Buffer,
+    pub(super) progress: Buffer,
+    pub(super) state: Arc<Buffer>,
+    pub(super) results: Buffer,
     /// Where each lane's state and results start, in words.
-    places: Vec<(u32, u32)>,
-    result_words: u32,
+    pub(super) places: Vec<(u32, u32)>,
+    pub(super) result_words: u32,
 }
 
 /// A lane that was trained and scored.
@@ -203,10 +202,9 @@ impl<P: GpuPlan> GpuTrainer<P> {
         let done = lanes.first().map_or(0, |(_, state)| state.done);
         let from = if done == 0 { 0 } else { done + lead_in };
         let until = budget.max(done).saturating_add(lead_in);
-        let largest_slice = self.gpu.options().provoked.largest_slice;
-        let mut runner =
-            Runner { resident, batch: &batch, plan: &self.plan, budget: until, lanes: lanes.len() as u32, stop };
-        if !runner.train(from..until, largest_slice)? || !runner.score(largest_slice)? {
+        let slicer = Slicer::new(lanes.len() as u64, &self.gpu.options().provoked);
+        let mut runner = Runner { resident, batch: &batch, plan: &self.plan, budget: until, stop };
+        if !runner.train(from..until, slicer.clone())? || !runner.score(slicer)? {
             return Ok(None);
         }
         let session = &resident.session;
@@ -404,118 +402,8 @@ impl Batch {
         Ok(batch)
     }
 
-    fn read_progress(&self, session: &Session) -> Result<Vec<Progress>, Fault> {
+    pub(super) fn read_progress(&self, session: &Session) -> Result<Vec<Progress>, Fault> {
         let words = session.read(&self.progress, 0, self.places.len() * size_of::<Progress>() / 4)?;
         Ok(bytemuck::pod_collect_to_vec(&words))
-    }
-}
-
-/// Walks one batch through its phases.
-struct Runner<'a, P> {
-    resident: &'a mut Resident,
-    batch: &'a Batch,
-    plan: &'a P,
-    /// The unit at which training ends, the lead-in included.
-    budget: u64,
-    lanes: u32,
-    stop: &'a StopFlag,
-}
-
-impl<P: GpuPlan> Runner<'_, P> {
-    /// Trains lanes through these units; false when the stop flag was raised.
-    fn train(&mut self, units: Range<u64>, largest_slice: u64) -> Result<bool, Fault> {
-        let ticks = self.plan.ticks_per_unit(Phase::Train).max(1);
-        let mut slicer = Slicer::new(1, largest_slice);
-        let mut at = units.start * ticks;
-        while at < units.end.saturating_mul(ticks) {
-            if self.stop.is_raised() {
-                return Ok(false);
-            }
-            let window = self.hold(at / ticks, units.end)?;
-            let until = (at + slicer.next()).min(window.saturating_mul(ticks));
-            let seconds = self.dispatch(Phase::Train, at, until, ticks)?;
-            slicer.record(until - at, seconds);
-            at = until;
-            if self.plan.can_converge() && self.is_every_lane_done()? {
-                break;
-            }
-        }
-        Ok(true)
-    }
-
-    /// Scores every row set; false when the stop flag was raised.
-    fn score(&mut self, largest_slice: u64) -> Result<bool, Fault> {
-        let mut slicer = Slicer::new(1, largest_slice);
-        let mut at = 0;
-        while at < self.plan.score_units() {
-            if self.stop.is_raised() {
-                return Ok(false);
-            }
-            let until = (at + slicer.next()).min(self.plan.score_units());
-            let seconds = self.dispatch(Phase::Score, at, until, 1)?;
-            slicer.record(until - at, seconds);
-            at = until;
-        }
-        Ok(true)
-    }
-
-    /// Makes the window hold `unit` and gives the first unit up to `end` that it does not hold.
-    fn hold(&mut self, unit: u64, end: u64) -> Result<u64, Fault> {
-        let per_unit = 4 * self.plan.window_words();
-        if per_unit == 0 {
-            return Ok(end);
-        }
-        if !self.resident.window_units.contains(&unit) {
-            let room = WINDOW_BYTES.min(self.resident.session.largest_binding());
-            let units = unit..end.min(unit + (room / per_unit).max(1));
-            self.resident.window = self.resident.session.upload("window", &self.plan.window(units.clone()))?;
-            self.resident.window_units = units;
-        }
-        Ok(self.resident.window_units.end.min(end))
-    }
-
-    fn dispatch(&mut self, phase: Phase, from: u64, until: u64, ticks: u64) -> Result<f64, Fault> {
-        let span = Span {
-            from_unit: (from / ticks) as u32,
-            from_part: (from % ticks) as u32,
-            until_unit: (until / ticks) as u32,
-            until_part: (until % ticks) as u32,
-            budget: self.budget.min(u64::from(u32::MAX)) as u32,
-            window_unit: self.resident.window_units.start as u32,
-            lanes: self.lanes,
-        };
-        let resident = &*self.resident;
-        resident.session.write(&resident.span, 0, &words(&span))?;
-        let pipelines = match phase {
-            Phase::Train => &resident.train,
-            Phase::Score => &resident.score,
-        };
-        let passes: Vec<_> = pipelines
-            .iter()
-            .zip(self.plan.kernels(phase))
-            .map(|(pipeline, kernel)| Pass {
-                pipeline,
-                bindings: kernel.bindings.iter().filter_map(|binding| self.buffer(binding.role)).collect(),
-                workgroups: self.lanes,
-            })
-            .collect();
-        resident.session.run(&passes)
-    }
-
-    fn buffer(&self, role: Role) -> Option<&Buffer> {
-        Some(match role {
-            Role::Lanes => &self.batch.lanes,
-            Role::Progress => &self.batch.progress,
-            Role::State => &self.batch.state,
-            Role::Results => &self.batch.results,
-            Role::Span => &self.resident.span,
-            Role::Window => &self.resident.window,
-            Role::Shared(index) => self.resident.shared.get(index)?,
-        })
-    }
-
-    fn is_every_lane_done(&self) -> Result<bool, Fault> {
-        let progress = self.batch.read_progress(&self.resident.session)?;
-        Ok(progress.iter().all(|lane| lane.status != super::LANE_RUNNING || u64::from(lane.unit) >= self.budget))
     }
 }

@@ -1,0 +1,134 @@
+//! Walks a batch of lanes through training and scoring, in dispatches that fit the time limit.
+
+use super::kernel::Role;
+use super::plan::{GpuPlan, LANE_RUNNING, Phase, Span, words};
+use super::session::{Buffer, Fault, Pass};
+use super::slices::Slicer;
+use super::trainer::{Batch, Resident};
+use crate::backend::StopFlag;
+use std::ops::Range;
+
+/// Bytes of window that are on the device at a time.
+const WINDOW_BYTES: u64 = 64 << 20;
+
+/// Walks one batch through its phases.
+pub(super) struct Runner<'a, P> {
+    pub(super) resident: &'a mut Resident,
+    pub(super) batch: &'a Batch,
+    pub(super) plan: &'a P,
+    /// The unit at which training ends, the lead-in included.
+    pub(super) budget: u64,
+    pub(super) stop: &'a StopFlag,
+}
+
+impl<P: GpuPlan> Runner<'_, P> {
+    /// Trains lanes through these units; false when the stop flag was raised.
+    pub(super) fn train(&mut self, units: Range<u64>, mut slicer: Slicer) -> Result<bool, Fault> {
+        let ticks = self.plan.ticks_per_unit(Phase::Train).max(1);
+        let mut at = units.start * ticks;
+        while at < units.end.saturating_mul(ticks) {
+            let window = self.hold(at / ticks, units.end)?;
+            let until = (at + slicer.ticks()).min(window.saturating_mul(ticks));
+            if !self.dispatch(Phase::Train, at..until, ticks, &mut slicer)? {
+                return Ok(false);
+            }
+            at = until;
+            if self.plan.can_converge() && self.is_every_lane_done()? {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Scores every row set; false when the stop flag was raised.
+    pub(super) fn score(&mut self, mut slicer: Slicer) -> Result<bool, Fault> {
+        let mut at = 0;
+        while at < self.plan.score_units() {
+            let until = (at + slicer.ticks()).min(self.plan.score_units());
+            if !self.dispatch(Phase::Score, at..until, 1, &mut slicer)? {
+                return Ok(false);
+            }
+            at = until;
+        }
+        Ok(true)
+    }
+
+    /// Makes the window hold `unit` and gives the first unit up to `end` that it does not hold.
+    fn hold(&mut self, unit: u64, end: u64) -> Result<u64, Fault> {
+        let per_unit = 4 * self.plan.window_words();
+        if per_unit == 0 {
+            return Ok(end);
+        }
+        if !self.resident.window_units.contains(&unit) {
+            let room = WINDOW_BYTES.min(self.resident.session.largest_binding());
+            let units = unit..end.min(unit + (room / per_unit).max(1));
+            self.resident.window = self.resident.session.upload("window", &self.plan.window(units.clone()))?;
+            self.resident.window_units = units;
+        }
+        Ok(self.resident.window_units.end.min(end))
+    }
+
+    /// Takes every lane through a slice of ticks, as many lanes at a time as the slicer says; false when the stop flag
+    /// was raised.
+    fn dispatch(&self, phase: Phase, slice: Range<u64>, ticks: u64, slicer: &mut Slicer) -> Result<bool, Fault> {
+        let all = self.batch.places.len() as u64;
+        let mut first = 0;
+        while first < all {
+            if self.stop.is_raised() {
+                return Ok(false);
+            }
+            let until = (first + slicer.lanes()).min(all);
+            let seconds = self.run(phase, &slice, ticks, first..until)?;
+            slicer.record(slice.end - slice.start, until - first, seconds);
+            first = until;
+        }
+        Ok(true)
+    }
+
+    /// One dispatch, and the seconds it took.
+    fn run(&self, phase: Phase, slice: &Range<u64>, ticks: u64, lanes: Range<u64>) -> Result<f64, Fault> {
+        let span = Span {
+            from_unit: (slice.start / ticks) as u32,
+            from_part: (slice.start % ticks) as u32,
+            until_unit: (slice.end / ticks) as u32,
+            until_part: (slice.end % ticks) as u32,
+            budget: self.budget.min(u64::from(u32::MAX)) as u32,
+            window_unit: self.resident.window_units.start as u32,
+            first_lane: lanes.start as u32,
+            lanes: lanes.end as u32,
+        };
+        let resident = &*self.resident;
+        resident.session.write(&resident.span, 0, &words(&span))?;
+        let pipelines = match phase {
+            Phase::Train => &resident.train,
+            Phase::Score => &resident.score,
+        };
+        let passes: Vec<_> = pipelines
+            .iter()
+            .zip(self.plan.kernels(phase))
+            .map(|(pipeline, kernel)| Pass {
+                pipeline,
+                bindings: kernel.bindings.iter().filter_map(|binding| self.buffer(binding.role)).collect(),
+                workgroups: (lanes.end - lanes.start) as u32,
+            })
+            .collect();
+        resident.session.run(&passes)
+    }
+
+    fn buffer(&self, role: Role) -> Option<&Buffer> {
+        Some(match role {
+            Role::Lanes => &self.batch.lanes,
+            Role::Progress => &self.batch.progress,
+            Role::State => &self.batch.state,
+            Role::Results => &self.batch.results,
+            Role::Span => &self.resident.span,
+            Role::Window => &self.resident.window,
+            Role::Shared(index) => self.resident.shared.get(index)?,
+        })
+    }
+
+    fn is_every_lane_done(&self) -> Result<bool, Fault> {
+        let progress = self.batch.read_progress(&self.resident.session)?;
+        Ok(progress.iter().all(|lane| lane.status != LANE_RUNNING || u64::from(lane.unit) >= self.budget))
+    }
+}
