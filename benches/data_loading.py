@@ -2,21 +2,16 @@
 
     python benches/data_loading.py FILE.csv.gz [--runs 7]
 
-Needs pandas. Builds examples/load_table.rs in release mode, and writes benches/results/data_loading.md. Made for covtype
-(581,012 rows, 55 columns, as gzip CSV); any CSV will do.
+Needs benches/requirements.txt. Builds examples/load_table.rs in release mode, and writes benches/results/data_loading.md
+and data_loading.svg. Made for covtype (581,012 rows, 55 columns, as gzip CSV); any CSV will do.
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-RESULT = ROOT / "benches" / "results" / "data_loading.md"
+import common
 
 PANDAS = """
 import json, resource, sys, time
@@ -32,64 +27,48 @@ print(json.dumps({"read_seconds": seconds, "table_bytes": int(frame.memory_usage
 """
 
 
-def processor():
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def run(command):
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def table(file, ours, theirs):
-    def row(name, runs):
-        seconds = [run["read_seconds"] for run in runs]
-        size, peak = runs[0]["table_bytes"], max(run["peak_bytes"] or 0 for run in runs)
-        return (
-            f"| {name} | {min(seconds):.2f} | {statistics.median(seconds):.2f} | {max(seconds):.2f} "
-            f"| {size / 1e6:.0f} | {peak / 1e6:.0f} | {peak / size:.2f} |"
-        )
-
-    ratio = statistics.median(b["read_seconds"] / a["read_seconds"] for a, b in zip(ours, theirs))
-    return "\n".join(
-        [
-            "# Loading a table",
-            "",
-            f"`{file.name}`, {ours[0]['rows']:,} rows x {ours[0]['columns']} columns, {len(ours)} runs of each in turns, on "
-            f"{os.cpu_count()} cores of {processor()}, {platform.system()}.",
-            "",
-            "| reader | best s | median s | worst s | table MB | peak MB | peak / table |",
-            "|---|---|---|---|---|---|---|",
-            row("thousandfold", ours),
-            row(f"pandas.read_csv {theirs[0]['version']}", theirs),
-            "",
-            f"pandas takes {ratio:.2f} times as long (median over pairs of neighbouring runs). The peak is what the "
-            "process had at most, less what it had before it read.",
-            "",
-        ]
-    )
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("--runs", type=int, default=7)
     arguments = parser.parse_args()
-    subprocess.run(["cargo", "build", "--release", "--quiet", "--example", "load_table"], check=True, cwd=ROOT)
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    reader = target / "release" / "examples" / "load_table"
-    ours, theirs = [], []
-    for _ in range(arguments.runs):
-        ours.append(run([reader, arguments.file]))
-        theirs.append(run([sys.executable, "-c", PANDAS, arguments.file]))
-    shape = [(runs[0]["rows"], runs[0]["columns"]) for runs in (ours, theirs)]
-    assert shape[0] == shape[1], f"the readers disagree on the shape: {shape}"
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(table(arguments.file, ours, theirs))
-    print(RESULT.read_text())
+    file, reader = arguments.file, common.build("load_table")
+    programs = {
+        "thousandfold": lambda: common.run([reader, file]),
+        "pandas.read_csv": lambda: common.run([sys.executable, "-c", PANDAS, file]),
+    }
+    # The rows are not known before: rates count files, and are scaled below.
+    turns = common.Turns(programs, dict.fromkeys(programs, 1), arguments.runs, lambda result: result["read_seconds"])
+    shapes = {name: (results[0]["rows"], results[0]["columns"]) for name, results in turns.results.items()}
+    assert len(set(shapes.values())) == 1, f"the readers disagree on the shape: {shapes}"
+    report(turns, file)
+
+
+def report(turns, file):
+    rows = []
+    for name, results in turns.results.items():
+        size, peak = results[0]["table_bytes"], max(result["peak_bytes"] or 0 for result in results)
+        best, median, worst = (f(turns.seconds[name]) for f in (min, statistics.median, max))
+        rows.append(
+            [
+                " ".join([name, results[0].get("version", "")]).strip(),
+                *(f"{seconds:.2f}" for seconds in (best, median, worst)),
+                *(f"{size / 1e6:.0f}", f"{peak / 1e6:.0f}", f"{peak / size:.2f}"),
+            ]
+        )
+    ours = turns.results["thousandfold"][0]
+    parts = [
+        f"`{file.name}`, {ours['rows']:,} rows x {ours['columns']} columns. {turns.where()}",
+        common.table(["seconds:", "best", "median", "worst", "table MB", "peak MB", "peak / table"], rows),
+        f"pandas takes **{turns.times_as_fast('thousandfold', 'pandas.read_csv'):.2f}** times as long (median over pairs of "
+        "neighbouring runs). The peak is what the process had at most, less what it had before it read.",
+    ]
+    bars = [
+        (row[0], [ours["rows"] * rate for rate in turns.rates(name)], name == "thousandfold")
+        for name, row in zip(turns.results, rows)
+    ]
+    plot = common.plot(f"Loading {file.name}", f"rows a second, {common.machine()}", bars)
+    common.write("data_loading", "Loading a table", parts, plot)
 
 
 if __name__ == "__main__":

@@ -1,39 +1,17 @@
-"""Times random proposals of ten mixed parameters: this program, and Optuna's RandomSampler by ask and tell.
+"""Times random proposals of ten mixed parameters: this program, and Optuna's RandomSampler by ask and tell, in turns.
 
     python benches/proposals.py [--candidates 2000000] [--trials 2000] [--runs 5]
 
-Needs optuna. Builds examples/proposals.rs in release mode, which draws from the same ten parameters, and writes
-benches/results/proposals.md. Both are given what they need (a study in memory, a strategy) before the clock starts.
+Needs benches/requirements.txt. Builds examples/proposals.rs in release mode, which draws from the same ten parameters,
+and writes benches/results/proposals.md and proposals.svg. Both are given what they need (a study in memory, a strategy)
+before the clock starts.
 """
 
 import argparse
-import json
-import os
-import platform
-import statistics
-import subprocess
 import time
-from pathlib import Path
 
+import common
 import optuna
-
-ROOT = Path(__file__).parent.parent
-RESULT = ROOT / "benches" / "results" / "proposals.md"
-
-
-def processor():
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def ours(candidates, runs):
-    subprocess.run(["cargo", "build", "--quiet", "--release", "--example", "proposals"], cwd=ROOT, check=True)
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    command = [target / "release" / "examples" / "proposals", str(candidates), str(runs)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["seconds"]
 
 
 def propose(trial):
@@ -51,23 +29,15 @@ def propose(trial):
     trial.suggest_categorical("bias", [False, True])
 
 
-def theirs(trials, runs):
+def random_sampler(trials):
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    seconds = []
-    for run in range(runs):
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=run))
-        start = time.perf_counter()
-        for _ in range(trials):
-            trial = study.ask()
-            propose(trial)
-            study.tell(trial, 0.0)
-        seconds.append(time.perf_counter() - start)
-    return seconds
-
-
-def row(name, count, seconds):
-    rates = sorted(count / second for second in seconds)
-    return f"| {name} | {count:,} | {rates[0]:,.0f} | {statistics.median(rates):,.0f} | {rates[-1]:,.0f} |"
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    start = time.perf_counter()
+    for _ in range(trials):
+        trial = study.ask()
+        propose(trial)
+        study.tell(trial, 0.0)
+    return {"seconds": time.perf_counter() - start}
 
 
 def main():
@@ -76,30 +46,29 @@ def main():
     parser.add_argument("--trials", type=int, default=2_000, help="per run of Optuna")
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
-    load = os.getloadavg()[0]
-    our_seconds = ours(arguments.candidates, arguments.runs)
-    their_seconds = theirs(arguments.trials, arguments.runs)
-    ratio = (arguments.candidates / statistics.median(our_seconds)) / (arguments.trials / statistics.median(their_seconds))
-    text = "\n".join(
-        [
-            "# Random proposals",
-            "",
-            f"Ten mixed parameters, one of them conditional; {arguments.runs} runs of each, on {os.cpu_count()} cores of "
-            f"{processor()}, {platform.system()}.",
-            "",
-            "| program | candidates a run | slowest /s | median /s | fastest /s |",
-            "|---|---|---|---|---|",
-            row("thousandfold, strategy random", arguments.candidates, our_seconds),
-            row(f"Optuna {optuna.__version__}, RandomSampler, ask + tell", arguments.trials, their_seconds),
-            "",
-            f"Ratio of the medians: {ratio:,.0f}. The machine's load was {load:.1f} before the runs: above 0, both shared their "
-            "cores with other programs, and rates are lower than they could be.",
-            "",
-        ]
+    program = common.build("proposals")
+    ours, theirs = "thousandfold, strategy random", f"Optuna {optuna.__version__}, RandomSampler, ask + tell"
+    counts = {ours: arguments.candidates, theirs: arguments.trials}
+    turns = common.Turns(
+        {
+            ours: lambda: common.run([program, arguments.candidates]),
+            theirs: lambda: random_sampler(arguments.trials),
+        },
+        counts,
+        arguments.runs,
     )
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(text)
-    print(text)
+    rates = {name: turns.rates(name) for name in counts}
+    rows = [[name, f"{counts[name]:,}", *(f"{rate:,.0f}" for rate in rates[name])] for name in counts]
+    parts = [
+        f"Ten mixed parameters, one of them conditional. {turns.where()}",
+        common.table(["candidates/s:", "candidates a run", "slowest", "median", "fastest"], rows),
+        f"This program draws **{turns.times_as_fast(ours, theirs):,.0f}** times as many in the same time (median over neighbouring runs).",
+    ]
+    bars = [(name, rates[name], name == ours) for name in counts]
+    unit = f"candidates a second (logarithmic), {common.machine()}"
+    common.write(
+        "proposals", "Random proposals", parts, common.plot("Random proposals of ten parameters", unit, bars, log=True)
+    )
 
 
 if __name__ == "__main__":

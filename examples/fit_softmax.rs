@@ -1,19 +1,18 @@
 //! Fits softmax lanes on prepared folds and says what it took: `fit_softmax FOLDS.bin PENALTIES.bin THREADS TOLERANCE`, one
 //! line of JSON for benches/logistic.py.
 //!
-//! FOLDS.bin is little-endian 32-bit words: folds, features, classes, and for each fold its training rows and its
-//! validation rows: number of rows, features row by row as floats, class codes. PENALTIES.bin is floats in f64.
+//! FOLDS.bin is described in shared/folds.rs, PENALTIES.bin is floats in f64.
 
-use ndarray::Array2;
+#[path = "shared/folds.rs"]
+mod folds;
+
 use std::error::Error;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Instant;
 use thousandfold::backend::cpu::CpuOptions;
 use thousandfold::backend::{Lane, LaneStatus, StopFlag, Weights};
-use thousandfold::base::random::Key;
-use thousandfold::data::{Affine, Fold, Problem, Rows, Target, Task, metrics};
-use thousandfold::models::{self, DataShape};
+use thousandfold::data::{Rows, Target};
+use thousandfold::models;
 use thousandfold::space::{Domain, Points, Value};
 
 const USAGE: &str = "usage: fit_softmax FOLDS.bin PENALTIES.bin THREADS TOLERANCE";
@@ -27,15 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let penalties: Vec<f64> = penalties.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
 
     let model = models::find("logistic")?;
-    let problem = Arc::new(read_problem(&folds, model.budget().default).ok_or("FOLDS.bin ends early")?);
-    let features = problem.folds[0].train.x.ncols();
-    let shape = DataShape {
-        task: Task::Classification,
-        rows: problem.folds[0].train.y.len(),
-        features,
-        outputs: problem.outputs,
-    };
-    let mut space = model.space(shape);
+    let problem = folds::read(&folds, model.budget().default).ok_or("FOLDS.bin ends early")?;
+    let mut space = model.space(folds::shape(&problem));
     let column = space.index("tolerance").ok_or("no parameter tolerance")?;
     space.parameters[column].domain = Domain::Fixed(Value::Float(tolerance));
     let mut points = Points::new(space.parameters.len());
@@ -71,27 +63,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     println!("{report}");
     Ok(())
-}
-
-fn read_problem(bytes: &[u8], budget: u64) -> Option<Problem> {
-    let mut words = bytes.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes));
-    let mut next = || words.next();
-    let (folds, features, classes) = (next()?, next()? as usize, next()? as usize);
-    let mut rows = || {
-        let n = next()? as usize;
-        let x: Option<Vec<f32>> = (0..n * features).map(|_| next().map(f32::from_bits)).collect();
-        let codes: Option<Vec<u32>> = (0..n).map(|_| next()).collect();
-        let x = Array2::from_shape_vec((n, features), x?).ok()?;
-        Some(Rows { x, y: Target::Classes { codes: codes?, classes } })
-    };
-    let fold = |fold| {
-        let (train, eval) = (rows()?, rows()?);
-        let key = Key::from_seed(u64::from(fold));
-        Some(Arc::new(Fold { key, train, evals: vec![eval], target: Affine::IDENTITY }))
-    };
-    let folds: Option<Vec<_>> = (0..folds).map(fold).collect();
-    let metric = metrics::find("log_loss").ok()?;
-    Some(Problem { task: Task::Classification, outputs: classes, metric, budget, folds: folds? })
 }
 
 /// The summed log loss with the penalty, in f64: what both programs minimise.

@@ -1,5 +1,5 @@
 //! Draws random candidates of ten mixed parameters and says how fast, one line of JSON for benches/proposals.py:
-//! `proposals [CANDIDATES] [RUNS]`.
+//! `proposals CANDIDATES`.
 //!
 //! The space is Optuna's twin in that script: every kind of parameter, one of them conditional.
 
@@ -29,21 +29,16 @@ fn space() -> Space {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let candidates: usize = arguments.next().map_or(Ok(2_000_000), |text| text.parse())?;
-    let runs: usize = arguments.next().map_or(Ok(5), |text| text.parse())?;
+    let candidates: usize = std::env::args().nth(1).ok_or("usage: proposals CANDIDATES")?.parse()?;
     let options =
         StrategyOptions { key: Key::from_seed(1), direction: Direction::Minimize, resolution: 5, shuffle: false };
-    let mut seconds = Vec::with_capacity(runs);
-    for _ in 0..runs {
-        let mut strategy = strategies::find("random")?.open(Arc::new(space()), &options);
-        let start = Instant::now();
-        let Ask::Proposals(points) = strategy.ask(0, candidates) else {
-            return Err("random search stopped proposing".into());
-        };
-        seconds.push(start.elapsed().as_secs_f64());
-        black_box(points);
-    }
+    let mut strategy = strategies::find("random")?.open(Arc::new(space()), &options);
+    let start = Instant::now();
+    let Ask::Proposals(points) = strategy.ask(0, candidates) else {
+        return Err("random search stopped proposing".into());
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    black_box(points);
     println!("{}", serde_json::json!({ "candidates": candidates, "parameters": 10, "seconds": seconds }));
     Ok(())
 }
