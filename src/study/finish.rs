@@ -190,6 +190,7 @@ fn chosen(study: &Study, history: &History, candidate: u64) -> Chosen {
         value: trial.value(),
         std_error: trial.std_error(),
         train_value: Some(f64::from(trial.train)).filter(|value| !value.is_nan()),
+        seconds_per_lane: f64::from(trial.seconds) / study.splits.folds.len() as f64,
         folds: trial.scores,
     }
 }

@@ -209,7 +209,7 @@ fn show_tells_the_summary_again_and_json_holds_every_field() {
     ];
     has(&json, &fields);
     for chosen in ["best", "one_se"] {
-        has(&json[chosen], &["candidate", "params", "value", "std_error", "folds", "train_value"]);
+        has(&json[chosen], &["candidate", "params", "value", "std_error", "folds", "train_value", "seconds_per_lane"]);
     }
     has(&json["bias_corrected"], &["value", "std_error"]);
     has(&json["test"], &["value", "metric", "rows"]);

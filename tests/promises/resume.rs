@@ -135,7 +135,10 @@ fn more_candidates_can_be_asked_of_a_finished_run() {
 fn less_than_a_run_has_done_can_be_asked_of_it() {
     let folder = Folder::new();
     run(study(&folder), Existing::Refuse);
-    let scores = |result: &thousandfold::study::result::RunResult| (result.best.clone(), result.top.clone());
+    let scores = |result: &thousandfold::study::result::RunResult| -> Vec<_> {
+        let chosen = std::iter::once(&result.best).chain(&result.top);
+        chosen.map(|one| (one.candidate, one.params.clone(), one.folds.clone(), one.train_value)).collect()
+    };
     for (set, done) in [("search.candidates=5", 5), ("stop.target=100", 3)] {
         let sets = [set.to_owned()];
         let shorter = run(load_run(&folder.path().join("run"), &sets).unwrap(), Existing::Resume);

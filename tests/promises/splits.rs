@@ -180,6 +180,7 @@ fn what_cannot_be_split_says_why() {
         SplitError::FewRowsInClass {
             class: "c2".to_owned(),
             rows: 3,
+            are_integers: false,
             asked: Asked { parts: 5, key: "validate.folds" },
         }
     );

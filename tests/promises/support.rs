@@ -244,14 +244,22 @@ pub mod studies {
 
     /// A result without what differs between runs that must be equal: times and places.
     pub fn comparable(result: &RunResult) -> String {
-        let mut result = result.clone();
-        result.seconds.clear();
-        result.lanes_per_second = 0.0;
-        result.study.clear();
-        result.run_dir.clear();
-        result.model_file.clear();
-        result.device.clear();
-        serde_json::to_string(&result).unwrap()
+        let mut json = serde_json::to_value(result).unwrap();
+        forget_times_and_places(&mut json);
+        json.to_string()
+    }
+
+    /// Leaves in a result what must be equal between runs.
+    pub fn forget_times_and_places(result: &mut serde_json::Value) {
+        for key in ["seconds", "lanes_per_second", "study", "run_dir", "model_file", "device"] {
+            result[key].take();
+        }
+        for chosen in ["best", "one_se"] {
+            result[chosen]["seconds_per_lane"].take();
+        }
+        for chosen in result["top"].as_array_mut().unwrap() {
+            chosen["seconds_per_lane"].take();
+        }
     }
 }
 
@@ -300,9 +308,7 @@ pub mod program {
     pub fn result(folder: &Folder, run: &str) -> serde_json::Value {
         let text = std::fs::read_to_string(folder.path().join(run).join("result.json")).unwrap();
         let mut result: serde_json::Value = serde_json::from_str(&text).unwrap();
-        for key in ["seconds", "lanes_per_second", "study", "run_dir", "model_file", "device"] {
-            result[key].take();
-        }
+        super::studies::forget_times_and_places(&mut result);
         result
     }
 }

@@ -24,12 +24,18 @@ impl Asked {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SplitError {
     /// A class would be missing in a fold.
-    #[error("class \"{class}\" has {rows} row(s) outside the test rows, fewer than the {} folds{}\n  Drop the class's rows, or split without classes: --set validate.method=k_fold", asked.parts, asked.fewer(*rows))]
+    #[error("class \"{class}\" has {rows} row(s) outside the test rows, fewer than the {} folds{}\n  Drop the class's rows, or split without classes: --set validate.method=k_fold{}", asked.parts, asked.fewer(*rows), if *are_integers {
+        "\n  If it is a number that is to be predicted: --set data.task=regression"
+    } else {
+        ""
+    })]
     FewRowsInClass {
         /// The class.
         class: String,
         /// Its rows outside the test.
         rows: u64,
+        /// Whether the classes are whole numbers that only their fewness made classes.
+        are_integers: bool,
         /// What was asked for.
         asked: Asked,
     },

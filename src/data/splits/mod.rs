@@ -9,6 +9,7 @@ mod timeline;
 pub use error::{Asked, SplitError};
 
 use super::dataset::Dataset;
+use super::note::Note;
 use super::problem::FoldRows;
 use super::table::{Cells, Column, MISSING};
 use super::{Target, Task};
@@ -299,7 +300,8 @@ fn parts(dataset: &Dataset, pool: &[u32], method: Method, asked: Asked, key: Key
                 (0..*classes).filter(|&class| counts[class] < u64::from(folds)).min_by_key(|&class| counts[class]);
             if let Some(class) = few {
                 let name = dataset.class_names.get(class).cloned().unwrap_or_default();
-                return Err(SplitError::FewRowsInClass { class: name, rows: counts[class], asked });
+                let are_integers = dataset.notes.iter().any(|note| matches!(note, Note::IntegersAsClasses { .. }));
+                return Err(SplitError::FewRowsInClass { class: name, rows: counts[class], are_integers, asked });
             }
             Ok(deal_by_class(codes, pool, folds as usize, key))
         }
