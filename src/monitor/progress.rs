@@ -224,10 +224,9 @@ fn drawn_bar(share: f64, cells: usize) -> String {
     format!("{}{}", paint(GOOD, done), paint(FAINT, "─".repeat(cells - full - half)))
 }
 
-/// At this session's rate; nothing before its first lane.
+/// At the pace of this session's work; nothing before its first lane.
 fn time_left(progress: &Progress) -> Option<Duration> {
-    let lanes = progress.total.saturating_sub(progress.resumed) * progress.lanes_per_candidate;
-    let seconds = lanes.saturating_sub(progress.lanes) as f64 / progress.lanes_per_second();
+    let seconds = progress.seconds * (1.0 - progress.share) / progress.share;
     if progress.candidates >= progress.total { None } else { Duration::try_from_secs_f64(seconds).ok() }
 }
 
@@ -242,7 +241,7 @@ mod tests {
             candidates: 812,
             total: 2000,
             lanes: 4060,
-            lanes_per_candidate: 5,
+            share: 0.406,
             resumed: 0,
             seconds: 4.0,
             best: Some(best),

@@ -56,8 +56,8 @@ pub struct Progress {
     pub total: u64,
     /// Lanes trained in this session.
     pub lanes: u64,
-    /// Lanes of one candidate.
-    pub lanes_per_candidate: u64,
+    /// The share of this session's work that is done, by what lanes take: the largest are trained first.
+    pub share: f64,
     /// Candidates taken from the journal.
     pub resumed: u64,
     /// Seconds of search in this session.

@@ -52,6 +52,23 @@ struct Work {
     ready: Vec<Trial>,
 }
 
+/// How much of this session's work is done, in operations of training.
+#[derive(Debug, Clone, Copy, Default)]
+struct Effort {
+    done: f64,
+    /// Of the candidates that were admitted so far, and their number.
+    admitted: f64,
+    candidates: u64,
+}
+
+impl Effort {
+    /// The share that is done if `more` candidates follow that take as much as those before.
+    fn share(&self, more: u64) -> f64 {
+        let all = self.admitted + self.admitted / self.candidates.max(1) as f64 * more as f64;
+        if all > 0.0 { self.done / all } else { 0.0 }
+    }
+}
+
 /// The state of a search.
 pub(super) struct Search<'a> {
     study: &'a Study,
@@ -67,6 +84,7 @@ pub(super) struct Search<'a> {
     first_score: Vec<usize>,
     total: u64,
     resumed: u64,
+    effort: Effort,
     lanes: u64,
     failed: u64,
     best: Option<BestSoFar>,
@@ -94,6 +112,7 @@ impl<'a> Search<'a> {
             folds: study.splits.folds.len(),
             first_score: study.first_scores(),
             resumed: history.trials.len() as u64,
+            effort: Effort::default(),
             total: strategy.size().map_or(wanted, |size| size.min(wanted)),
             strategy,
             history,
@@ -177,6 +196,14 @@ impl<'a> Search<'a> {
         let folds = 0..self.folds;
         let lanes: Vec<Lane> =
             places.iter().flat_map(|&point| folds.clone().map(move |fold| Lane { point, fold })).collect();
+        let Study { model, space, shape, .. } = self.study;
+        let mut work = vec![0.0; batch.points.len()];
+        for place in places {
+            // A lane takes something even where there is nothing to multiply.
+            work[*place] = model.work(space, batch.points.row(*place), *shape, budget).flops.max(1.0);
+        }
+        self.effort.admitted += work.iter().sum::<f64>() * self.folds as f64;
+        self.effort.candidates += places.len() as u64;
         let slots = trainer.start(&batch.points, &lanes)?;
         let lane_of: HashMap<Slot, Lane> = slots.iter().copied().zip(lanes).collect();
         let deadline = self.study.config.stop.time.and_then(|span| self.began.checked_add(span.0));
@@ -188,6 +215,7 @@ impl<'a> Search<'a> {
         let mut report = |report: LaneReport| {
             let Some(lane) = lane_of.get(&report.slot) else { return ControlFlow::Continue(()) };
             self.lanes += 1;
+            self.effort.done += work[lane.point];
             let candidate = pending.entry(lane.point).or_insert_with(|| Pending::new(self.folds, self.study.scores()));
             if candidate.take(lane.fold, self.first_score[lane.fold], &report)
                 && let Some(candidate) = pending.remove(&lane.point)
@@ -275,7 +303,7 @@ impl<'a> Search<'a> {
             candidates: self.history.trials.len() as u64,
             total: self.total,
             lanes: self.lanes,
-            lanes_per_candidate: self.folds as u64,
+            share: self.effort.share(self.total.saturating_sub(self.history.points.len() as u64)),
             resumed: self.resumed,
             seconds: self.began.elapsed().as_secs_f64(),
             best: self.best,
@@ -288,5 +316,17 @@ impl<'a> Search<'a> {
     pub(super) fn into_history(mut self) -> History {
         self.history.forget_unproposed();
         self.history
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_expects_of_what_follows_what_came_before() {
+        assert_eq!(Effort::default().share(10), 0.0);
+        assert_eq!(Effort { done: 60.0, admitted: 100.0, candidates: 10 }.share(0), 0.6);
+        assert_eq!(Effort { done: 60.0, admitted: 100.0, candidates: 10 }.share(30), 0.15);
     }
 }
