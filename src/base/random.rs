@@ -76,10 +76,11 @@ impl Key {
 /// Counters that are hashed side by side.
 const TOGETHER: usize = 8;
 
-const ROTATIONS: [u32; 8] = [13, 15, 26, 6, 17, 29, 16, 24];
+/// By how much each of eight rounds rotates.
+pub const ROTATIONS: [u32; 8] = [13, 15, 26, 6, 17, 29, 16, 24];
 
 /// The words of a key that are added between rounds.
-const fn schedule(key: [u32; 2]) -> [u32; 3] {
+pub const fn schedule(key: [u32; 2]) -> [u32; 3] {
     [key[0], key[1], 0x1bd1_1bda ^ key[0] ^ key[1]]
 }
 

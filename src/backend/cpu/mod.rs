@@ -3,6 +3,7 @@
 pub mod gemm;
 pub mod math;
 pub mod measure;
+pub mod random;
 pub mod simd;
 mod trainer;
 

@@ -142,6 +142,14 @@ pub trait Simd: Copy {
     fn or_bits(self, other: Self) -> Self;
     /// The bits as integers: `self >> 23`, then as a number; the exponent of a positive number as a float.
     fn exponent_to_float(self) -> Self;
+    /// The bits as integers: `self ^ other`.
+    fn xor_bits(self, other: Self) -> Self;
+    /// The bits as integers, turned left by 1 to 31 places.
+    fn rotate_bits(self, places: u32) -> Self;
+    /// The bits as integers: `self >> 8`, then as a number, which is exact.
+    fn top_bits_to_float(self) -> Self;
+    /// `self[0], other[0], self[1], other[1]` and so on: the first sixteen of them, and the others.
+    fn interleave(self, other: Self) -> [Self; 2];
 
     /// Every integer bit pattern the same.
     #[inline(always)]
@@ -154,6 +162,22 @@ pub trait Simd: Copy {
     fn zero() -> Self {
         Self::splat(0.0)
     }
+}
+
+/// Lane `j` of vector `i` becomes lane `i` of vector `j`.
+#[inline(always)]
+pub fn transpose<V: Simd>(mut block: [V; LANES]) -> [V; LANES] {
+    // An element's index is eight bits, vector and lane. Interleaving vectors eight apart turns them by one place; four
+    // turns exchange vector and lane.
+    for _ in 0..4 {
+        let before = block;
+        for i in 0..LANES / 2 {
+            let [low, high] = before[i].interleave(before[i + LANES / 2]);
+            block[2 * i] = low;
+            block[2 * i + 1] = high;
+        }
+    }
+    block
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -225,6 +249,8 @@ mod x86 {
             and_bits(b) = |a, b| _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a), _mm512_castps_si512(b)));
             or_bits(b) = |a, b| _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(a), _mm512_castps_si512(b)));
             exponent_to_float() = |a| _mm512_cvtepi32_ps(_mm512_srli_epi32::<23>(_mm512_castps_si512(a)));
+            xor_bits(b) = |a, b| _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a), _mm512_castps_si512(b)));
+            top_bits_to_float() = |a| _mm512_cvtepi32_ps(_mm512_srli_epi32::<8>(_mm512_castps_si512(a)));
         }
         #[inline(always)]
         fn less(self, other: Self) -> __mmask16 {
@@ -235,6 +261,26 @@ mod x86 {
         fn select(mask: __mmask16, yes: Self, no: Self) -> Self {
             // SAFETY: see the module's first lines.
             Avx512(unsafe { _mm512_mask_blend_ps(mask, no.0, yes.0) })
+        }
+        #[inline(always)]
+        fn rotate_bits(self, places: u32) -> Self {
+            // SAFETY: see the module's first lines.
+            unsafe {
+                let places = _mm512_set1_epi32(places as i32);
+                Avx512(_mm512_castsi512_ps(_mm512_rolv_epi32(_mm512_castps_si512(self.0), places)))
+            }
+        }
+        #[inline(always)]
+        fn interleave(self, other: Self) -> [Self; 2] {
+            // SAFETY: see the module's first lines. An index of 16 or more takes from the second register.
+            unsafe {
+                let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+                let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+                [low, high].map(
+                    #[inline(always)]
+                    |places| Avx512(_mm512_permutex2var_ps(self.0, places, other.0)),
+                )
+            }
         }
     }
 
@@ -292,6 +338,8 @@ mod x86 {
             and_bits(b) = |a, b| _mm256_and_ps(a, b);
             or_bits(b) = |a, b| _mm256_or_ps(a, b);
             exponent_to_float() = |a| _mm256_cvtepi32_ps(_mm256_srli_epi32::<23>(_mm256_castps_si256(a)));
+            xor_bits(b) = |a, b| _mm256_xor_ps(a, b);
+            top_bits_to_float() = |a| _mm256_cvtepi32_ps(_mm256_srli_epi32::<8>(_mm256_castps_si256(a)));
         }
         #[inline(always)]
         fn less(self, other: Self) -> (__m256, __m256) {
@@ -302,6 +350,33 @@ mod x86 {
         fn select(mask: (__m256, __m256), yes: Self, no: Self) -> Self {
             // SAFETY: see the module's first lines.
             unsafe { Avx2(_mm256_blendv_ps(no.0, yes.0, mask.0), _mm256_blendv_ps(no.1, yes.1, mask.1)) }
+        }
+        #[inline(always)]
+        fn rotate_bits(self, places: u32) -> Self {
+            // SAFETY: see the module's first lines.
+            let [low, high] = [self.0, self.1].map(
+                #[inline(always)]
+                |half| unsafe {
+                    let (bits, left) = (_mm256_castps_si256(half), _mm_cvtsi32_si128(places as i32));
+                    let right = _mm_cvtsi32_si128(32 - places as i32);
+                    let turned = _mm256_or_si256(_mm256_sll_epi32(bits, left), _mm256_srl_epi32(bits, right));
+                    _mm256_castsi256_ps(turned)
+                },
+            );
+            Avx2(low, high)
+        }
+        #[inline(always)]
+        fn interleave(self, other: Self) -> [Self; 2] {
+            [(self.0, other.0), (self.1, other.1)].map(
+                #[inline(always)]
+                |(a, b)| {
+                    // SAFETY: see the module's first lines. Unpacking works on the halves of a register apart.
+                    unsafe {
+                        let (even, odd) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                        Avx2(_mm256_permute2f128_ps::<0x20>(even, odd), _mm256_permute2f128_ps::<0x31>(even, odd))
+                    }
+                },
+            )
         }
     }
 }
@@ -368,6 +443,8 @@ mod neon {
             and_bits(b) = |a, b| vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));
             or_bits(b) = |a, b| vreinterpretq_f32_u32(vorrq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));
             exponent_to_float() = |a| vcvtq_f32_u32(vshrq_n_u32::<23>(vreinterpretq_u32_f32(a)));
+            xor_bits(b) = |a, b| vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));
+            top_bits_to_float() = |a| vcvtq_f32_u32(vshrq_n_u32::<8>(vreinterpretq_u32_f32(a)));
         }
         #[inline(always)]
         fn less(self, other: Self) -> [uint32x4_t; 4] {
@@ -384,6 +461,26 @@ mod neon {
                 #[inline(always)]
                 |i| unsafe { vbslq_f32(mask[i], yes.0[i], no.0[i]) },
             ))
+        }
+        #[inline(always)]
+        fn rotate_bits(self, places: u32) -> Self {
+            // SAFETY: NEON is part of the architecture. Shifting left by a negative number shifts right.
+            Neon(self.0.map(
+                #[inline(always)]
+                |quarter| unsafe {
+                    let bits = vreinterpretq_u32_f32(quarter);
+                    let left = vshlq_u32(bits, vdupq_n_s32(places as i32));
+                    let right = vshlq_u32(bits, vdupq_n_s32(places as i32 - 32));
+                    vreinterpretq_f32_u32(vorrq_u32(left, right))
+                },
+            ))
+        }
+        #[inline(always)]
+        fn interleave(self, other: Self) -> [Self; 2] {
+            // SAFETY: NEON is part of the architecture.
+            let zip = |i: usize| unsafe { [vzip1q_f32(self.0[i], other.0[i]), vzip2q_f32(self.0[i], other.0[i])] };
+            let ([a, b], [c, d], [e, f], [g, h]) = (zip(0), zip(1), zip(2), zip(3));
+            [Neon([a, b, c, d]), Neon([e, f, g, h])]
         }
     }
 }
@@ -443,6 +540,8 @@ mod plain {
             and_bits(b) = |a, b| bits(|a, b| a & b, a, b);
             or_bits(b) = |a, b| bits(|a, b| a | b, a, b);
             exponent_to_float() = |a| (a.to_bits() >> 23) as f32;
+            xor_bits(b) = |a, b| bits(|a, b| a ^ b, a, b);
+            top_bits_to_float() = |a| (a.to_bits() >> 8) as f32;
         }
         #[inline(always)]
         fn less(self, other: Self) -> [bool; LANES] {
@@ -451,6 +550,15 @@ mod plain {
         #[inline(always)]
         fn select(mask: [bool; LANES], yes: Self, no: Self) -> Self {
             Plain(std::array::from_fn(|i| if mask[i] { yes.0[i] } else { no.0[i] }))
+        }
+        #[inline(always)]
+        fn rotate_bits(self, places: u32) -> Self {
+            Plain(self.0.map(|value| f32::from_bits(value.to_bits().rotate_left(places))))
+        }
+        #[inline(always)]
+        fn interleave(self, other: Self) -> [Self; 2] {
+            let place = |i: usize| if i.is_multiple_of(2) { self.0[i / 2] } else { other.0[i / 2] };
+            [Plain(std::array::from_fn(place)), Plain(std::array::from_fn(|i| place(LANES + i)))]
         }
     }
 }
