@@ -21,8 +21,8 @@ pub const ROWS: usize = 8;
 
 /// What becomes of a finished element of a product before it is stored.
 pub trait Epilogue<V: Simd> {
-    /// `value` is element `row` of column `2 pair + half`.
-    fn finish(&self, value: V, pair: usize, row: usize, half: usize) -> V;
+    /// `value` is the vector at index `place` of the product, counted through its panels as they lie in memory.
+    fn finish(&self, value: V, place: usize) -> V;
 }
 
 /// Stores elements as they are.
@@ -30,7 +30,7 @@ pub struct AsIs;
 
 impl<V: Simd> Epilogue<V> for AsIs {
     #[inline(always)]
-    fn finish(&self, value: V, _: usize, _: usize, _: usize) -> V {
+    fn finish(&self, value: V, _: usize) -> V {
         value
     }
 }
@@ -120,12 +120,13 @@ impl Shared {
 pub fn forward_shared<V: Simd, E: Epilogue<V>>(x: &Shared, w: &[Pair], bias: &[Pair], out: &mut [Pair], epilogue: &E) {
     let panels = w.chunks_exact(x.columns).zip(bias).zip(out.chunks_exact_mut(x.rows));
     for (pair, ((w, bias), out)) in panels.enumerate() {
-        for (tile, (x, out)) in x.by_rows.chunks_exact(w.len()).zip(out.chunks_exact_mut(ROWS)).enumerate() {
+        for (tile, (tile_x, out)) in x.by_rows.chunks_exact(w.len()).zip(out.chunks_exact_mut(ROWS)).enumerate() {
+            let first = pair * x.rows + tile * ROWS;
             if V::TILE_ROWS == ROWS {
-                forward_shared_tile::<V, E, ROWS>(x, 0, w, bias, out, pair, tile * ROWS, epilogue);
+                forward_shared_tile::<V, E, ROWS>(tile_x, 0, w, bias, out, first, epilogue);
             } else {
                 for (part, out) in out.chunks_exact_mut(2).enumerate() {
-                    forward_shared_tile::<V, E, 2>(x, 2 * part, w, bias, out, pair, tile * ROWS + 2 * part, epilogue);
+                    forward_shared_tile::<V, E, 2>(tile_x, 2 * part, w, bias, out, first + 2 * part, epilogue);
                 }
             }
         }
@@ -140,7 +141,6 @@ fn forward_shared_tile<V: Simd, E: Epilogue<V>, const R: usize>(
     w: &[Pair],
     bias: &Pair,
     out: &mut [Pair],
-    pair: usize,
     first: usize,
     epilogue: &E,
 ) {
@@ -153,20 +153,20 @@ fn forward_shared_tile<V: Simd, E: Epilogue<V>, const R: usize>(
             sums[i][1] = a.mul_add(w1, sums[i][1]);
         }
     }
-    store_tile(&sums, out, pair, first, epilogue);
+    store_tile(&sums, out, first, epilogue);
 }
 
+/// `first`: the index of the tile's first pair in the product.
 #[inline(always)]
 fn store_tile<V: Simd, E: Epilogue<V>, const R: usize>(
     sums: &[[V; 2]; R],
     out: &mut [Pair],
-    pair: usize,
     first: usize,
     epilogue: &E,
 ) {
     for i in 0..R {
         for half in 0..2 {
-            epilogue.finish(sums[i][half], pair, first + i, half).store(&mut out[i][half]);
+            epilogue.finish(sums[i][half], 2 * (first + i) + half).store(&mut out[i][half]);
         }
     }
 }
@@ -213,7 +213,7 @@ fn forward_lanes_panel<V: Simd, E: Epilogue<V>, const R: usize>(
                 }
             }
         }
-        store_tile(&sums, out, pair, tile * R, epilogue);
+        store_tile(&sums, out, pair * rows + tile * R, epilogue);
     }
 }
 
@@ -259,7 +259,7 @@ fn backward_lanes_panel<V: Simd, E: Epilogue<V>, const R: usize>(
                 }
             }
         }
-        store_tile(&sums, out, pair, tile * R, epilogue);
+        store_tile(&sums, out, pair * rows + tile * R, epilogue);
     }
 }
 

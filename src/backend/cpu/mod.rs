@@ -5,6 +5,7 @@ pub mod math;
 pub mod measure;
 pub mod random;
 pub mod simd;
+pub mod strips;
 mod trainer;
 
 pub use trainer::{CpuTrainer, GroupKey, LaneModel, LaneProgress};

@@ -1,10 +1,11 @@
 //! What stands between the matrix products of a perceptron: activations with their derivatives, dropout, and the
-//! gradient of the loss, for sixteen networks that may differ in all of it.
+//! gradient of the loss, for sixteen networks that may differ in all of it, or for sixteen units of one network.
 
 use super::recipe::{self, Activation, MlpParams};
 use crate::backend::cpu::gemm::{self, Epilogue, Pair};
-use crate::backend::cpu::math;
-use crate::backend::cpu::simd::{LANES, Lanes, Simd};
+use crate::backend::cpu::simd::{LANES, Lanes, Simd, transpose};
+use crate::backend::cpu::strips::{self, Strips, load_block};
+use crate::backend::cpu::{math, random};
 use crate::base::random::Key;
 use crate::data::Affine;
 
@@ -13,7 +14,7 @@ pub struct PlainRelu;
 
 impl<V: Simd> Epilogue<V> for PlainRelu {
     #[inline(always)]
-    fn finish(&self, value: V, _: usize, _: usize, _: usize) -> V {
+    fn finish(&self, value: V, _: usize) -> V {
         // In this order a NaN comes through.
         V::zero().max(value)
     }
@@ -21,28 +22,25 @@ impl<V: Simd> Epilogue<V> for PlainRelu {
 
 /// Where relu's output is not positive, no gradient passes.
 struct PassPositive<'a> {
-    outputs: &'a [Pair],
-    rows: usize,
+    outputs: &'a [Lanes],
 }
 
 impl<V: Simd> Epilogue<V> for PassPositive<'_> {
     #[inline(always)]
-    fn finish(&self, value: V, pair: usize, row: usize, half: usize) -> V {
-        let output = V::load(&self.outputs[pair * self.rows + row][half]);
-        V::select(V::zero().less(output), value, V::zero())
+    fn finish(&self, value: V, place: usize) -> V {
+        V::select(V::zero().less(V::load(&self.outputs[place])), value, V::zero())
     }
 }
 
 /// Multiplies with a stored derivative; 0 stays 0 whatever the gradient is, as in [`PassPositive`].
 struct TimesDerivative<'a> {
-    derivatives: &'a [Pair],
-    rows: usize,
+    derivatives: &'a [Lanes],
 }
 
 impl<V: Simd> Epilogue<V> for TimesDerivative<'_> {
     #[inline(always)]
-    fn finish(&self, value: V, pair: usize, row: usize, half: usize) -> V {
-        let derivative = V::load(&self.derivatives[pair * self.rows + row][half]);
+    fn finish(&self, value: V, place: usize) -> V {
+        let derivative = V::load(&self.derivatives[place]);
         V::select(V::zero().less(derivative.abs()), value.mul(derivative), V::zero())
     }
 }
@@ -93,21 +91,70 @@ impl Hidden {
     #[inline(always)]
     pub fn activate<V: Simd>(&self, z: &mut [Pair], derivatives: &mut [Pair], rows: usize, key: Key, step: u64) {
         for (pair, (z, derivatives)) in z.chunks_exact_mut(rows).zip(derivatives.chunks_exact_mut(rows)).enumerate() {
-            for (row, (z, derivatives)) in z.iter_mut().zip(derivatives).enumerate() {
-                let uniforms = if self.has_dropout { recipe::dropout_uniforms(key, step, row, pair) } else { [1.0; 2] };
-                for half in 0..2 {
-                    let (mut output, mut derivative) = self.apply(V::load(&z[half]));
-                    if self.has_dropout {
-                        let is_left_out = V::splat(uniforms[half]).less(V::load(&self.dropout));
-                        let scale = V::select(is_left_out, V::zero(), V::load(&self.keep_scale));
-                        output = output.mul(scale);
-                        derivative = derivative.mul(scale);
+            for (block, (z, derivatives)) in z.chunks_mut(LANES).zip(derivatives.chunks_mut(LANES)).enumerate() {
+                let mut uniforms = [Lanes([1.0; LANES]); 2];
+                if self.has_dropout {
+                    const ROWS_ON: Lanes = places(1, 16);
+                    uniforms = self.draw::<V>(key, step, &ROWS_ON, block * LANES, pair);
+                }
+                for (row, (z, derivatives)) in z.iter_mut().zip(derivatives).enumerate() {
+                    for half in 0..2 {
+                        self.finish(&mut z[half], &mut derivatives[half], V::splat(uniforms[half].0[row]));
                     }
-                    output.store(&mut z[half]);
-                    derivative.store(&mut derivatives[half]);
                 }
             }
         }
+    }
+
+    /// The same for strips of one network.
+    #[inline(always)]
+    pub fn activate_strips<V: Simd>(
+        &self,
+        z: &mut [Lanes],
+        derivatives: &mut [Lanes],
+        rows: usize,
+        key: Key,
+        step: u64,
+    ) {
+        for (strip, (z, derivatives)) in z.chunks_exact_mut(rows).zip(derivatives.chunks_exact_mut(rows)).enumerate() {
+            for (block, (z, derivatives)) in z.chunks_exact_mut(2).zip(derivatives.chunks_exact_mut(2)).enumerate() {
+                let mut uniforms = [V::splat(1.0); 2];
+                if self.has_dropout {
+                    // Eight pairs of units of two rows.
+                    const PAIRS_ON: Lanes = places(8, 2);
+                    let [even, odd] = self.draw::<V>(key, step, &PAIRS_ON, 2 * block, strip * LANES / 2);
+                    uniforms = V::load(&even).interleave(V::load(&odd));
+                }
+                for row in 0..2 {
+                    self.finish(&mut z[row], &mut derivatives[row], uniforms[row]);
+                }
+            }
+        }
+    }
+
+    /// [`recipe::dropout_uniforms`] of sixteen places, which lie at `offsets` from that of a row and a pair.
+    #[inline(always)]
+    fn draw<V: Simd>(&self, key: Key, step: u64, offsets: &Lanes, row: usize, pair: usize) -> [Lanes; 2] {
+        let first = V::splat_bits(recipe::dropout_place(row, pair));
+        let words = random::words(key, V::load(offsets).add_bits(first), step as u32);
+        let mut uniforms = [Lanes::ZERO; 2];
+        for (words, uniforms) in words.into_iter().zip(&mut uniforms) {
+            random::uniform(words).store(uniforms);
+        }
+        uniforms
+    }
+
+    #[inline(always)]
+    fn finish<V: Simd>(&self, z: &mut Lanes, derivatives: &mut Lanes, uniforms: V) {
+        let (mut output, mut derivative) = self.apply(V::load(z));
+        if self.has_dropout {
+            let is_left_out = uniforms.less(V::load(&self.dropout));
+            let scale = V::select(is_left_out, V::zero(), V::load(&self.keep_scale));
+            output = output.mul(scale);
+            derivative = derivative.mul(scale);
+        }
+        output.store(z);
+        derivative.store(derivatives);
     }
 
     /// Each lane's own activation of `z` and its derivative; only what some lane has is computed.
@@ -157,12 +204,42 @@ impl Hidden {
         derivatives: &[Pair],
         below: &mut [Pair],
     ) {
+        let (outputs, derivatives) = (outputs.as_flattened(), derivatives.as_flattened());
         if self.is_plain_relu() {
-            gemm::backward_lanes::<V, _>(delta, rows, weights, inputs, below, &PassPositive { outputs, rows });
+            gemm::backward_lanes::<V, _>(delta, rows, weights, inputs, below, &PassPositive { outputs });
         } else {
-            gemm::backward_lanes::<V, _>(delta, rows, weights, inputs, below, &TimesDerivative { derivatives, rows });
+            gemm::backward_lanes::<V, _>(delta, rows, weights, inputs, below, &TimesDerivative { derivatives });
         }
     }
+
+    /// The same for strips of one network, whose `weights` are transposed: inputs fill the SIMD lanes.
+    #[inline(always)]
+    pub fn backward_strips<V: Simd>(
+        &self,
+        delta: &[Lanes],
+        rows: usize,
+        weights: Strips<'_>,
+        outputs: &[Lanes],
+        derivatives: &[Lanes],
+        below: &mut [Lanes],
+    ) {
+        if self.is_plain_relu() {
+            strips::product::<V, _>(delta, rows, weights, None, below, &PassPositive { outputs });
+        } else {
+            strips::product::<V, _>(delta, rows, weights, None, below, &TimesDerivative { derivatives });
+        }
+    }
+}
+
+/// The places of so many pairs of so many rows, as offsets from the first.
+const fn places(pairs: usize, rows: usize) -> Lanes {
+    let mut places = [0; LANES];
+    let mut i = 0;
+    while i < pairs * rows {
+        places[i] = recipe::dropout_place(i / pairs, i % pairs);
+        i += 1;
+    }
+    random::integers(places)
 }
 
 /// The gradient of the loss by the output layer's sums.
@@ -206,6 +283,44 @@ impl LossGradient {
         }
     }
 
+    /// The same for strips of one network, of which each SIMD lane has the same smoothing.
+    #[inline(always)]
+    pub fn cross_entropy_strips<V: Simd>(
+        &self,
+        logits: &mut [Lanes],
+        rows: usize,
+        classes: &[u32],
+        turned: &mut [Pair],
+    ) {
+        softmax_strips::<V>(logits, rows, self.outputs, turned);
+        let (share, on, off) = (1.0 / self.real_rows as f32, self.on.0[0], V::load(&self.off));
+        for (strip, column) in logits.chunks_exact_mut(rows).enumerate() {
+            let (real, padding) = column.split_at_mut(self.real_rows);
+            padding.fill(Lanes::ZERO);
+            let outputs = self.outputs.saturating_sub(strip * LANES).min(LANES);
+            for (values, &class) in real.iter_mut().zip(classes) {
+                let probabilities = *values;
+                V::load(values).sub(off).mul(V::splat(share)).store(values);
+                if let Some(truth) = (class as usize).checked_sub(strip * LANES).filter(|truth| *truth < LANES) {
+                    values.0[truth] = (probabilities.0[truth] - on) * share;
+                }
+                values.0[outputs..].fill(0.0);
+            }
+        }
+    }
+
+    /// The same as [`LossGradient::squared_error`] for strips of one network.
+    pub fn squared_error_strips(&self, predictions: &mut [Lanes], targets: &[f32]) {
+        let share = 1.0 / self.real_rows as f32;
+        let (real, padding) = predictions.split_at_mut(self.real_rows);
+        padding.fill(Lanes::ZERO);
+        for (values, target) in real.iter_mut().zip(targets) {
+            let error = (values.0[0] - target) * share;
+            *values = Lanes::ZERO;
+            values.0[0] = error;
+        }
+    }
+
     /// `(prediction - target) / rows`, in place of the predictions.
     #[inline(always)]
     pub fn squared_error<V: Simd>(&self, predictions: &mut [Pair], rows: usize, targets: &[f32]) {
@@ -244,10 +359,43 @@ pub fn softmax<V: Simd>(logits: &mut [Pair], rows: usize, outputs: usize) {
     }
 }
 
+/// Softmax over the outputs of each row of one network's strips, in place. In `turned`, a panel of
+/// [`turned_rows`]`(rows)`, SIMD lanes are rows, so that a row's sum has the order that [`softmax`] gives it.
+#[inline(always)]
+pub fn softmax_strips<V: Simd>(logits: &mut [Lanes], rows: usize, outputs: usize, turned: &mut [Pair]) {
+    let height = turned_rows(rows);
+    for (strip, column) in logits.chunks_exact(rows).enumerate() {
+        let panels = &mut turned[strip * LANES / 2 * height..];
+        for (place, block) in column.chunks(LANES).enumerate() {
+            for (output, values) in transpose(load_block::<V>(block)).into_iter().enumerate() {
+                values.store(&mut panels[output / 2 * height + place][output % 2]);
+            }
+        }
+    }
+    softmax::<V>(turned, height, outputs);
+    for (strip, column) in logits.chunks_exact_mut(rows).enumerate() {
+        let panels = &turned[strip * LANES / 2 * height..];
+        for (place, block) in column.chunks_mut(LANES).enumerate() {
+            let mut values = [V::zero(); LANES];
+            for (output, value) in values.iter_mut().enumerate() {
+                *value = V::load(&panels[output / 2 * height + place][output % 2]);
+            }
+            for (value, to) in transpose(values).into_iter().zip(block) {
+                value.store(to);
+            }
+        }
+    }
+}
+
+/// Pairs of a column of what [`softmax_strips`] turns.
+pub fn turned_rows(rows: usize) -> usize {
+    rows.div_ceil(LANES)
+}
+
 /// Brings regression predictions back into the target's own units, in place.
 #[inline(always)]
-pub fn unscale<V: Simd>(predictions: &mut [Pair], target: Affine) {
+pub fn unscale<V: Simd>(predictions: &mut [Lanes], target: Affine) {
     for values in predictions {
-        V::load(&values[0]).mul_add(V::splat(target.scale), V::splat(target.shift)).store(&mut values[0]);
+        V::load(values).mul_add(V::splat(target.scale), V::splat(target.shift)).store(values);
     }
 }

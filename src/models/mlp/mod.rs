@@ -3,11 +3,14 @@
 //! [`recipe`] says what training is; `cpu` and `gpu` do it; `predict` uses what was trained.
 
 mod activation;
+mod alone;
 mod cpu;
 mod gpu;
+mod networks;
 mod optimizer;
 mod predict;
 pub mod recipe;
+mod together;
 
 use super::{Agreement, Budget, DataShape, Model, WeightsError, Work};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};

@@ -1,5 +1,5 @@
-//! Adam and SGD over sixteen lanes: applied to a tile's gradients while they are still in the cache, so that no
-//! gradient is ever stored.
+//! Adam and SGD over sixteen SIMD lanes, of sixteen networks or of one network's units: applied to a tile's gradients
+//! while they are still in the cache, so that no gradient is ever stored.
 
 use super::recipe::{BETA2, EPSILON, MlpParams, Optimizer};
 use crate::backend::cpu::gemm::{Consumer, Pair};
@@ -80,13 +80,21 @@ impl Step {
             self.floor.0[lane] = (f64::from(EPSILON) * f64::from(EPSILON) * second) as f32;
         }
     }
+
+    /// Gives every SIMD lane the first one's constants: for one network whose units fill the lanes.
+    pub fn spread(&mut self) {
+        let constants = [&mut self.rate, &mut self.decay, &mut self.momentum, &mut self.share, &mut self.floor];
+        for lanes in constants.into_iter().chain([&mut self.is_adam]) {
+            *lanes = Lanes([lanes.0[0]; LANES]);
+        }
+    }
 }
 
 /// Takes the gradients of one array of a layer and moves its weights.
 pub struct Update<'a, V: Simd> {
-    weights: &'a mut [Pair],
-    first: &'a mut [Pair],
-    second: &'a mut [Pair],
+    weights: &'a mut [Lanes],
+    first: &'a mut [Lanes],
+    second: &'a mut [Lanes],
     rate: V,
     decay: V,
     momentum: V,
@@ -98,7 +106,7 @@ pub struct Update<'a, V: Simd> {
 impl<'a, V: Simd> Update<'a, V> {
     /// `arrays`: the values, first and second moments; `decays` for weights, not for biases.
     #[inline(always)]
-    pub fn new(step: &Step, arrays: &'a mut [Vec<Pair>; 3], decays: bool) -> Self {
+    pub fn new(step: &Step, arrays: [&'a mut [Lanes]; 3], decays: bool) -> Self {
         let [weights, first, second] = arrays;
         Update {
             weights,
@@ -113,7 +121,7 @@ impl<'a, V: Simd> Update<'a, V> {
         }
     }
 
-    /// Biases: the gradient is the sum of each column of `delta`, `[rows x units]`.
+    /// Biases of networks side by side: the gradient is the sum of each column of `delta`, panels of `rows` rows.
     #[inline(always)]
     pub fn columns_of(&mut self, delta: &[Pair], rows: usize) {
         for (pair, column) in delta.chunks_exact(rows).enumerate() {
@@ -125,7 +133,44 @@ impl<'a, V: Simd> Update<'a, V> {
             let mut gradient = [Lanes::ZERO; 2];
             sums[0].store(&mut gradient[0]);
             sums[1].store(&mut gradient[1]);
-            self.consume(pair, &[gradient]);
+            self.follow(2 * pair, &gradient);
+        }
+    }
+
+    /// Biases of one network: the same of strips.
+    #[inline(always)]
+    pub fn columns_of_strips(&mut self, delta: &[Lanes], rows: usize) {
+        for (strip, column) in delta.chunks_exact(rows).enumerate() {
+            let mut sum = V::zero();
+            for row in column {
+                sum = sum.add(V::load(row));
+            }
+            let mut gradient = Lanes::ZERO;
+            sum.store(&mut gradient);
+            self.follow(strip, &[gradient]);
+        }
+    }
+
+    /// Moves the vectors from `first` on.
+    #[inline(always)]
+    fn follow(&mut self, first: usize, gradients: &[Lanes]) {
+        let range = first..first + gradients.len();
+        let weights = &mut self.weights[range.clone()];
+        let moments = self.first[range.clone()].iter_mut().zip(&mut self.second[range]);
+        for ((gradient, weight), (m, v)) in gradients.iter().zip(weights).zip(moments) {
+            let g = V::load(gradient);
+            let moment = V::load(m).mul_add(self.momentum, g.mul_add(self.share, V::splat(NO_DENORMALS)));
+            let moment = moment.sub(V::splat(NO_DENORMALS));
+            moment.store(m);
+            let square = g.mul(V::splat(1.0 - BETA2));
+            let square = square.mul_add(g, V::load(v).mul(V::splat(BETA2)));
+            let square = V::splat(LEAST_SQUARE).max(square);
+            square.store(v);
+            let scale = math::reciprocal_sqrt(square.add(self.floor));
+            let scale = V::select(self.is_adam, scale, V::splat(1.0));
+            let step = moment.mul(self.rate);
+            let decayed = V::load(weight).mul(self.decay);
+            step.neg_mul_add(scale, decayed).store(weight);
         }
     }
 }
@@ -133,25 +178,6 @@ impl<'a, V: Simd> Update<'a, V> {
 impl<V: Simd> Consumer<V> for Update<'_, V> {
     #[inline(always)]
     fn consume(&mut self, first: usize, gradients: &[Pair]) {
-        let range = first..first + gradients.len();
-        let weights = &mut self.weights[range.clone()];
-        let moments = self.first[range.clone()].iter_mut().zip(&mut self.second[range]);
-        for ((gradient, weights), (m, v)) in gradients.iter().zip(weights).zip(moments) {
-            for half in 0..2 {
-                let g = V::load(&gradient[half]);
-                let moment = V::load(&m[half]).mul_add(self.momentum, g.mul_add(self.share, V::splat(NO_DENORMALS)));
-                let moment = moment.sub(V::splat(NO_DENORMALS));
-                moment.store(&mut m[half]);
-                let square = g.mul(V::splat(1.0 - BETA2));
-                let square = square.mul_add(g, V::load(&v[half]).mul(V::splat(BETA2)));
-                let square = V::splat(LEAST_SQUARE).max(square);
-                square.store(&mut v[half]);
-                let scale = math::reciprocal_sqrt(square.add(self.floor));
-                let scale = V::select(self.is_adam, scale, V::splat(1.0));
-                let step = moment.mul(self.rate);
-                let weight = V::load(&weights[half]).mul(self.decay);
-                step.neg_mul_add(scale, weight).store(&mut weights[half]);
-            }
-        }
+        self.follow(2 * first, gradients.as_flattened());
     }
 }

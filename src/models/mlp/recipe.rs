@@ -214,7 +214,12 @@ pub fn dropout_key(fold: Key, layer: usize) -> Key {
 /// Uniforms of the units `2 pair` and `2 pair + 1` for one row of the minibatch of a step (counted from the lane's
 /// start). WGSL: `threefry(key, vec2(row << 15 | pair, step))`.
 pub fn dropout_uniforms(layer_key: Key, step: u64, row: usize, pair: usize) -> [f32; 2] {
-    layer_key.words(step << 32 | (row as u64) << 15 | pair as u64).map(random::uniform)
+    layer_key.words(step << 32 | u64::from(dropout_place(row, pair))).map(random::uniform)
+}
+
+/// The low half of the counter that [`dropout_uniforms`] draws at; the high half is the step.
+pub const fn dropout_place(row: usize, pair: usize) -> u32 {
+    (row as u32) << 15 | pair as u32
 }
 
 #[cfg(test)]
