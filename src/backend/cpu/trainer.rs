@@ -9,6 +9,7 @@ use crate::backend::{BackendError, Lane, LaneReport, LaneStatus, Slot, StopFlag,
 use crate::data::{Fold, Prediction, Problem, Rows, Target};
 use crate::space::Points;
 use ndarray::{ArrayView2, s};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -50,6 +51,11 @@ pub trait LaneModel: Send + Sync + 'static {
     fn open_fold(&self, fold: &Arc<Fold>) -> Self::Fold;
     /// Bytes of a group's state.
     fn bytes(&self, fold: &Self::Fold, lanes: &[Self::Params]) -> u64;
+    /// How long a group trains, in units of the model's own; 0 where groups sorted by their keys already are longest
+    /// first.
+    fn duration(&self, _fold: &Self::Fold, _lanes: &[Self::Params]) -> u64 {
+        0
+    }
     /// A group at its start; `lanes` are 1 to 16 with one step key.
     fn start(&self, fold: &Self::Fold, lanes: &[Self::Params]) -> Self::Group;
     /// A group made of lanes of other groups, whose bits go on as if nothing had happened.
@@ -164,13 +170,19 @@ impl<M: LaneModel> CpuTrainer<M> {
         }
         // The same candidates' folds next to each other: a stop leaves few candidates with half their folds.
         let mut place: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut longest: Vec<u64> = Vec::new();
         let mut order: Vec<(usize, usize, Job<M>)> = Vec::new();
         for job in jobs {
             let nth = place.entry(job.fold).or_default();
+            let duration = self.model.duration(self.fold(job.fold), &job.params);
+            match longest.get_mut(*nth) {
+                Some(longest) => *longest = duration.max(*longest),
+                None => longest.push(duration),
+            }
             order.push((*nth, job.fold, job));
             *nth += 1;
         }
-        order.sort_by_key(|(nth, fold, _)| (*nth, *fold));
+        order.sort_by_key(|(nth, fold, _)| (Reverse(longest[*nth]), *nth, *fold));
         let mut jobs: Vec<Job<M>> = order.into_iter().map(|(.., job)| job).collect();
         jobs.extend(self.trained_jobs(trained));
         Ok(jobs)

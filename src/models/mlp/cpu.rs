@@ -111,6 +111,10 @@ impl LaneModel for MlpLanes {
         ((3 * weights + activations + scores) * size_of::<Lanes>()) as u64
     }
 
+    fn duration(&self, fold: &MlpFold, lanes: &[MlpParams]) -> u64 {
+        Walk::choose(lanes, fold.features, fold.outputs).cost(lanes, fold.features, fold.outputs)
+    }
+
     fn start(&self, fold: &MlpFold, lanes: &[MlpParams]) -> Group {
         let walk = Walk::choose(lanes, fold.features, fold.outputs);
         Group { params: lanes.to_vec(), networks: Networks::start(walk, fold, lanes), epochs: 0 }
