@@ -224,9 +224,10 @@ fn drawn_bar(share: f64, cells: usize) -> String {
     format!("{}{}", paint(GOOD, done), paint(FAINT, "─".repeat(cells - full - half)))
 }
 
-/// At the pace of this session's work; nothing before its first lane.
+/// At the pace of this session's work, and no more than the time that it has; nothing before its first lane.
 fn time_left(progress: &Progress) -> Option<Duration> {
-    let seconds = progress.seconds * (1.0 - progress.share) / progress.share;
+    let by_pace = progress.seconds * (1.0 - progress.share) / progress.share;
+    let seconds = progress.limit.map_or(by_pace, |limit| by_pace.min(limit - progress.seconds));
     if progress.candidates >= progress.total { None } else { Duration::try_from_secs_f64(seconds).ok() }
 }
 
@@ -244,6 +245,7 @@ mod tests {
             share: 0.406,
             resumed: 0,
             seconds: 4.0,
+            limit: None,
             best: Some(best),
             failed: 3,
         };
@@ -260,6 +262,13 @@ mod tests {
         assert!(lines[0].ends_with("  812/2,000 candidates  1,015 lanes/s  5.9 s left"), "{lines:?}");
         assert!(lines[0].starts_with("━━━━━━━━━━━━━━━━────"), "{lines:?}");
         assert_eq!(lines[1], "best log_loss 0.0712 ± 0.0081  candidate 641  3 failed");
+    }
+
+    #[test]
+    fn no_more_time_is_left_than_the_study_has() {
+        let progress = Progress { limit: Some(5.0), ..state().progress.unwrap() };
+        assert_eq!(time_left(&progress), Some(Duration::from_secs(1)));
+        assert_eq!(time_left(&Progress { share: 0.0, limit: None, ..progress }), None);
     }
 
     #[test]

@@ -115,7 +115,7 @@ fn estimates(result: &RunResult, columns: usize) -> String {
     };
     row("one standard error", with_error(one.value, one.std_error), what);
     if let Some(corrected) = &result.bias_corrected {
-        let score = with_error(corrected.value, Some(corrected.std_error));
+        let score = with_error(corrected.chosen.value, corrected.chosen.std_error);
         row("bias-corrected", score, "of the best, without the luck of being chosen".to_owned());
     }
     if let Some(outer) = &result.outer {

@@ -1,7 +1,9 @@
 //! Which candidate wins, and how good it honestly is. Pure functions of fold scores.
 
+use super::parts::Parts;
 use crate::base::random::{Key, below};
 use crate::data::metrics::Direction;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// What the choice looks at of one finished candidate.
@@ -11,7 +13,7 @@ pub struct Scored<'a> {
     pub candidate: u64,
     /// Mean of `folds`; NaN if the candidate failed.
     pub value: f64,
-    /// One score a fold.
+    /// One score for each row set of each fold.
     pub folds: &'a [f64],
     /// The model's cost: less is simpler.
     pub cost: f64,
@@ -65,9 +67,9 @@ pub fn ranked<'a>(direction: Direction, scored: &[Scored<'a>], count: usize) -> 
 
 /// The one-standard-error choice (Breiman et al. 1984): the simplest candidate whose mean is within one standard error
 /// of the best one's; of equally simple ones the better, then the earlier.
-pub fn one_standard_error<'a>(direction: Direction, scored: &[Scored<'a>]) -> Option<Scored<'a>> {
+pub fn one_standard_error<'a>(direction: Direction, scored: &[Scored<'a>], parts: &Parts) -> Option<Scored<'a>> {
     let best = best(direction, scored)?;
-    let margin = std_error(best.folds).unwrap_or(0.0);
+    let margin = parts.std_error(best.folds).unwrap_or(0.0);
     let worst = best.value - direction.sign() * margin;
     scored
         .iter()
@@ -84,51 +86,72 @@ pub fn one_standard_error<'a>(direction: Direction, scored: &[Scored<'a>]) -> Op
 const BOOTSTRAPS: u32 = 1000;
 
 /// The winner's score without the optimism of having been chosen: bootstrap bias correction (BBC-CV, Tsamardinos,
-/// Greasidou & Borboudakis 2018, arXiv:1708.07180), over folds: each bootstrap draws folds with repetition, chooses the
-/// best candidate on those, and scores it on the folds that were not drawn. `None` for fewer than two folds.
-///
-/// A candidate that another one beats or equals on every fold cannot be chosen by any bootstrap before the other one, so
-/// only the others are looked at: a handful out of a million.
-pub fn bias_corrected(direction: Direction, scored: &[Scored<'_>], key: Key) -> Option<Estimate> {
-    let contenders = contenders(direction, scored);
-    let folds = contenders.first()?.folds.len();
-    if folds < 2 {
+/// Greasidou & Borboudakis 2018, arXiv:1708.07180), over validation parts: each bootstrap draws parts of one repeat with
+/// repetition, chooses the best candidate on those, and scores it on the parts that were not drawn, whose rows had no say
+/// in the choice. Bootstraps take turns through the repeats. `None` for fewer than two parts.
+pub fn bias_corrected(direction: Direction, scored: &[Scored<'_>], parts: &Parts, key: Key) -> Option<Estimate> {
+    let means: Vec<(u64, Vec<f64>)> = ranked(direction, scored, scored.len())
+        .into_iter()
+        .filter(|one| !one.value.is_nan())
+        .map(|one| (one.candidate, parts.means(one.folds)))
+        .collect();
+    if means.is_empty() || parts.a_repeat() < 2 {
         return None;
     }
-    let (mut values, mut drawn) = (Vec::new(), vec![0u32; folds]);
-    for bootstrap in 0..BOOTSTRAPS {
-        let key = key.child(bootstrap);
-        drawn.fill(0);
-        (0..folds).for_each(|draw| drawn[below(key, draw as u64, folds as u64) as usize] += 1);
-        let left_out = drawn.iter().filter(|count| **count == 0).count();
-        if left_out == 0 {
-            continue;
-        }
-        let in_bag = |one: &Scored<'_>| -> f64 { one.folds.iter().zip(&drawn).map(|(s, n)| s * f64::from(*n)).sum() };
-        let chosen = contenders
-            .iter()
-            .map(|one| (in_bag(one), one))
-            .min_by(|a, b| direction.compare(a.0, b.0).then(a.1.candidate.cmp(&b.1.candidate)));
-        if let Some((_, chosen)) = chosen {
-            let out: f64 = chosen.folds.iter().zip(&drawn).filter(|(_, n)| **n == 0).map(|(score, _)| score).sum();
-            values.push(out / left_out as f64);
-        }
-    }
+    let contenders = contenders(direction, &means);
+    let values: Vec<Option<f64>> = (0..BOOTSTRAPS)
+        .into_par_iter()
+        .map(|bootstrap| {
+            let repeat = bootstrap as usize % parts.repeats();
+            left_out_score(direction, &contenders, repeat * parts.a_repeat(), parts.a_repeat(), key.child(bootstrap))
+        })
+        .collect();
+    let values: Vec<f64> = values.into_iter().flatten().collect();
     let value = mean(&values);
     let spread = std_error(&values)? * (values.len() as f64).sqrt();
     Some(Estimate { value, std_error: spread, bootstraps: values.len() as u32 })
 }
 
-/// Candidates that no other one beats or equals on every fold, best mean first.
-fn contenders<'a>(direction: Direction, scored: &[Scored<'a>]) -> Vec<Scored<'a>> {
+/// One bootstrap over `count` parts from `first` on; `None` if it draws every part.
+fn left_out_score(
+    direction: Direction,
+    contenders: &[&(u64, Vec<f64>)],
+    first: usize,
+    count: usize,
+    key: Key,
+) -> Option<f64> {
+    let mut drawn = vec![0u32; count];
+    (0..count).for_each(|draw| drawn[below(key, draw as u64, count as u64) as usize] += 1);
+    let left_out = drawn.iter().filter(|times| **times == 0).count();
+    if left_out == 0 {
+        return None;
+    }
+    let in_bag = |means: &[f64]| -> f64 { means[first..].iter().zip(&drawn).map(|(s, n)| s * f64::from(*n)).sum() };
+    let (_, chosen) = contenders
+        .iter()
+        .map(|one| (in_bag(&one.1), one))
+        .min_by(|a, b| direction.compare(a.0, b.0).then(a.1.0.cmp(&b.1.0)))?;
+    let out = chosen.1[first..].iter().zip(&drawn).filter(|(_, times)| **times == 0);
+    Some(out.map(|(score, _)| score).sum::<f64>() / left_out as f64)
+}
+
+/// More contenders than this are not worth looking for: each candidate is compared with all of them.
+const MOST_CONTENDERS: usize = 500;
+
+/// Candidates that no other one beats or equals on every part, out of candidates in the order of their means. No bootstrap
+/// chooses another one before these, so only they need to be looked at: with a handful of parts, a handful out of a
+/// million. Where there would be too many, all candidates.
+fn contenders(direction: Direction, ranked: &[(u64, Vec<f64>)]) -> Vec<&(u64, Vec<f64>)> {
     let sign = direction.sign();
-    let is_covered =
-        |one: &Scored<'_>, by: &Scored<'_>| one.folds.iter().zip(by.folds).all(|(a, b)| sign * a <= sign * b);
-    let mut front: Vec<Scored<'a>> = Vec::new();
+    let is_covered = |one: &[f64], by: &[f64]| one.iter().zip(by).all(|(a, b)| sign * a <= sign * b);
+    let mut front: Vec<&(u64, Vec<f64>)> = Vec::new();
     // What covers a candidate has at least its mean, so it stands before it.
-    for one in ranked(direction, scored, scored.len()) {
-        if !one.value.is_nan() && !front.iter().any(|by| is_covered(&one, by)) {
+    for one in ranked {
+        if !front.iter().any(|by| is_covered(&one.1, &by.1)) {
             front.push(one);
+            if front.len() > MOST_CONTENDERS {
+                return ranked.iter().collect();
+            }
         }
     }
     front
@@ -160,7 +183,8 @@ mod tests {
     fn one_standard_error_takes_the_simplest_within_reach() {
         // The best: mean 0.3, standard error 0.1; reach 0.4.
         let rows = [(9.0, vec![0.2, 0.4]), (5.0, vec![0.39, 0.40]), (1.0, vec![0.41, 0.41]), (7.0, vec![0.3, 0.31])];
-        assert_eq!(one_standard_error(Direction::Minimize, &scored(&rows)).unwrap().candidate, 1);
+        let parts = Parts::one_each(2);
+        assert_eq!(one_standard_error(Direction::Minimize, &scored(&rows), &parts).unwrap().candidate, 1);
     }
 
     #[test]
@@ -168,7 +192,8 @@ mod tests {
         // Two folds: a bootstrap that leaves one out draws the other twice. Candidate 0 wins on fold 0 (0.1) and is then
         // scored on fold 1 (0.5); candidate 1 wins on fold 1 (0.2), then scored on fold 0 (0.6).
         let rows = [(1.0, vec![0.1, 0.5]), (1.0, vec![0.6, 0.2]), (1.0, vec![0.7, 0.6])];
-        let estimate = bias_corrected(Direction::Minimize, &scored(&rows), Key::from_seed(1)).unwrap();
+        let estimate =
+            bias_corrected(Direction::Minimize, &scored(&rows), &Parts::one_each(2), Key::from_seed(1)).unwrap();
         assert!(estimate.bootstraps > 400 && estimate.bootstraps < 600, "about half leave one out");
         assert!((estimate.value - 0.55).abs() < 0.01, "{}", estimate.value);
         let naive = best(Direction::Minimize, &scored(&rows)).unwrap().value;
@@ -181,13 +206,27 @@ mod tests {
         let draw = |i: u64| crate::base::random::uniform_f64(key.words(i));
         let rows: Vec<(f64, Vec<f64>)> =
             (0..200u64).map(|i| (1.0, (0..5).map(|fold| draw(i * 5 + fold)).collect())).collect();
-        let all = scored(&rows);
-        let front = contenders(Direction::Maximize, &all);
+        let direction = Direction::Maximize;
+        let all: Vec<(u64, Vec<f64>)> =
+            ranked(direction, &scored(&rows), 200).iter().map(|one| (one.candidate, one.folds.to_vec())).collect();
+        let front = contenders(direction, &all);
         assert!(front.len() < all.len() / 2);
-        for fold in 0..5 {
-            let best_of = |set: &[Scored<'_>]| set.iter().map(|one| one.folds[fold]).fold(f64::MIN, f64::max);
-            assert_eq!(best_of(&all), best_of(&front));
+        let all: Vec<_> = all.iter().collect();
+        for bootstrap in 0..50 {
+            let score = |set: &[&(u64, Vec<f64>)]| left_out_score(direction, set, 0, 5, key.child(bootstrap));
+            assert_eq!(score(&all), score(&front));
         }
+    }
+
+    #[test]
+    fn scores_on_the_same_rows_are_drawn_together() {
+        // Two repeats of two parts, both of them equal: what is drawn in one repeat is not scored in the other.
+        let rows = [(1.0, vec![0.1, 0.5, 0.1, 0.5]), (1.0, vec![0.6, 0.2, 0.6, 0.2])];
+        let once: Vec<(f64, Vec<f64>)> = rows.iter().map(|(cost, folds)| (*cost, folds[..2].to_vec())).collect();
+        let key = Key::from_seed(1);
+        let direction = Direction::Minimize;
+        let twice = bias_corrected(direction, &scored(&rows), &Parts::repeated(2, 2), key);
+        assert_eq!(twice, bias_corrected(direction, &scored(&once), &Parts::one_each(2), key));
     }
 
     #[test]

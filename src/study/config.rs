@@ -71,8 +71,9 @@ pub struct SearchOptions {
     pub candidates: u64,
     /// Everything random in the study follows from it.
     pub seed: u64,
-    /// How many candidates a strategy proposes at a time.
-    pub batch: u64,
+    /// How many candidates a strategy proposes at a time; 1000 where it is not set, fewer where there are stop rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u64>,
     /// `grid`: points along each continuous parameter.
     pub resolution: u64,
     /// `grid`: whether points come in random order.
@@ -86,7 +87,7 @@ impl Default for SearchOptions {
             scheduler: "full".to_owned(),
             candidates: 256,
             seed: 0,
-            batch: 1000,
+            batch: None,
             resolution: 5,
             shuffle: false,
         }

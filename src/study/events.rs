@@ -62,6 +62,8 @@ pub struct Progress {
     pub resumed: u64,
     /// Seconds of search in this session.
     pub seconds: f64,
+    /// Seconds that a session may search.
+    pub limit: Option<f64>,
     /// The best so far.
     pub best: Option<BestSoFar>,
     /// Candidates that failed.

@@ -9,7 +9,7 @@ use super::history::{History, Trial};
 use super::journal::{Frame, Journal, TestScore};
 use super::model_file::{FittedModel, ModelMeta};
 use super::resolve::Study;
-use super::result::{Chosen, Counts, Outer, RunResult, Test};
+use super::result::{Chosen, Corrected, Counts, Outer, RunResult, Test};
 use super::run_dir::RunDir;
 use super::stopping::StopReason;
 use crate::backend::{Lane, LaneReport, LaneStatus, StopFlag, Weights};
@@ -55,7 +55,8 @@ pub(super) fn finish(
         candidates => StudyError::AllFailed { candidates, reason: history.usual_failure().reason().to_owned() },
     };
     let best = choice::best(direction, &scored).ok_or_else(nothing_to_choose)?;
-    let one_se = choice::one_standard_error(direction, &scored).unwrap_or(best);
+    let one_se = choice::one_standard_error(direction, &scored, &study.parts).unwrap_or(best);
+    let corrected = choice::bias_corrected(direction, &scored, &study.parts, study.key.child(stream::CHOICE));
     let chosen = |one: &Scored<'_>| chosen(study, history, one.candidate);
     let outer = outer_choices(study, &scored);
 
@@ -113,7 +114,7 @@ pub(super) fn finish(
         direction,
         best: chosen(&best),
         one_se: chosen(&one_se),
-        bias_corrected: choice::bias_corrected(direction, &scored, study.key.child(stream::CHOICE)),
+        bias_corrected: corrected.map(|estimate| Corrected::new(chosen(&best), estimate)),
         test: test_score.value.filter(|value| !value.is_nan()).map(|value| Test {
             value,
             metric: study.metric.name().to_owned(),
@@ -188,7 +189,7 @@ fn chosen(study: &Study, history: &History, candidate: u64) -> Chosen {
         candidate,
         params: study.space.named(history.points.row(candidate as usize)),
         value: trial.value(),
-        std_error: trial.std_error(),
+        std_error: study.parts.std_error(&trial.scores),
         train_value: Some(f64::from(trial.train)).filter(|value| !value.is_nan()),
         seconds_per_lane: f64::from(trial.seconds) / study.splits.folds.len() as f64,
         folds: trial.scores,

@@ -1,6 +1,6 @@
 //! What became of every candidate, as the journal keeps it.
 
-use super::choice::{mean, std_error};
+use super::choice::mean;
 use super::journal::Outcomes;
 use crate::backend::LaneStatus;
 use crate::space::Points;
@@ -77,11 +77,6 @@ impl Trial {
     /// Mean of the scores; NaN where it has none.
     pub fn value(&self) -> f64 {
         if self.status.is_scored() { mean(&self.scores) } else { f64::NAN }
-    }
-
-    /// Standard error of that mean.
-    pub fn std_error(&self) -> Option<f64> {
-        std_error(&self.scores)
     }
 
     /// One that never trained.

@@ -25,7 +25,7 @@ pub fn study_text(study: &Study, file: &Path, name: &str) -> String {
         space(study),
         search(study),
         validate(study),
-        stop(),
+        stop(study),
     ];
     sections.join("\n")
 }
@@ -208,10 +208,11 @@ fn validate(study: &Study) -> String {
     text
 }
 
-fn stop() -> String {
+fn stop(study: &Study) -> String {
+    let patience = (study.config.search.candidates / 4).max(1).to_string();
     let mut text = String::from("[stop]\n");
     text += &comment(&key("time", "\"10m\"", "of the search"));
-    text += &comment(&key("patience", "500", "candidates without a significant improvement"));
+    text += &comment(&key("patience", &patience, "candidates without a significant improvement"));
     text
 }
 

@@ -12,6 +12,7 @@ pub mod history;
 pub mod init;
 pub mod journal;
 pub mod model_file;
+pub mod parts;
 pub mod resolve;
 pub mod result;
 pub mod run;

@@ -2,6 +2,7 @@
 
 use super::config::{BackendChoice, LoadedConfig, StudyConfig};
 use super::error::{ConfigError, StudyError};
+use super::parts::Parts;
 use super::source::{About, Place, Source};
 use crate::base::hash::Hasher;
 use crate::base::random::Key;
@@ -27,6 +28,10 @@ pub struct Study {
     pub dataset: Dataset,
     /// Their rows' parts.
     pub splits: Splits,
+    /// Which scores of a candidate stand on the same rows.
+    pub parts: Parts,
+    /// Candidates that are proposed at a time.
+    pub batch: u64,
     /// The score.
     pub metric: &'static dyn Metric,
     /// What is trained.
@@ -94,7 +99,25 @@ impl Study {
         let budget = config.model.budget.unwrap_or(model.budget().default);
         config.model.budget = Some(budget);
         let space = Arc::new(space);
-        Ok(Study { name, config, dataset, splits, metric, model, space, shape, budget, strategy, scheduler, key })
+        let batch = batch(&config);
+        config.search.batch = Some(batch);
+        let parts = Parts::new(&splits);
+        Ok(Study {
+            name,
+            config,
+            dataset,
+            splits,
+            parts,
+            batch,
+            metric,
+            model,
+            space,
+            shape,
+            budget,
+            strategy,
+            scheduler,
+            key,
+        })
     }
 
     /// What the strategy is opened with.
@@ -134,6 +157,17 @@ impl Study {
     }
 }
 
+/// Candidates that are proposed at a time. Stop rules look at whole batches: where there are any, batches are so small
+/// that little is trained in vain.
+fn batch(config: &StudyConfig) -> u64 {
+    const MOST: u64 = 1000;
+    const WITH_TARGET: u64 = 100;
+    const LEAST: u64 = 16;
+    let by_patience = config.stop.patience.map_or(MOST, |patience| (patience / 2).clamp(LEAST, MOST));
+    let by_target = config.stop.target.map_or(MOST, |_| WITH_TARGET);
+    config.search.batch.unwrap_or(by_patience.min(by_target))
+}
+
 /// An error about what a key holds, at the place where the study says it.
 fn at(source: &Source, key: &str, error: StudyError) -> StudyError {
     placed(source.find(key, About::Value), error)
@@ -162,9 +196,10 @@ fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
     let out_of_range = |key, value: String, need| Err(ConfigError::OutOfRange { key, value, need });
     match () {
         () if search.candidates == 0 => out_of_range("search.candidates", "0".to_owned(), "1 or more"),
-        () if search.batch == 0 => out_of_range("search.batch", "0".to_owned(), "1 or more"),
+        () if search.batch == Some(0) => out_of_range("search.batch", "0".to_owned(), "1 or more"),
         () if search.resolution == 0 => out_of_range("search.resolution", "0".to_owned(), "1 or more"),
         () if config.model.budget == Some(0) => out_of_range("model.budget", "0".to_owned(), "1 or more"),
+        () if config.stop.patience == Some(0) => out_of_range("stop.patience", "0".to_owned(), "1 or more"),
         () if config.stop.min_delta.is_nan() || config.stop.min_delta < 0.0 => {
             out_of_range("stop.min_delta", config.stop.min_delta.to_string(), "0 or more")
         }

@@ -24,8 +24,8 @@ pub struct RunResult {
     pub best: Chosen,
     /// The simplest candidate within one standard error of the best.
     pub one_se: Chosen,
-    /// The best score without the optimism of choosing; `null` with one fold.
-    pub bias_corrected: Option<Estimate>,
+    /// The best candidate with its score without the optimism of choosing; `null` with one fold.
+    pub bias_corrected: Option<Corrected>,
     /// The score on the locked test rows; `null` without test rows.
     pub test: Option<Test>,
     /// Scores of the outer parts in nested cross-validation; `null` without it.
@@ -86,6 +86,24 @@ pub struct Chosen {
     /// Seconds that one of its lanes took on the average, of one thread or of its share of a dispatch; 0 for a candidate
     /// that had the point of an earlier one, and was not trained again.
     pub seconds_per_lane: f64,
+}
+
+/// The best candidate, whose value and standard error are the bias-corrected ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Corrected {
+    /// The candidate.
+    #[serde(flatten)]
+    pub chosen: Chosen,
+    /// Bootstraps that the estimate is the mean of.
+    pub bootstraps: u32,
+}
+
+impl Corrected {
+    /// A candidate with its estimate.
+    pub fn new(chosen: Chosen, estimate: Estimate) -> Corrected {
+        let Estimate { value, std_error, bootstraps } = estimate;
+        Corrected { chosen: Chosen { value, std_error: Some(std_error), ..chosen }, bootstraps }
+    }
 }
 
 /// The locked test.

@@ -108,7 +108,7 @@ impl<'a> Search<'a> {
             study,
             dir,
             scheduler: study.scheduler.open(study.budget),
-            stopping: Stopping::new(study.metric.direction(), &study.config.stop),
+            stopping: Stopping::new(study.metric.direction(), &study.config.stop, study.parts.clone()),
             folds: study.splits.folds.len(),
             first_score: study.first_scores(),
             resumed: history.trials.len() as u64,
@@ -132,7 +132,7 @@ impl<'a> Search<'a> {
         self.began = Instant::now();
         loop {
             let first = self.history.points.len() as u64;
-            let n = search.batch.min(search.candidates.saturating_sub(first));
+            let n = self.study.batch.min(search.candidates.saturating_sub(first));
             if n == 0 {
                 return Ok(StopReason::Candidates);
             }
@@ -277,7 +277,11 @@ impl<'a> Search<'a> {
         self.failed += u64::from(!trial.status.is_scored());
         let direction = self.study.metric.direction();
         if !value.is_nan() && self.best.is_none_or(|best| direction.compare(value, best.value).is_lt()) {
-            self.best = Some(BestSoFar { candidate: trial.candidate, value, std_error: trial.std_error() });
+            self.best = Some(BestSoFar {
+                candidate: trial.candidate,
+                value,
+                std_error: self.study.parts.std_error(&trial.scores),
+            });
         }
     }
 
@@ -306,6 +310,7 @@ impl<'a> Search<'a> {
             share: self.effort.share(self.total.saturating_sub(self.history.points.len() as u64)),
             resumed: self.resumed,
             seconds: self.began.elapsed().as_secs_f64(),
+            limit: self.study.config.stop.time.map(|span| span.0.as_secs_f64()),
             best: self.best,
             failed: self.failed,
         }

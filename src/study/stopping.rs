@@ -1,6 +1,7 @@
 //! When a search stops by itself, and the reason that is kept. Fed with outcomes in the order of their ids.
 
-use super::choice::{mean, std_error};
+use super::choice::mean;
+use super::parts::Parts;
 use crate::data::metrics::Direction;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -87,6 +88,7 @@ pub struct Stopping {
     target: Option<f64>,
     patience: Option<u64>,
     min_delta: f64,
+    parts: Parts,
     best: Option<Vec<f64>>,
     best_value: f64,
     since_improvement: u64,
@@ -94,12 +96,13 @@ pub struct Stopping {
 
 impl Stopping {
     /// Before the first outcome.
-    pub fn new(direction: Direction, options: &StopOptions) -> Stopping {
+    pub fn new(direction: Direction, options: &StopOptions, parts: Parts) -> Stopping {
         Stopping {
             direction,
             target: options.target,
             patience: options.patience,
             min_delta: options.min_delta,
+            parts,
             best: None,
             best_value: f64::NAN,
             since_improvement: 0,
@@ -135,8 +138,8 @@ impl Stopping {
             return false;
         }
         let gains: Vec<f64> = folds.iter().zip(best).map(|(a, b)| self.direction.sign() * (a - b)).collect();
-        match std_error(&gains) {
-            Some(noise) => mean(&gains) - self.min_delta > t_quantile_95(gains.len() - 1) * noise,
+        match self.parts.std_error(&gains) {
+            Some(noise) => mean(&gains) - self.min_delta > t_quantile_95(self.parts.a_repeat() - 1) * noise,
             None => true,
         }
     }
@@ -155,13 +158,13 @@ fn t_quantile_95(degrees: usize) -> f64 {
 mod tests {
     use super::*;
 
-    fn stopping(options: StopOptions) -> Stopping {
-        Stopping::new(Direction::Minimize, &options)
+    fn stopping(options: StopOptions, folds: usize) -> Stopping {
+        Stopping::new(Direction::Minimize, &options, Parts::one_each(folds))
     }
 
     #[test]
     fn patience_counts_candidates_without_a_significant_improvement() {
-        let mut stopping = stopping(StopOptions { patience: Some(3), ..StopOptions::default() });
+        let mut stopping = stopping(StopOptions { patience: Some(3), ..StopOptions::default() }, 3);
         assert_eq!(stopping.tell(0.50, &[0.5, 0.5, 0.5]), None);
         assert_eq!(stopping.tell(f64::NAN, &[f64::NAN, 0.1, 0.1]), None, "a failed candidate is no improvement");
         // Better by 0.01 in the mean, but not on every fold: within the noise.
@@ -176,7 +179,7 @@ mod tests {
     #[test]
     fn min_delta_is_what_an_improvement_must_exceed() {
         let options = StopOptions { patience: Some(1), min_delta: 0.1, ..StopOptions::default() };
-        let mut stopping = stopping(options);
+        let mut stopping = stopping(options, 1);
         assert_eq!(stopping.tell(0.5, &[0.5]), None);
         assert_eq!(stopping.tell(0.45, &[0.45]), Some(StopReason::Patience));
     }
@@ -184,10 +187,10 @@ mod tests {
     #[test]
     fn the_target_is_reached_from_the_right_side() {
         let options = StopOptions { target: Some(0.9), ..StopOptions::default() };
-        let mut up = Stopping::new(Direction::Maximize, &options);
+        let mut up = Stopping::new(Direction::Maximize, &options, Parts::one_each(1));
         assert_eq!(up.tell(0.8, &[0.8]), None);
         assert_eq!(up.tell(f64::NAN, &[f64::NAN]), None);
         assert_eq!(up.tell(0.9, &[0.9]), Some(StopReason::Target));
-        assert_eq!(stopping(options).tell(0.95, &[0.95]), None);
+        assert_eq!(stopping(options, 1).tell(0.95, &[0.95]), None);
     }
 }

@@ -48,7 +48,7 @@ fn a_table_and_its_target_are_a_whole_study() {
     assert_eq!(result.best.folds.len(), 5);
     assert_eq!(result.metric, "log_loss");
     assert!(result.test.unwrap().value.is_finite());
-    assert!(result.bias_corrected.unwrap().value >= result.best.value);
+    assert!(result.bias_corrected.unwrap().chosen.value >= result.best.value);
     for file in ["study.toml", "journal.tfj", "result.json", "model.safetensors"] {
         assert!(folder.path().join("run").join(file).exists(), "{file}");
     }

@@ -254,7 +254,7 @@ pub mod studies {
         for key in ["seconds", "lanes_per_second", "study", "run_dir", "model_file", "device"] {
             result[key].take();
         }
-        for chosen in ["best", "one_se"] {
+        for chosen in ["best", "one_se", "bias_corrected"] {
             result[chosen]["seconds_per_lane"].take();
         }
         for chosen in result["top"].as_array_mut().unwrap() {
