@@ -7,6 +7,7 @@ use crate::space::Points;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// One candidate on one fold: the unit that a backend trains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,19 +60,27 @@ pub struct Peaks {
     pub bandwidth: f64,
 }
 
-/// Asks a trainer to stop: it finishes the lanes or the dispatch in flight, reports what is whole, and returns.
+/// Asks a trainer to stop: it ends the epoch or the dispatch in flight, reports what is whole, and returns.
 #[derive(Debug, Clone, Default)]
-pub struct StopFlag(Arc<AtomicBool>);
+pub struct StopFlag {
+    is_raised: Arc<AtomicBool>,
+    deadline: Option<Instant>,
+}
 
 impl StopFlag {
     /// Asks for the stop.
     pub fn raise(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.is_raised.store(true, Ordering::Relaxed);
+    }
+
+    /// The same flag, which also counts as raised from `deadline` on.
+    pub fn until(&self, deadline: Option<Instant>) -> StopFlag {
+        StopFlag { is_raised: self.is_raised.clone(), deadline }
     }
 
     /// Whether it was asked for.
     pub fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.is_raised.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 }
 
@@ -100,8 +109,8 @@ pub trait Trainer: Send {
     fn start(&mut self, points: &Points, lanes: &[Lane]) -> Result<Vec<Slot>, BackendError>;
 
     /// Trains lanes up to `budget` (in the model's unit, counted from the lane's start) and scores them. Each report is
-    /// handed over as soon as its lane is done; on `Break`, or when the stop flag is raised, what is in flight is
-    /// finished and reported, and the rest stays where it was. With `keep` the slots can be advanced further or read
+    /// handed over as soon as its lane is done; on `Break` what is in flight is finished and reported, when the stop flag
+    /// is raised it is left, and the rest stays where it was. With `keep` the slots can be advanced further or read
     /// back; without it their state is dropped as soon as they are scored.
     fn advance(
         &mut self,

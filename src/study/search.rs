@@ -69,6 +69,13 @@ impl Effort {
     }
 }
 
+/// Candidates that follow the first `done`: few at the start, so that there are outcomes early whenever the search is
+/// stopped, then twice as many each time, up to `most`.
+fn batch_size(done: u64, most: u64) -> u64 {
+    const FIRST: u64 = 16;
+    most.min(done.saturating_add(FIRST))
+}
+
 /// The state of a search.
 pub(super) struct Search<'a> {
     study: &'a Study,
@@ -132,7 +139,7 @@ impl<'a> Search<'a> {
         self.began = Instant::now();
         loop {
             let first = self.history.points.len() as u64;
-            let n = self.study.batch.min(search.candidates.saturating_sub(first));
+            let n = batch_size(first, self.study.batch).min(search.candidates.saturating_sub(first));
             if n == 0 {
                 return Ok(StopReason::Candidates);
             }
@@ -211,7 +218,7 @@ impl<'a> Search<'a> {
         let mut finished: Vec<Trial> = Vec::new();
         let mut written = Instant::now();
         let mut failure = None;
-        let stop = ports.stop;
+        let stop = ports.stop.until(deadline);
         let mut report = |report: LaneReport| {
             let Some(lane) = lane_of.get(&report.slot) else { return ControlFlow::Continue(()) };
             self.lanes += 1;
@@ -227,10 +234,9 @@ impl<'a> Search<'a> {
                 failure = self.keep(&mut finished, ports).err();
                 written = Instant::now();
             }
-            let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if failure.is_some() || is_late { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if failure.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let advanced = trainer.advance(&slots, budget, false, stop, &mut report);
+        let advanced = trainer.advance(&slots, budget, false, &stop, &mut report);
         trainer.release(&slots);
         if let Some(failure) = failure {
             return Err(failure);
@@ -241,7 +247,7 @@ impl<'a> Search<'a> {
         let is_whole = places.iter().all(|place| self.history.trials.contains_key(&batch.candidate(*place)));
         Ok(match is_whole {
             true => None,
-            false if stop.is_raised() => Some(StopReason::Interrupted),
+            false if ports.stop.is_raised() => Some(StopReason::Interrupted),
             false => Some(StopReason::Time),
         })
     }
@@ -327,6 +333,14 @@ impl<'a> Search<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batches_double_up_to_their_size() {
+        let sizes: Vec<u64> =
+            (0..6).scan(0, |done, _| Some((batch_size(*done, 100), *done += batch_size(*done, 100)).0)).collect();
+        assert_eq!(sizes, [16, 32, 64, 100, 100, 100]);
+        assert_eq!(batch_size(0, 3), 3);
+    }
 
     #[test]
     fn a_share_expects_of_what_follows_what_came_before() {

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What lanes of a group must have in common, and what they are sorted by so that neighbours are alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +75,12 @@ pub trait LaneModel: Send + Sync + 'static {
     /// One lane's weights.
     fn read_back(&self, fold: &Self::Fold, group: &Self::Group, lane: usize) -> Weights;
 }
+
+/// A group is asked for a stop after this share of its budget for the first time, then after longer and longer strides,
+/// as long as one is shorter than [`SHORTEST_STRIDE`].
+const FIRST_STRIDE: u64 = 32;
+/// See [`FIRST_STRIDE`].
+const SHORTEST_STRIDE: Duration = Duration::from_millis(250);
 
 /// Rows that are predicted at a time, so that a block's predictions stay in the cache.
 const PREDICT_ROWS: usize = 256;
@@ -265,12 +271,17 @@ impl<M: LaneModel> CpuTrainer<M> {
         Ok(self.pool.current_num_threads().min(fitting as usize).max(1))
     }
 
-    /// Trains and scores one group.
-    fn train(&self, job: &mut Job<M>, budget: u64) -> Vec<LaneReport> {
+    /// Trains and scores one group; `None` if it was left because of a stop. Lanes that had been trained before are then
+    /// somewhat further, on their way to the same bits; others have not begun.
+    fn train(&self, job: &mut Job<M>, budget: u64, stop: &StopFlag) -> Option<Vec<LaneReport>> {
         let began = Instant::now();
         let fold = self.fold(job.fold);
+        let is_fresh = job.state.is_none();
         let mut group = job.state.take().unwrap_or_else(|| self.model.start(fold, &job.params));
-        let progress = self.model.advance(self.level, fold, &mut group, budget);
+        let Some(progress) = self.walk(fold, &mut group, budget, stop) else {
+            job.state = Some(group).filter(|_| !is_fresh);
+            return None;
+        };
         let rows = &self.problem.folds[job.fold];
         let train = self.score(fold, &mut group, &rows.train, job.slots.len());
         let evals: Vec<Vec<LaneScore>> =
@@ -278,7 +289,7 @@ impl<M: LaneModel> CpuTrainer<M> {
         job.state = Some(group);
         let seconds = began.elapsed().as_secs_f64() / job.slots.len() as f64;
         let reports = job.slots.iter().zip(progress).enumerate();
-        reports
+        let reports = reports
             .map(|(lane, (&slot, progress))| {
                 let is_finite = train[lane].is_finite && evals.iter().all(|scores| scores[lane].is_finite);
                 let evals: Vec<f64> = evals.iter().map(|scores| scores[lane].score).collect();
@@ -289,7 +300,28 @@ impl<M: LaneModel> CpuTrainer<M> {
                 };
                 LaneReport { slot, status, train: train[lane].score, evals, used: progress.used, seconds }
             })
-            .collect()
+            .collect();
+        Some(reports)
+    }
+
+    /// Advances a group to its budget, a stride at a time so that a stop is heard.
+    fn walk(&self, fold: &M::Fold, group: &mut M::Group, budget: u64, stop: &StopFlag) -> Option<Vec<LaneProgress>> {
+        let (mut stride, mut until) = ((budget / FIRST_STRIDE).max(1), 0);
+        loop {
+            until = budget.min(until + stride);
+            let began = Instant::now();
+            let progress = self.model.advance(self.level, fold, group, until);
+            // Lanes that stand before the end of a stride have converged.
+            if until == budget || progress.iter().all(|lane| lane.used < until) {
+                return Some(progress);
+            }
+            if stop.is_raised() {
+                return None;
+            }
+            if began.elapsed() < SHORTEST_STRIDE {
+                stride *= 2;
+            }
+        }
     }
 
     /// Scores every lane of a group on one set of rows.
@@ -392,7 +424,12 @@ impl<M: LaneModel> Trainer for CpuTrainer<M> {
                     while !stop.is_raised() && !is_broken.load(Ordering::Relaxed) {
                         let Some(place) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
                         let Some(mut job) = place.lock().ok().and_then(|mut job| job.take()) else { break };
-                        let reports = this.train(&mut job, budget);
+                        let Some(reports) = this.train(&mut job, budget, stop) else {
+                            if let Ok(mut place) = place.lock() {
+                                *place = Some(job);
+                            }
+                            break;
+                        };
                         if !keep {
                             job.state = None;
                         }
