@@ -214,14 +214,14 @@ fn a_device_that_is_not_there_or_too_small_names_the_way_out() {
     let told = account.run("a device for the processor", &tune(&["--device", "0"]));
     assert_eq!(told.code, Some(1));
     assert!(!folder.path().join("runs").exists());
-    let told = run(&folder, &tune(&["-q", "--set=run.memory=1", "--set=space.hidden=128", "--set=space.layers=3"]));
+    let told = run(&folder, &tune(&["-q", "--set=run.memory=1", "--set=space.hidden=300", "--set=space.layers=3"]));
     assert_eq!(told.code, Some(1));
     let need = told.err.split(" MiB").next().and_then(|text| text.rsplit(' ').next()).unwrap().to_owned();
     account.add("too little memory", &Told { err: told.err.replace(&need, "NEED"), ..told });
     // What is advised does help.
     done(
         &folder,
-        &tune(&["--resume", "--set=space.hidden=128", "--set=space.layers=3", &format!("--set=run.memory={need}")]),
+        &tune(&["--resume", "--set=space.hidden=300", "--set=space.layers=3", &format!("--set=run.memory={need}")]),
     );
     insta::assert_snapshot!(account.text);
 }
