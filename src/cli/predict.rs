@@ -30,7 +30,26 @@ pub(super) struct PredictArguments {
 }
 
 impl PredictArguments {
+    /// Predictions are CSV, and replace neither what they are made of nor a study.
+    fn check_output(&self) -> Result<(), Failure> {
+        let Some(output) = &self.output else { return Ok(()) };
+        let is_same = |input: &PathBuf| matches!((std::fs::canonicalize(input), std::fs::canonicalize(output)), (Ok(a), Ok(b)) if a == b);
+        let ending = output.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+        match ending.as_str() {
+            _ if is_same(&self.data) || is_same(&self.model) => Err(Failure::Input(format!(
+                "{} is what the predictions are made of, and is left as it is\n  Write another file: -o predictions.csv",
+                output.display()
+            ))),
+            "parquet" | "gz" | "toml" | "safetensors" | "json" => Err(Failure::Input(format!(
+                "{}: predictions are written as plain CSV\n  Name the file so: -o predictions.csv",
+                output.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn run(&self) -> Result<(), Failure> {
+        self.check_output()?;
         let path = if self.model.is_dir() { model_of(&self.model)? } else { self.model.clone() };
         let model = FittedModel::load(&path)?;
         let preparation = &model.meta.preparation;

@@ -69,7 +69,10 @@ pub(super) struct TuneArguments {
 
 /// Go on with a run that was stopped; it ends with the same bits as if it never had been
 #[derive(Debug, Args)]
-#[command(allow_negative_numbers = true, after_help = "Example:\n  thousandfold resume runs/digits_mlp")]
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Examples:\n  thousandfold resume runs/digits_mlp\n  thousandfold resume runs/digits_mlp --candidates 5000"
+)]
 pub(super) struct ResumeArguments {
     /// The run directory
     #[arg(value_name = "RUN")]
@@ -77,6 +80,12 @@ pub(super) struct ResumeArguments {
     /// Where the journal is damaged, keep what is whole before the damage
     #[arg(long)]
     salvage: bool,
+    /// How many candidates at most, in all
+    #[arg(long, value_name = "N", value_parser = whole())]
+    candidates: Option<u64>,
+    /// Stop after this time of this session: 90s, 10m, 2h
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    time: Option<String>,
     /// Set a key that may change: search.candidates, and those of [stop] and [run]; can be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
@@ -139,7 +148,10 @@ impl TuneArguments {
 
 impl ResumeArguments {
     pub(super) fn run(&self, terminal: &TerminalArguments) -> Result<(), Failure> {
-        let said = self.machine.said();
+        let mut said: Vec<Said> = Vec::new();
+        said.extend(self.candidates.map(|candidates| Said::number("candidates", "search.candidates", candidates)));
+        said.extend(self.time.as_deref().map(|time| Said::text("time", "stop.time", time)));
+        said.extend(self.machine.said());
         let loaded = study::load_run(&self.run, &sets(&said, &self.sets)).map_err(Failure::from);
         let start = Start { existing: Existing::Resume, salvage: self.salvage };
         loaded.and_then(|loaded| run(loaded, start, terminal)).map_err(|failure| in_flags(failure, &said))

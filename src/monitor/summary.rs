@@ -125,10 +125,7 @@ fn estimates(result: &RunResult, columns: usize) -> String {
     if let Some(test) = &result.test {
         row("locked test", paint(STRONG, number(test.value, 4)), format!("on {}, read once", count(test.rows, "row")));
     }
-    if table.width() <= columns {
-        return table.render(0);
-    }
-    table.without_last_column().render(0)
+    table.render_within(columns)
 }
 
 /// Where the run's files are.

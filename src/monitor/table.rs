@@ -1,7 +1,7 @@
 //! Tables of text: columns as wide as their widest cell, numbers to the right, no lines drawn.
 
 use super::style::{STRONG, paint};
-use super::text::width;
+use super::text::{width, wrap_words};
 
 /// On which side of its column a cell stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +35,22 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The same rows where there is no room for their last column.
-    pub fn without_last_column(mut self) -> Table {
+    /// All lines, as [`Table::render`] gives them; where there is no room for the last column, its cells stand below
+    /// their rows.
+    pub fn render_within(mut self, columns: usize) -> String {
+        if self.width() <= columns {
+            return self.render(0);
+        }
         self.columns.pop();
-        self.rows.iter_mut().for_each(|row| row.truncate(self.columns.len()));
-        self
+        let last = self.columns.len();
+        let below: Vec<String> = self.rows.iter_mut().map(|row| row.drain(last..).collect()).collect();
+        let text = self.render(0);
+        let notes = std::iter::once(&String::new()).chain(&below).map(String::clone).collect::<Vec<_>>();
+        let lines = text.lines().zip(notes).map(|(line, note)| match note.is_empty() {
+            true => format!("{line}\n"),
+            false => format!("{line}\n{}\n", wrap_words(&format!("  {note}"), columns)),
+        });
+        lines.collect()
     }
 
     /// Columns that a whole line takes.
@@ -61,7 +72,7 @@ impl Table {
             for (i, (cell, (_, align))) in cells.iter().zip(&self.columns).enumerate() {
                 let pad = " ".repeat(widths[i] - width(cell));
                 let gap = if i == 0 { "" } else { "  " };
-                let cell = if is_heading { paint(STRONG, cell) } else { cell.clone() };
+                let cell = if is_heading && !cell.is_empty() { paint(STRONG, cell) } else { cell.clone() };
                 line += &match align {
                     Align::Left => format!("{gap}{cell}{pad}"),
                     Align::Right => format!("{gap}{pad}{cell}"),
@@ -91,6 +102,16 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_column_stands_below_where_it_has_no_room() {
+        let mut table = Table::new([("", Align::Left), ("loss", Align::Right), ("", Align::Left)]);
+        table.row(["best", "0.5", "candidate 7"].map(str::to_owned));
+        table.row(["test", "0.25", ""].map(str::to_owned));
+        let plain = |columns| anstream::adapter::strip_str(&table.clone().render_within(columns)).to_string();
+        assert_eq!(plain(40), "      loss\nbest   0.5  candidate 7\ntest  0.25\n");
+        assert_eq!(plain(14), "      loss\nbest   0.5\n  candidate 7\ntest  0.25\n");
+    }
 
     #[test]
     fn columns_line_up_whatever_their_colours() {

@@ -272,14 +272,14 @@ pub enum StudyError {
     #[error(transparent)]
     Backend(#[from] BackendError),
     /// No candidate has a score.
-    #[error(
-        "every one of the {candidates} candidates failed: {reason}\n  Narrow the ranges of [space], or look at the data for columns of huge numbers"
-    )]
+    #[error("every one of the {candidates} candidates failed: {reason}\n  {remedy}")]
     AllFailed {
         /// How many there were.
         candidates: u64,
         /// What most of them died of.
-        reason: String,
+        reason: &'static str,
+        /// What can be done about that.
+        remedy: &'static str,
     },
     /// The time limit came first.
     #[error(

@@ -52,7 +52,10 @@ pub(super) fn finish(
     let scored: Vec<Scored<'_>> = scored(study, history);
     let nothing_to_choose = || match history.trials.len() as u64 {
         0 => StudyError::NoTime,
-        candidates => StudyError::AllFailed { candidates, reason: history.usual_failure().reason().to_owned() },
+        candidates => {
+            let failure = history.usual_failure();
+            StudyError::AllFailed { candidates, reason: failure.reason(), remedy: failure.remedy() }
+        }
     };
     let best = choice::best(direction, &scored).ok_or_else(nothing_to_choose)?;
     let one_se = choice::one_standard_error(direction, &scored, &study.parts).unwrap_or(best);

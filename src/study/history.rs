@@ -47,6 +47,14 @@ impl TrialStatus {
         matches!(self, TrialStatus::Complete | TrialStatus::IterationLimit)
     }
 
+    /// What a user can do where it is how every candidate ended.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            TrialStatus::Infeasible => "Loosen [space] constraints, or widen the ranges that they are about",
+            _ => "Narrow the ranges of [space], or look at the data for columns of huge numbers",
+        }
+    }
+
     /// In words.
     pub fn reason(self) -> &'static str {
         match self {
