@@ -1,10 +1,12 @@
 //! The GPU backend's own rules, on whatever adapter there is: a software one is enough.
 
-use crate::support::{bits, mixed_points, problem, train};
+use crate::support::{SquaredError, bits, mixed_points, problem, rows, train};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use thousandfold::backend::gpu::{Gpu, GpuOptions, Provoked, adapters};
 use thousandfold::backend::{BackendError, Lane, LaneStatus, StopFlag, Trainer};
-use thousandfold::data::Task;
+use thousandfold::data::metrics::{Metric, Reduced};
+use thousandfold::data::{Affine, Fold, Prediction, Problem, Task};
 use thousandfold::models::{DataShape, MODELS, Model};
 use thousandfold::space::{Points, Space};
 
@@ -59,6 +61,34 @@ fn bits_do_not_depend_on_dispatches_memory_or_run_time_checks() {
         assert_eq!(scores(&case, GpuOptions { memory: 200_000, ..GpuOptions::default() }).unwrap(), plain);
         // Poisoned buffers: a read of what was never written would show.
         assert_eq!(scores(&case, GpuOptions { checked: true, ..GpuOptions::default() }).unwrap(), plain);
+    }
+}
+
+/// Weights read back predict in the features' own basis, in another order of sums.
+const TOLERANCE: f64 = 2e-5;
+
+#[test]
+fn a_set_of_more_rows_than_are_trained_on_is_scored_by_its_own_rows() {
+    // The minibatches' window holds far fewer entries than the set has rows.
+    let set = rows(300, 3000, 6, 3);
+    let small = problem(1, 40, 6, 3, BUDGET);
+    let fold = Arc::new(Fold { evals: vec![set.clone()], ..(*small.folds[0]).clone() });
+    let large = Arc::new(Problem { folds: vec![fold], ..(*small).clone() });
+    for case in cases() {
+        let score = |checked| {
+            let gpu = open(GpuOptions { checked, ..GpuOptions::default() })?;
+            let mut trainer = case.model.open_gpu(&case.space, large.clone(), &gpu).unwrap();
+            let reports = train(&mut *trainer, &case.points, 1, BUDGET);
+            let weights = trainer.read_back(reports[0].slot).unwrap();
+            Some((bits(&reports), reports[0].evals[0], weights))
+        };
+        let Some((plain, scored, weights)) = score(false) else { return };
+        assert_eq!(score(true).unwrap().0, plain, "{}", case.model.name());
+        let predicted = case.model.predict(&weights, Task::Classification, Affine::IDENTITY, set.x.view()).unwrap();
+        let values: Vec<f32> = predicted.iter().copied().collect();
+        let own = SquaredError
+            .finish(&set.y, Reduced::Predictions(Prediction::Probabilities { classes: 3, values: &values }));
+        assert!((own - scored).abs() < TOLERANCE * scored, "{}: {own} and {scored}", case.model.name());
     }
 }
 
