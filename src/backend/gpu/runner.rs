@@ -2,7 +2,7 @@
 
 use super::kernel::Role;
 use super::plan::{GpuPlan, LANE_RUNNING, Phase, Span, words};
-use super::session::{Buffer, Fault, Pass};
+use super::session::{Buffer, Fault, Pass, Took};
 use super::slices::Slicer;
 use super::trainer::{Batch, Resident};
 use crate::backend::StopFlag;
@@ -78,15 +78,15 @@ impl<P: GpuPlan> Runner<'_, P> {
                 return Ok(false);
             }
             let until = (first + slicer.lanes()).min(all);
-            let seconds = self.run(phase, &slice, ticks, first..until)?;
-            slicer.record(slice.end - slice.start, until - first, seconds);
+            let took = self.run(phase, &slice, ticks, first..until)?;
+            slicer.record(slice.end - slice.start, until - first, took.wall);
             first = until;
         }
         Ok(true)
     }
 
-    /// One dispatch, and the seconds it took.
-    fn run(&self, phase: Phase, slice: &Range<u64>, ticks: u64, lanes: Range<u64>) -> Result<f64, Fault> {
+    /// One dispatch, and what it took.
+    fn run(&self, phase: Phase, slice: &Range<u64>, ticks: u64, lanes: Range<u64>) -> Result<Took, Fault> {
         let span = Span {
             from_unit: (slice.start / ticks) as u32,
             from_part: (slice.start % ticks) as u32,
