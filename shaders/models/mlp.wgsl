@@ -381,7 +381,9 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
     let rows = lanes[lane].sets.rows[0];
     let batch = lanes[lane].batch;
     loop {
-        let is_before = at.unit < span.until_unit || (at.unit == span.until_unit && at.part < span.until_part);
+        // Parts are rows done, which the span counts in ticks.
+        let until_row = span.until_part * lanes[lane].tick_rows;
+        let is_before = at.unit < span.until_unit || (at.unit == span.until_unit && at.part < until_row);
         if (!is_before || at.unit >= span.budget) {
             break;
         }

@@ -20,7 +20,7 @@ wgsl_struct! {
     pub struct Progress {
         /// Whole units done, those of [`GpuPlan::lead_in`] included.
         pub unit: u32,
-        /// Ticks done of the unit at hand.
+        /// How much of the unit at hand is done, as the model counts it: rows, or ticks.
         pub part: u32,
         /// Steps done since the start.
         pub step: u32,
@@ -89,7 +89,8 @@ pub trait GpuPlan: Send {
     fn shared(&self) -> Vec<Vec<u32>>;
     /// Lays a lane out.
     fn lane(&self, point: &[f64], fold: usize) -> LanePlan;
-    /// Ticks of a phase's unit: what a dispatch can be cut into (rows of an epoch; 1 where a unit is one step).
+    /// Ticks of a phase's unit: what a dispatch can be cut into (portions of an epoch's rows; 1 where a unit is one step).
+    /// All take about as long, but for a unit's last: the next dispatch is sized by what the one before took.
     fn ticks_per_unit(&self, phase: Phase) -> u64;
     /// Units of training before the first that counts, such as the evaluation of a solver's start. [`Progress::unit`]
     /// counts them, a lane's budget and what it used of it do not.

@@ -7,12 +7,14 @@ use crate::backend::gpu::{
 };
 use crate::backend::{LaneStatus, WeightArray, Weights};
 use crate::data::{Problem, Task};
-use crate::space::Space;
+use crate::space::{Codec, Space};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Threads of a workgroup: 8 x 16 register tiles of 4 x 4.
 const WORKGROUP: u32 = 128;
+/// Rows of a tick, where no minibatch is larger: batches that divide it have equally many rows in every tick.
+const TICK_ROWS: u32 = 128;
 /// Rows that scoring predicts at a time: `TILE_M` of the shader.
 const TILE_ROWS: u32 = 32;
 const LAYERS: usize = MAX_LAYERS + 1;
@@ -50,6 +52,8 @@ wgsl_struct! {
         pub stretch: u32,
         /// Rows of a minibatch.
         pub batch: u32,
+        /// Rows of a tick, the same for all lanes.
+        pub tick_rows: u32,
         /// Steps of the full budget.
         pub steps: u32,
         /// Codes of recipe.rs.
@@ -87,6 +91,7 @@ pub struct MlpPlan {
     problem: Arc<Problem>,
     rows: DeviceRows,
     scoring: DeviceScoring,
+    tick_rows: u32,
     train: Vec<Kernel>,
     score: Vec<Kernel>,
 }
@@ -128,8 +133,23 @@ impl MlpPlan {
         let score = kernels.split_off(1);
         let rows = DeviceRows::pack(&problem, |_, rows| rows.x.iter().copied().collect());
         let scoring = DeviceScoring::new(problem.clone(), TILE_ROWS);
-        MlpPlan { space, problem, rows, scoring, train: kernels, score }
+        let tick_rows = tick_rows(&space);
+        MlpPlan { space, problem, rows, scoring, tick_rows, train: kernels, score }
     }
+}
+
+/// Rows by which dispatches are cut: no minibatch of the space has more, so that no tick within an epoch is without a
+/// step.
+fn tick_rows(space: &Space) -> u32 {
+    let Some(column) = space.index("batch") else { return TICK_ROWS };
+    let codec = Codec::new(&space.parameters[column]);
+    let count = codec.count().unwrap_or(1);
+    let mut row = space.defaults();
+    let batches = (0..count).filter_map(|index| {
+        row[column] = codec.nth(index, count);
+        space.number(&row, "batch")
+    });
+    batches.fold(TICK_ROWS, |most, batch| most.max(batch as u32))
 }
 
 impl GpuPlan for MlpPlan {
@@ -176,6 +196,7 @@ impl GpuPlan for MlpPlan {
             capacity,
             stretch: stretch as u32,
             batch: params.batch,
+            tick_rows: self.tick_rows,
             steps: (params.steps_per_epoch(rows) * self.problem.budget) as u32,
             activation: params.activation as u32,
             optimizer: params.optimizer as u32,
@@ -201,8 +222,8 @@ impl GpuPlan for MlpPlan {
     }
 
     fn ticks_per_unit(&self, phase: Phase) -> u64 {
-        let rows = self.problem.folds.iter().map(|fold| fold.train.y.len() as u64).max();
-        if phase == Phase::Train { rows.unwrap_or(1) } else { 1 }
+        let ticks = self.problem.folds.iter().map(|fold| fold.train.y.len().div_ceil(self.tick_rows as usize));
+        if phase == Phase::Train { ticks.max().unwrap_or(1) as u64 } else { 1 }
     }
 
     fn score_units(&self) -> u64 {
@@ -254,5 +275,22 @@ impl GpuPlan for MlpPlan {
         let activation = vec![lane.activation as f32];
         arrays.push(WeightArray { name: "activation".to_owned(), shape: vec![1], values: activation });
         Weights { arrays }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::{DataShape, Model, mlp::Mlp};
+
+    #[test]
+    fn no_minibatch_of_a_space_is_larger_than_a_tick() {
+        let space = Mlp.space(DataShape { task: Task::Classification, rows: 1000, features: 4, outputs: 2 });
+        let with = |batch: &str| space.clone().with_overrides(&toml::from_str(batch).unwrap()).unwrap();
+        assert_eq!(tick_rows(&space), 128);
+        assert_eq!(tick_rows(&with("batch = 20")), 128);
+        assert_eq!(tick_rows(&with("batch = 640")), 640);
+        assert_eq!(tick_rows(&with("batch = { ordinal = [64, 512, 256] }")), 512);
+        assert_eq!(tick_rows(&with("batch = { int = [50, 300] }")), 300);
     }
 }
