@@ -34,6 +34,19 @@ impl StrategyEntry for GridSearch {
     }
 }
 
+/// Distance in the unit interval within which two values of a continuum are one but for roundings.
+const SAME_PLACE: f64 = 1e-12;
+
+/// Puts the default itself where a grid's point along a continuum is the default but for the roundings of its scale: the
+/// defaults are candidate 0, and their twin would be trained beside them.
+fn snap(values: &mut [f64], codec: &Codec, default: f64) {
+    let place = codec.encode(default);
+    values
+        .iter_mut()
+        .filter(|value| (codec.encode(**value) - place).abs() <= SAME_PLACE)
+        .for_each(|value| *value = default);
+}
+
 struct Grid {
     space: Arc<Space>,
     tree: Tree,
@@ -107,6 +120,9 @@ impl Tree {
                 } else {
                     (0..count).map(|index| codec.nth(index, count)).collect()
                 };
+                if codec.count().is_none() {
+                    snap(&mut values, &codec, parameter.default);
+                }
                 values.dedup();
                 let conditions = parameter.conditions.iter().map(|c| (c.parent, c.values.clone())).collect();
                 Column { values, conditions, looked_at: Vec::new() }

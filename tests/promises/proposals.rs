@@ -133,6 +133,18 @@ fn a_grid_whose_points_hold_the_defaults_does_not_repeat_them() {
 }
 
 #[test]
+fn defaults_that_are_a_point_of_the_grid_but_for_rounding_are_that_point() {
+    // The middle of 25 places from 1e-4 to 1e4 comes out of exp(ln) as 1.0000000000000018.
+    let space = SpaceBuilder::new().log("l2", 1e-4, 1e4, 1.0).boolean("fit_intercept", true).build();
+    let options = StrategyOptions { resolution: 25, ..options(false) };
+    let mut grid = strategies::find("grid").unwrap().open(Arc::new(space), &options);
+    assert_eq!(grid.size(), Some(50));
+    let rows = ask(&mut *grid, 1000, &[1000]);
+    assert_eq!(rows.len(), 50);
+    assert_eq!(rows.iter().filter(|row| (f64::from_bits(row[0]) - 1.0).abs() < 1e-9).count(), 2);
+}
+
+#[test]
 fn a_grid_of_ten_to_the_eighth_points_starts_at_once() {
     let builder = (0..8).fold(SpaceBuilder::new(), |builder, i| builder.float(&format!("p{i}"), 0.0, 1.0, 0.123));
     let options = StrategyOptions { resolution: 10, ..options(true) };
