@@ -28,6 +28,8 @@ pub struct Adapter {
     pub subgroup: (u32, u32),
     /// Whether passes can be timed on the device.
     pub has_timestamps: bool,
+    /// Its place among [`adapters`].
+    index: usize,
     pub(super) raw: wgpu::Adapter,
 }
 
@@ -42,11 +44,11 @@ pub fn adapters() -> Vec<Adapter> {
         },
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     });
-    pollster::block_on(instance.enumerate_adapters(BACKENDS)).into_iter().map(Adapter::new).collect()
+    pollster::block_on(instance.enumerate_adapters(BACKENDS)).into_iter().enumerate().map(Adapter::new).collect()
 }
 
 impl Adapter {
-    fn new(raw: wgpu::Adapter) -> Adapter {
+    fn new((index, raw): (usize, wgpu::Adapter)) -> Adapter {
         let (info, limits) = (raw.get_info(), raw.limits());
         Adapter {
             name: format!("{}, {}, {}", info.name, info.backend, info.driver),
@@ -57,6 +59,7 @@ impl Adapter {
             workgroup_threads: limits.max_compute_invocations_per_workgroup,
             subgroup: (info.subgroup_min_size, info.subgroup_max_size),
             has_timestamps: raw.features().contains(wgpu::Features::TIMESTAMP_QUERY),
+            index,
             raw,
         }
     }
@@ -77,6 +80,19 @@ pub(super) fn choose(device: Option<&str>) -> Result<Adapter, BackendError> {
             known: found.iter().enumerate().map(|(index, adapter)| format!("{index}: {}", adapter.name)).collect(),
         }),
     }
+}
+
+/// The adapter that this one was: the object of a lost device may be dead too.
+pub(super) fn look_up_again(lost: &Adapter) -> Result<Adapter, String> {
+    let mut found = adapters();
+    let names: Vec<&str> = found.iter().map(|adapter| adapter.name.as_str()).collect();
+    let index = place_of(&names, lost.index, &lost.name).ok_or_else(|| "its adapter is gone".to_owned())?;
+    Ok(found.swap_remove(index))
+}
+
+/// Where an adapter is now: at its old place, which tells equal ones apart, unless another one is there.
+fn place_of(names: &[&str], index: usize, name: &str) -> Option<usize> {
+    if names.get(index) == Some(&name) { Some(index) } else { names.iter().position(|found| *found == name) }
 }
 
 fn pick(found: &[(&str, bool)], device: Option<&str>) -> Result<usize, String> {
@@ -111,6 +127,14 @@ mod tests {
         assert_eq!(pick(&FOUND, None), Ok(1));
         assert!(pick(&FOUND[..1], None).is_err());
         assert_eq!(pick(&FOUND, Some("LLVM")), Ok(0));
+    }
+
+    #[test]
+    fn a_lost_adapter_comes_back_at_its_own_place_among_equal_ones() {
+        let names = ["NVIDIA H200, Vulkan", "NVIDIA H200, Vulkan", "NVIDIA H200, Vulkan, nouveau"];
+        assert_eq!(place_of(&names, 1, names[1]), Some(1));
+        assert_eq!(place_of(&names, 0, names[2]), Some(2), "its place was taken");
+        assert_eq!(place_of(&names[2..], 0, names[1]), None, "a name that only begins alike is another adapter");
     }
 
     #[test]

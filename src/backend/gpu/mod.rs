@@ -138,9 +138,7 @@ impl Gpu {
     /// Replaces a lost device. `losses` counts those before, which decides what a test provokes next.
     pub(crate) fn rebuild(&self, losses: usize) -> Result<Arc<Session>, BackendError> {
         let provoked = self.shared.options.provoked.losses_after.get(losses).copied();
-        // The adapter object of a lost device may be dead too: look it up again.
-        let session = adapters::choose(Some(&self.shared.adapter.name))
-            .map_err(|error| error.to_string())
+        let session = adapters::look_up_again(&self.shared.adapter)
             .and_then(|adapter| Session::open(&adapter, &self.shared.options, provoked, &self.shared.times))
             .map_err(|reason| self.failed(reason))?;
         let session = Arc::new(session);
