@@ -1,6 +1,6 @@
 //! A study's way from its file to its result: data, folds, search, the winner, its test.
 
-use super::backend::Backend;
+use super::backend::{Backend, Opened};
 use super::clock::Clock;
 use super::config::{LoadedConfig, StudyConfig};
 use super::error::{RunDirError, StudyError};
@@ -62,12 +62,11 @@ pub fn tune(
     let prepare = &study.config.prepare;
     let problem = build_problem(&study.dataset, folds, prepare, study.metric, study.budget, study.key)?;
     clock.enter(Phase::Compiling, observers);
-    let backend = Backend::open(&study.config.run)?;
-    let mut trainer = backend.trainer(&study, Arc::new(problem))?;
+    let Opened { backend, mut trainer, note } = Backend::open_with_trainer(&study, Arc::new(problem))?;
     let dir = there.map_or_else(|| RunDir::open(&path, start.existing), Ok)?;
     // Only now is a run that was there before touched: whatever is wrong with this one has shown.
     let (mut journal, frames) = open_journal(&dir, &study, &backend, start)?;
-    let notes = notes(&study, &backend, &frames);
+    let notes: Vec<String> = note.into_iter().chain(notes(&study, &backend, &frames)).collect();
     notes.iter().for_each(|note| observers.notify(&Event::Note(note.clone())));
 
     clock.enter(Phase::Searching, observers);
