@@ -1,4 +1,4 @@
-//! The one place that says how scores are ordered: NaN comes last, whichever direction is better.
+//! The one place that says how scores and probabilities are ordered: NaN comes last, whichever direction is better.
 
 use std::cmp::Ordering;
 
@@ -16,6 +16,17 @@ pub fn descending(a: f64, b: f64) -> Ordering {
         (false, false) => ascending(b, a),
         _ => ascending(a, b),
     }
+}
+
+/// The class that a row of probabilities predicts: the most likely one, of equally likely ones the first; none of NaN.
+pub fn most_likely(row: impl Iterator<Item = f32>) -> Option<usize> {
+    let mut best: Option<(usize, f32)> = None;
+    for (class, share) in row.enumerate() {
+        if best.is_none_or(|(_, most)| share > most) && !share.is_nan() {
+            best = Some((class, share));
+        }
+    }
+    best.map(|(class, _)| class)
 }
 
 #[cfg(test)]

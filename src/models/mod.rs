@@ -2,6 +2,7 @@
 
 pub mod logistic;
 pub mod mlp;
+mod predict;
 
 use crate::backend::cpu::CpuOptions;
 use crate::backend::gpu::{Gpu, Kernel};

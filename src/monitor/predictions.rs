@@ -1,5 +1,6 @@
 //! Predictions as CSV: one row a row, in the order of the data.
 
+use crate::base::order::most_likely;
 use ndarray::ArrayView2;
 
 /// `prediction` and a probability a class, or just `prediction` for numbers (`class_names` is empty then). Of equally
@@ -21,16 +22,6 @@ pub fn to_csv(class_names: &[String], predicted: ArrayView2<'_, f32>) -> String 
         text.push('\n');
     }
     text
-}
-
-fn most_likely(row: impl Iterator<Item = f32>) -> Option<usize> {
-    let mut best: Option<(usize, f32)> = None;
-    for (class, share) in row.enumerate() {
-        if best.is_none_or(|(_, most)| share > most) && !share.is_nan() {
-            best = Some((class, share));
-        }
-    }
-    best.map(|(class, _)| class)
 }
 
 /// A cell, in quotes where CSV needs them.

@@ -2,6 +2,7 @@
 //! probable one; of equally probable ones the first.
 
 use super::{Direction, Metric, Reduced, Statistic};
+use crate::base::order::most_likely;
 use crate::base::registry::Named;
 use crate::data::{Prediction, Target, Task};
 
@@ -12,13 +13,9 @@ pub(super) fn confusion(truth: &Target, prediction: Prediction<'_>) -> Vec<u64> 
     };
     let mut counts = vec![0; classes * classes];
     for (code, row) in codes.iter().zip(values.chunks_exact(classes)) {
-        let mut best = 0;
-        for (class, probability) in row.iter().enumerate() {
-            if *probability > row[best] {
-                best = class;
-            }
-        }
-        counts[*code as usize * classes + best] += 1;
+        // Rows of NaN never come here: their score is NaN.
+        let predicted = most_likely(row.iter().copied()).unwrap_or(0);
+        counts[*code as usize * classes + predicted] += 1;
     }
     counts
 }

@@ -1,7 +1,8 @@
 //! Predictions on the host from weights that may come from a file: every name and shape is checked.
 
-use crate::backend::{WeightArray, Weights};
+use crate::backend::Weights;
 use crate::models::WeightsError;
+use crate::models::predict::{softmax, wrong_shape};
 use ndarray::{Array2, ArrayView2, Axis};
 
 /// `[rows, classes]` probabilities.
@@ -22,14 +23,7 @@ pub fn predict(weights: &Weights, x: ArrayView2<'_, f32>) -> Result<Array2<f32>,
     let mut logits = x.dot(&matrix.t());
     for mut row in logits.axis_iter_mut(Axis(0)) {
         row.iter_mut().zip(&intercept.values).for_each(|(z, b)| *z += b);
-        let largest = row.fold(f32::NEG_INFINITY, |a, b| a.max(*b));
-        row.mapv_inplace(|z| libm::expf(z - largest));
-        let sum = row.sum();
-        row.mapv_inplace(|e| e / sum);
     }
+    softmax(&mut logits);
     Ok(logits)
-}
-
-fn wrong_shape(array: &WeightArray) -> WeightsError {
-    WeightsError(format!("{} has the shape {:?} with {} values", array.name, array.shape, array.values.len()))
 }

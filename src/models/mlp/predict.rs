@@ -1,10 +1,11 @@
 //! Predictions on the host from weights that may come from a file: every name, shape and value is checked.
 
 use super::recipe::{Activation, MAX_LAYERS};
-use crate::backend::{WeightArray, Weights};
+use crate::backend::Weights;
 use crate::data::{Affine, Task};
 use crate::models::WeightsError;
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use crate::models::predict::{softmax, wrong_shape};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 
 /// `[rows, outputs]` probabilities, or values in the target's own units.
 pub fn predict(
@@ -26,12 +27,7 @@ pub fn predict(
         }
     }
     match task {
-        Task::Classification => outputs.axis_iter_mut(Axis(0)).for_each(|mut row| {
-            let largest = row.fold(f32::NEG_INFINITY, |a, b| a.max(*b));
-            row.mapv_inplace(|z| libm::expf(z - largest));
-            let sum = row.sum();
-            row.mapv_inplace(|e| e / sum);
-        }),
+        Task::Classification => softmax(&mut outputs),
         Task::Regression => outputs.mapv_inplace(|z| z * target.scale + target.shift),
     }
     Ok(outputs)
@@ -69,10 +65,6 @@ fn parse(weights: &Weights) -> Result<(Vec<Layer<'_>>, Activation), WeightsError
         Some(code) if (0.0..4.0).contains(&code) => Ok((layers, Activation::from_code(f64::from(code)))),
         _ => Err(WeightsError("activation is missing or unknown".to_owned())),
     }
-}
-
-fn wrong_shape(array: &WeightArray) -> WeightsError {
-    WeightsError(format!("{} has the shape {:?} with {} values", array.name, array.shape, array.values.len()))
 }
 
 fn activate(activation: Activation, z: f32) -> f32 {
