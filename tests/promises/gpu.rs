@@ -24,6 +24,8 @@ pub fn open(options: GpuOptions) -> Option<Gpu> {
 }
 
 const BUDGET: u64 = 2;
+/// More ticks than any training here has: one dispatch does it all.
+pub const WHOLE: u64 = 1 << 20;
 
 /// The small study of these tests: eight candidates on two folds.
 struct Case {
@@ -60,8 +62,10 @@ fn bits_do_not_depend_on_dispatches_memory_or_run_time_checks() {
     let rows = 300;
     for case in cases() {
         let Some(plain) = scores_of(&case, rows, GpuOptions::default()) else { return };
-        let short = Provoked { largest_slice: 1, ..Provoked::default() };
-        assert_eq!(scores_of(&case, rows, GpuOptions { provoked: short, ..GpuOptions::default() }).unwrap(), plain);
+        for largest_slice in [1, WHOLE] {
+            let provoked = Provoked { largest_slice, ..Provoked::default() };
+            assert_eq!(scores_of(&case, rows, GpuOptions { provoked, ..GpuOptions::default() }).unwrap(), plain);
+        }
         let few = Provoked { most_lanes: 3, ..Provoked::default() };
         assert_eq!(scores_of(&case, rows, GpuOptions { provoked: few, ..GpuOptions::default() }).unwrap(), plain);
         assert_eq!(scores_of(&case, rows, GpuOptions { memory: 200_000, ..GpuOptions::default() }).unwrap(), plain);

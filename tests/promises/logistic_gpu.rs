@@ -98,7 +98,7 @@ fn bits_do_not_depend_on_where_dispatches_cut_an_iteration() {
         let mut trainer = Logistic.open_gpu(&open_space(), problem.clone(), &gpu).unwrap();
         Some(bits(&train(&mut *trainer, &points, 1, 4)))
     };
-    let Some(whole) = scores(0) else { return };
+    let Some(whole) = scores(gpu::WHOLE) else { return };
     assert_eq!(scores(1).unwrap(), whole);
     assert_eq!(scores(2).unwrap(), whole);
 }

@@ -28,12 +28,12 @@ pub(super) struct Slicer {
 }
 
 impl Slicer {
-    /// For a batch of `lanes`; a test may bound both sizes.
+    /// For a batch of `lanes`; a test may say how many ticks it begins with, and bound both sizes.
     pub(super) fn new(lanes: u64, provoked: &Provoked) -> Slicer {
         let bounded = |bound: u64, most: u64| if bound == 0 { most } else { bound.min(most) };
         let most_lanes = bounded(provoked.most_lanes, lanes.max(1));
         let most_ticks = bounded(provoked.largest_slice, u64::MAX);
-        Slicer { ticks: 1, lanes: most_lanes.min(FIRST_LANES), most_ticks, most_lanes }
+        Slicer { ticks: provoked.largest_slice.max(1), lanes: most_lanes.min(FIRST_LANES), most_ticks, most_lanes }
     }
 
     /// Ticks of the next slice, through which every lane is taken.
@@ -115,8 +115,8 @@ mod tests {
     fn a_test_may_bound_both_sizes() {
         let provoked = Provoked { largest_slice: 3, most_lanes: 2, ..Provoked::default() };
         let mut slicer = Slicer::new(100, &provoked);
-        slicer.record(1, 2, 0.0);
-        slicer.record(2, 2, 0.0);
+        assert_eq!((slicer.ticks(), slicer.lanes()), (3, 2));
+        slicer.record(3, 2, 0.0);
         assert_eq!((slicer.ticks(), slicer.lanes()), (3, 2));
     }
 }
