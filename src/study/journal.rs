@@ -2,8 +2,8 @@
 //!
 //! A file header (magic, format version), then frames of length, CRC-32C and payload (postcard). The first frame is the
 //! [`Header`]; every other is a batch of outcomes in columns, written and synced before anyone is told. A frame cut
-//! short by a crash is cut off when the file is opened for writing; damage before the last frame is an error that says
-//! what could be kept.
+//! short by a crash is cut off when the file is opened for writing; damage before a whole frame is an error that says what
+//! could be kept.
 
 use super::error::{JournalError, RunDirError};
 use super::run_dir::write_whole;
@@ -159,7 +159,6 @@ pub fn read(path: &Path, salvage: bool) -> Result<(Vec<Frame>, u64), JournalErro
                 frames.push(frame);
                 offset += length;
             }
-            // What a crash leaves is a frame that ends where the file ends.
             Err(Broken::Torn) => break,
             Err(Broken::Damaged(_)) if salvage => break,
             Err(Broken::Damaged(what)) => {
@@ -180,6 +179,8 @@ pub fn read(path: &Path, salvage: bool) -> Result<(Vec<Frame>, u64), JournalErro
 }
 
 enum Broken {
+    /// What a crash leaves: the last frame was not written whole. Its blocks, those of its header among them, reach the
+    /// disk in any order, and a file that had grown already holds zeros for the others.
     Torn,
     Damaged(&'static str),
 }
@@ -189,15 +190,19 @@ fn frame_at(bytes: &[u8]) -> Result<(Frame, usize), Broken> {
     let word = |place: usize| bytes.get(place..place + 4)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
     let (Some(length), Some(checksum)) = (word(0), word(4)) else { return Err(Broken::Torn) };
     let end = FRAME_HEADER + length as usize;
-    let Some(payload) = bytes.get(FRAME_HEADER..end) else {
-        // A damaged length would hide whole frames behind it: those have their own checksums.
-        let hides_frames = (1..bytes.len()).any(|skip| is_whole_frame(&bytes[skip..]));
-        return Err(if hides_frames { Broken::Damaged("its length is wrong") } else { Broken::Torn });
+    // A frame is synced before the next one is begun: whatever a whole frame follows is no torn one. Whole frames are
+    // known by their own checksums, wherever a damaged length says that they begin.
+    let broken = |what: &'static str| {
+        let is_followed =
+            bytes.get(end..).is_some_and(is_whole_frame) || (1..bytes.len()).any(|skip| is_whole_frame(&bytes[skip..]));
+        if is_followed { Broken::Damaged(what) } else { Broken::Torn }
+    };
+    // No frame is empty, and the checksum of nothing is that of zeros.
+    let Some(payload) = bytes.get(FRAME_HEADER..end).filter(|payload| !payload.is_empty()) else {
+        return Err(broken("its length is wrong"));
     };
     if crc32c::crc32c(payload) != checksum {
-        // The last frame's blocks may have reached the disk in any order before a power cut.
-        let is_last = end == bytes.len();
-        return Err(if is_last { Broken::Torn } else { Broken::Damaged("its checksum does not match") });
+        return Err(broken("its checksum does not match"));
     }
     match postcard::from_bytes(payload) {
         Ok(frame) => Ok((frame, end)),

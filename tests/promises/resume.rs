@@ -53,6 +53,23 @@ fn a_journal_cut_anywhere_goes_on_to_the_same_result() {
             std::fs::remove_file(folder.path().join("run/result.json")).unwrap();
             assert_eq!(resumed(&folder), whole, "cut at byte {cut}");
         }
+        // What a power cut leaves where a file had grown before its blocks were written: zeros to its end, from the frame's
+        // start or from its middle on; a payload without its header, or with half of it.
+        let zeros = |from: usize, to: usize| {
+            let mut bytes = bytes[..pair[1]].to_vec();
+            bytes[from..to].fill(0);
+            bytes
+        };
+        let (start, end) = (pair[0], pair[1]);
+        let lost =
+            [(start, end), ((start + end) / 2, end), (start, start + 8), (start, start + 1), (start + 1, start + 8)];
+        let grown = [&bytes[..start], &[0; 5000]].concat();
+        let cases = lost.map(|(from, to)| (format!("zeros at {from}..{to}"), zeros(from, to)));
+        for (case, left) in cases.into_iter().chain([("zeros behind the end".to_owned(), grown)]) {
+            std::fs::write(journal(&folder), left).unwrap();
+            std::fs::remove_file(folder.path().join("run/result.json")).unwrap();
+            assert_eq!(resumed(&folder), whole, "{case}");
+        }
     }
 }
 
