@@ -74,8 +74,7 @@ pub(super) fn finish(
     let (pool, test) = (&study.splits.pool, &study.splits.test);
     let test_score = match readings.iter().copied().find(|test| is_of_this_choice(test)) {
         Some(known) => {
-            let is_latest = readings.last().is_some_and(|latest| *latest == known);
-            if !is_latest || !dir.model().exists() {
+            if !is_model_of(study, history, best.candidate, dir) {
                 // Without the test rows: their score was read before.
                 let Some(refitted) = refit(best.candidate, pool, &[])? else { return Ok(None) };
                 write_model(study, history, best.candidate, refitted, dir)?;
@@ -244,6 +243,13 @@ fn refit(
     }
     let weights = trainer.read_back(lane.slot)?;
     Ok(Some(Refitted { weights, preparation, target, score: lane.evals.first().copied() }))
+}
+
+/// Whether the model file is there and holds this candidate.
+fn is_model_of(study: &Study, history: &History, candidate: u64, dir: &RunDir) -> bool {
+    FittedModel::load(&dir.model()).is_ok_and(|FittedModel { meta, .. }| {
+        meta.model == study.model.name() && meta.params == study.space.named(history.points.row(candidate as usize))
+    })
 }
 
 fn write_model(

@@ -169,6 +169,20 @@ fn less_than_a_run_has_done_can_be_asked_of_it() {
 }
 
 #[test]
+fn the_model_file_holds_the_best_of_the_result_however_the_run_was_lengthened_and_shortened() {
+    let folder = Folder::new();
+    run(study(&folder), Existing::Refuse);
+    // All winners were tested by the third run: only the model file has to follow from there on.
+    for candidates in [1, 12, 1, 12] {
+        let sets = [format!("search.candidates={candidates}")];
+        let result = run(load_run(&folder.path().join("run"), &sets).unwrap(), Existing::Resume);
+        assert_eq!(result.best.candidate == 0, candidates == 1);
+        let model = FittedModel::load(&folder.path().join("run/model.safetensors")).unwrap();
+        assert_eq!(model.meta.params, result.best.params, "{candidates} candidates");
+    }
+}
+
+#[test]
 fn a_second_reading_of_the_test_rows_is_told() {
     let folder = Folder::new();
     let first = run(study(&folder), Existing::Refuse);
