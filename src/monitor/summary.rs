@@ -119,8 +119,10 @@ fn estimates(result: &RunResult, columns: usize) -> String {
         row("bias-corrected", score, "of the best, without the luck of being chosen".to_owned());
     }
     if let Some(outer) = &result.outer {
-        let score = with_error(outer.value, outer.std_error);
-        row("nested", score, format!("over {} outer folds, of the whole search", outer.folds.len()));
+        let (scored, all) = (outer.folds.iter().flatten().count(), outer.folds.len());
+        let score = outer.value.map_or_else(|| "failed".to_owned(), |value| with_error(value, outer.std_error));
+        let over = if scored == all { all.to_string() } else { format!("{scored} of {all}") };
+        row("nested", score, format!("over {over} outer folds, of the whole search"));
     }
     if let Some(test) = &result.test {
         row("locked test", paint(STRONG, number(test.value, 4)), format!("on {}, read once", count(test.rows, "row")));

@@ -286,13 +286,16 @@ pub enum StudyError {
         "the time was over before any candidate was done on all its folds\n  Give it more: --time 10m, with --resume"
     )]
     NoTime,
-    /// The winner cannot be trained on all rows.
+    /// None of the best candidates can be trained on all rows.
     #[error(
-        "candidate {candidate} is the best, but trained on all rows its weights became NaN or infinite\n  Narrow the ranges of [space]: it is at the edge of what can be trained"
+        "candidate {candidate} is the best, but trained on all rows its weights became NaN or infinite{}\n  Narrow the ranges of [space]: it is at the edge of what can be trained",
+        match tried { 0 | 1 => String::new(), more => format!(", as did those of the next {}", more - 1) }
     )]
     RefitFailed {
-        /// The winner.
+        /// The best one.
         candidate: u64,
+        /// How many were tried.
+        tried: usize,
     },
 }
 

@@ -16,14 +16,17 @@ use crate::backend::{Lane, LaneReport, LaneStatus, StopFlag, Weights};
 use crate::base::random::stream;
 use crate::data::prepare::Preparation;
 use crate::data::problem::{FoldRows, prepare_fold};
+use crate::data::splits::Splits;
 use crate::data::{Affine, Problem};
-use crate::space::Points;
+use crate::space::{Points, Value};
 use indexmap::IndexMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// How many candidates the result lists.
 const TOP: usize = 20;
+/// How many candidates are tried, best first, until one stays finite on all rows.
+const TRIES: usize = 5;
 /// The repeat number of refits: no fold of the search draws from its keys.
 const REFIT: u32 = u32::MAX;
 
@@ -57,56 +60,23 @@ pub(super) fn finish(
             StudyError::AllFailed { candidates, reason: failure.reason(), remedy: failure.remedy() }
         }
     };
-    let best = choice::best(direction, &scored).ok_or_else(nothing_to_choose)?;
-    let one_se = choice::one_standard_error(direction, &scored, &study.parts).unwrap_or(best);
+    let one_se = choice::one_standard_error(direction, &scored, &study.parts).ok_or_else(nothing_to_choose)?;
     let corrected = choice::bias_corrected(direction, &scored, &study.parts, study.key.child(stream::CHOICE));
     let chosen = |one: &Scored<'_>| chosen(study, history, one.candidate);
     let outer = outer_choices(study, &scored);
 
     clock.enter(Phase::Refitting, observers);
-    let refit =
-        |candidate: u64, train: &[u32], test: &[u32]| refit(study, history, backend, candidate, train, test, stop);
-    let readings: Vec<&TestScore> =
-        frames.iter().filter_map(|frame| if let Frame::Test(test) = frame { Some(test) } else { None }).collect();
-    let is_of_this_choice = |test: &TestScore| {
-        test.candidate == best.candidate && test.outer.iter().map(|(candidate, _)| candidate).eq(&outer)
-    };
-    let (pool, test) = (&study.splits.pool, &study.splits.test);
-    let test_score = match readings.iter().copied().find(|test| is_of_this_choice(test)) {
-        Some(known) => {
-            if !is_model_of(study, history, best.candidate, dir) {
-                // Without the test rows: their score was read before.
-                let Some(refitted) = refit(best.candidate, pool, &[])? else { return Ok(None) };
-                write_model(study, history, best.candidate, refitted, dir)?;
-            }
-            known.clone()
-        }
-        None => {
-            let mut outer_scores = Vec::with_capacity(outer.len());
-            for (candidate, part) in outer.iter().zip(&study.splits.outer) {
-                let Some(refitted) = refit(*candidate, &part.train, &part.test)? else { return Ok(None) };
-                outer_scores.push((*candidate, refitted.score.unwrap_or(f64::NAN)));
-            }
-            let Some(refitted) = refit(best.candidate, pool, test)? else { return Ok(None) };
-            let (value, rows) = (refitted.score, test.len() as u64);
-            let score = TestScore { candidate: best.candidate, value, rows, outer: outer_scores };
-            write_model(study, history, best.candidate, refitted, dir)?;
-            journal.append(&Frame::Test(score.clone()))?;
-            if let Some(first) = readings.first().filter(|_| rows > 0) {
-                let note = format!(
-                    "the test rows had been read before, for candidate {}: who went on because of what they said chose \
-                     by them",
-                    first.candidate
-                );
-                observers.notify(&Event::Note(note.clone()));
-                notes.push(note);
-            }
-            score
-        }
-    };
+    let refits = Refits { study, history, backend, stop };
+    let ranked = choice::ranked(direction, &scored, TRIES);
+    let Some(winner) = refits.winner(&ranked, &outer, dir, frames, journal)? else { return Ok(None) };
+    let Winner { best, test: test_score, notes: told } = winner;
+    told.iter().for_each(|note| observers.notify(&Event::Note(note.clone())));
+    notes.extend(told);
 
     clock.enter(Phase::Writing, observers);
-    let outer_values: Vec<f64> = test_score.outer.iter().map(|(_, value)| *value).collect();
+    let outer_folds: Vec<Option<f64>> =
+        test_score.outer.iter().map(|(_, value)| Some(*value).filter(|value| !value.is_nan())).collect();
+    let outer_values: Vec<f64> = outer_folds.iter().copied().flatten().collect();
     let complete = history.trials.values().filter(|trial| trial.status.is_scored()).count() as u64;
     let result = RunResult {
         study: study.name.clone(),
@@ -123,9 +93,9 @@ pub(super) fn finish(
             rows: test_score.rows,
         }),
         outer: (!outer.is_empty()).then(|| Outer {
-            value: choice::mean(&outer_values),
+            value: Some(choice::mean(&outer_values)).filter(|value| !value.is_nan()),
             std_error: choice::std_error(&outer_values),
-            folds: outer_values,
+            folds: outer_folds,
             candidates: outer,
         }),
         top: choice::ranked(direction, &scored, TOP).iter().map(chosen).collect(),
@@ -198,6 +168,14 @@ fn chosen(study: &Study, history: &History, candidate: u64) -> Chosen {
     }
 }
 
+/// The candidate that the model file holds, and what the test rows said of it.
+struct Winner<'a> {
+    best: Scored<'a>,
+    test: TestScore,
+    /// What the user should know of the choice.
+    notes: Vec<String>,
+}
+
 /// A candidate trained on all rows that it may see.
 struct Refitted {
     weights: Weights,
@@ -206,71 +184,177 @@ struct Refitted {
     score: Option<f64>,
 }
 
-/// Trains a candidate on these rows and scores it on those; `None` if it was interrupted.
-fn refit(
-    study: &Study,
-    history: &History,
-    backend: &Backend,
-    candidate: u64,
-    train: &[u32],
-    test: &[u32],
-    stop: &StopFlag,
-) -> Result<Option<Refitted>, StudyError> {
-    let evals = if test.is_empty() { Vec::new() } else { vec![test.to_vec()] };
-    let rows = FoldRows { repeat: REFIT, fold: 0, train: train.to_vec(), evals };
-    let (fold, preparation) = prepare_fold(&study.dataset, &rows, &study.config.prepare, study.key)?;
-    let target = fold.target;
-    let problem = Problem {
-        task: study.dataset.task,
-        outputs: study.shape.outputs,
-        budget: study.budget,
-        metric: study.metric,
-        folds: vec![Arc::new(fold)],
-    };
-    let mut trainer = backend.trainer(study, Arc::new(problem))?;
-    let point = history.points.row(candidate as usize);
-    let points = Points::from_values(point.len(), point.to_vec());
-    let slots = trainer.start(&points, &[Lane { point: 0, fold: 0 }])?;
-    let mut trained = None;
-    let mut report = |lane: LaneReport| {
-        trained = Some(lane);
-        ControlFlow::Continue(())
-    };
-    trainer.advance(&slots, study.budget, true, stop, &mut report)?;
-    let Some(lane) = trained else { return Ok(None) };
-    if lane.status == LaneStatus::NotFinite {
-        return Err(StudyError::RefitFailed { candidate });
+/// How such a training ended.
+enum Refit {
+    Done(Box<Refitted>),
+    /// Its weights became NaN or infinite.
+    NotFinite,
+    Interrupted,
+}
+
+/// What candidates are trained again with.
+struct Refits<'a> {
+    study: &'a Study,
+    history: &'a History,
+    backend: &'a Backend,
+    stop: &'a StopFlag,
+}
+
+impl Refits<'_> {
+    /// The first of these candidates that stays finite when it is trained on the whole pool, written as the model file;
+    /// `None` if it was interrupted. The test rows are read unless the journal has what they say of it, and `outer`, the
+    /// choices of the outer parts, are scored with them.
+    fn winner<'s>(
+        &self,
+        ranked: &[Scored<'s>],
+        outer: &[u64],
+        dir: &RunDir,
+        frames: &[Frame],
+        journal: &mut Journal,
+    ) -> Result<Option<Winner<'s>>, StudyError> {
+        let Splits { pool, test, .. } = &self.study.splits;
+        let readings: Vec<&TestScore> =
+            frames.iter().filter_map(|frame| if let Frame::Test(test) = frame { Some(test) } else { None }).collect();
+        let of = |candidate: u64| {
+            let is_of = |test: &&TestScore| {
+                test.candidate == candidate && test.outer.iter().map(|(candidate, _)| candidate).eq(outer)
+            };
+            readings.iter().copied().find(is_of)
+        };
+        let mut notes = Vec::new();
+        for best in ranked.iter().filter(|one| !one.value.is_nan()) {
+            let known = of(best.candidate);
+            if let Some(known) = known.filter(|_| self.is_model_of(best.candidate, dir)) {
+                notes.extend(self.outer_notes(known));
+                return Ok(Some(Winner { best: *best, test: known.clone(), notes }));
+            }
+            // Without the test rows where their score was read before.
+            let unread: &[u32] = if known.is_some() { &[] } else { test };
+            let refitted = match self.refit(best.candidate, pool, unread)? {
+                Refit::Interrupted => return Ok(None),
+                Refit::NotFinite => {
+                    notes.push(format!(
+                        "candidate {} was passed over: its score is better than that of the chosen one, but trained on all \
+                         rows its weights became NaN or infinite",
+                        best.candidate
+                    ));
+                    continue;
+                }
+                Refit::Done(refitted) => refitted,
+            };
+            let score = match known {
+                Some(known) => known.clone(),
+                None => {
+                    let Some(outer) = self.outer_scores(outer)? else { return Ok(None) };
+                    let (value, rows) = (refitted.score, test.len() as u64);
+                    TestScore { candidate: best.candidate, value, rows, outer }
+                }
+            };
+            self.write_model(best.candidate, *refitted, dir)?;
+            notes.extend(self.outer_notes(&score));
+            if known.is_none() {
+                journal.append(&Frame::Test(score.clone()))?;
+                let first = readings.first().filter(|_| score.rows > 0);
+                notes.extend(first.map(|first| {
+                    format!(
+                        "the test rows had been read before, for candidate {}: who went on because of what they said \
+                         chose by them",
+                        first.candidate
+                    )
+                }));
+            }
+            return Ok(Some(Winner { best: *best, test: score, notes }));
+        }
+        let candidate = ranked.first().map_or(0, |best| best.candidate);
+        Err(StudyError::RefitFailed { candidate, tried: notes.len() })
     }
-    let weights = trainer.read_back(lane.slot)?;
-    Ok(Some(Refitted { weights, preparation, target, score: lane.evals.first().copied() }))
-}
 
-/// Whether the model file is there and holds this candidate.
-fn is_model_of(study: &Study, history: &History, candidate: u64, dir: &RunDir) -> bool {
-    FittedModel::load(&dir.model()).is_ok_and(|FittedModel { meta, .. }| {
-        meta.model == study.model.name() && meta.params == study.space.named(history.points.row(candidate as usize))
-    })
-}
+    /// The scores of the outer parts' choices, NaN for one that did not stay finite; `None` if it was interrupted.
+    fn outer_scores(&self, outer: &[u64]) -> Result<Option<Vec<(u64, f64)>>, StudyError> {
+        let mut scores = Vec::with_capacity(outer.len());
+        for (candidate, part) in outer.iter().zip(&self.study.splits.outer) {
+            let score = match self.refit(*candidate, &part.train, &part.test)? {
+                Refit::Interrupted => return Ok(None),
+                Refit::NotFinite => f64::NAN,
+                Refit::Done(refitted) => refitted.score.unwrap_or(f64::NAN),
+            };
+            scores.push((*candidate, score));
+        }
+        Ok(Some(scores))
+    }
 
-fn write_model(
-    study: &Study,
-    history: &History,
-    candidate: u64,
-    refitted: Refitted,
-    dir: &RunDir,
-) -> Result<(), StudyError> {
-    let meta = ModelMeta {
-        format: super::model_file::VERSION,
-        model: study.model.name().to_owned(),
-        task: study.dataset.task,
-        target_name: study.dataset.target_name.clone(),
-        class_names: study.dataset.class_names.clone(),
-        target: refitted.target,
-        preparation: refitted.preparation,
-        missing: study.config.data.missing.clone(),
-        params: study.space.named(history.points.row(candidate as usize)),
-    };
-    FittedModel { meta, weights: refitted.weights }.save(&dir.model())
+    /// What is missing in the nested estimate.
+    fn outer_notes(&self, test: &TestScore) -> Option<String> {
+        let failed: Vec<String> =
+            test.outer.iter().filter(|(_, score)| score.is_nan()).map(|(candidate, _)| candidate.to_string()).collect();
+        let (parts, all) = (failed.len(), test.outer.len());
+        (parts > 0).then(|| {
+            format!(
+                "{parts} of {all} outer parts have no score, and the nested score is the mean of the others: what their \
+                 search chose (candidate {}) became NaN or infinite there",
+                failed.join(", ")
+            )
+        })
+    }
+
+    /// Trains a candidate on these rows and scores it on those.
+    fn refit(&self, candidate: u64, train: &[u32], test: &[u32]) -> Result<Refit, StudyError> {
+        let Refits { study, history, backend, stop } = self;
+        let evals = if test.is_empty() { Vec::new() } else { vec![test.to_vec()] };
+        let rows = FoldRows { repeat: REFIT, fold: 0, train: train.to_vec(), evals };
+        let (fold, preparation) = prepare_fold(&study.dataset, &rows, &study.config.prepare, study.key)?;
+        let target = fold.target;
+        let problem = Problem {
+            task: study.dataset.task,
+            outputs: study.shape.outputs,
+            budget: study.budget,
+            metric: study.metric,
+            folds: vec![Arc::new(fold)],
+        };
+        let mut trainer = backend.trainer(study, Arc::new(problem))?;
+        let point = history.points.row(candidate as usize);
+        let points = Points::from_values(point.len(), point.to_vec());
+        let slots = trainer.start(&points, &[Lane { point: 0, fold: 0 }])?;
+        let mut trained = None;
+        let mut report = |lane: LaneReport| {
+            trained = Some(lane);
+            ControlFlow::Continue(())
+        };
+        trainer.advance(&slots, study.budget, true, stop, &mut report)?;
+        let Some(lane) = trained else { return Ok(Refit::Interrupted) };
+        if lane.status == LaneStatus::NotFinite {
+            return Ok(Refit::NotFinite);
+        }
+        let weights = trainer.read_back(lane.slot)?;
+        Ok(Refit::Done(Box::new(Refitted { weights, preparation, target, score: lane.evals.first().copied() })))
+    }
+
+    /// Whether the model file is there and holds this candidate.
+    fn is_model_of(&self, candidate: u64, dir: &RunDir) -> bool {
+        FittedModel::load(&dir.model()).is_ok_and(|FittedModel { meta, .. }| {
+            meta.model == self.study.model.name() && meta.params == self.params(candidate)
+        })
+    }
+
+    fn write_model(&self, candidate: u64, refitted: Refitted, dir: &RunDir) -> Result<(), StudyError> {
+        let Study { model, dataset, config, .. } = self.study;
+        let meta = ModelMeta {
+            format: super::model_file::VERSION,
+            model: model.name().to_owned(),
+            task: dataset.task,
+            target_name: dataset.target_name.clone(),
+            class_names: dataset.class_names.clone(),
+            target: refitted.target,
+            preparation: refitted.preparation,
+            missing: config.data.missing.clone(),
+            params: self.params(candidate),
+        };
+        FittedModel { meta, weights: refitted.weights }.save(&dir.model())
+    }
+
+    fn params(&self, candidate: u64) -> IndexMap<String, Value> {
+        self.study.space.named(self.history.points.row(candidate as usize))
+    }
 }
 
 fn versions() -> IndexMap<String, String> {

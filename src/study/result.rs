@@ -20,7 +20,8 @@ pub struct RunResult {
     pub metric: String,
     /// Which of two scores is better.
     pub direction: Direction,
-    /// The candidate with the best mean over the folds: the one that the model file holds.
+    /// The candidate with the best mean over the folds of those that stay finite when they are trained on all rows: the
+    /// one that the model file holds.
     pub best: Chosen,
     /// The simplest candidate within one standard error of the best.
     pub one_se: Chosen,
@@ -120,12 +121,12 @@ pub struct Test {
 /// Nested cross-validation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outer {
-    /// Mean of the outer scores: the estimate of the whole search's result.
-    pub value: f64,
+    /// Mean of the outer scores: the estimate of the whole search's result; `null` where no part has one.
+    pub value: Option<f64>,
     /// Standard error of that mean.
     pub std_error: Option<f64>,
-    /// One score an outer part.
-    pub folds: Vec<f64>,
+    /// One score an outer part; `null` where its choice did not stay finite when it was trained again.
+    pub folds: Vec<Option<f64>>,
     /// The candidate that each part's search chose.
     pub candidates: Vec<u64>,
 }

@@ -4,11 +4,13 @@ use crate::support::{Folder, quiet, studies};
 use std::cell::Cell;
 use std::rc::Rc;
 use thousandfold::backend::StopFlag;
+use thousandfold::base::random::{Key, normal};
 use thousandfold::models::MODELS;
 use thousandfold::study::events::{Event, Observer};
+use thousandfold::study::model_file::FittedModel;
 use thousandfold::study::run_dir::Existing;
 use thousandfold::study::stopping::StopReason;
-use thousandfold::study::{Ended, LoadedConfig, Start, StudyConfig, StudyError, load_result, tune};
+use thousandfold::study::{Ended, LoadedConfig, Start, StudyConfig, StudyError, load_result, load_run, tune};
 
 /// Runs a study to its end.
 pub fn run(loaded: LoadedConfig, existing: Existing) -> thousandfold::study::result::RunResult {
@@ -101,9 +103,89 @@ fn nested_cross_validation_reports_a_score_of_each_outer_part() {
     let result = run(studies::small(&folder, &["validate.outer_folds=4".to_owned()]), Existing::Refuse);
     let outer = result.outer.unwrap();
     assert_eq!(outer.folds.len(), 4);
-    assert!(outer.folds.iter().all(|score| score.is_finite()));
+    assert!(outer.folds.iter().all(|score| score.is_some_and(f64::is_finite)));
     assert!(result.test.is_none(), "the outer parts are the test");
     assert_eq!(result.best.folds.len(), 12, "six pairs, each scored on both its parts");
+}
+
+/// A column that is constant in each of the named parts, huge in the last: no lane that trains on one part alone sees it,
+/// and whatever trains on two does, unscaled. Rectifiers overflow on it; tanh does not, its gradients vanish there.
+fn overflows_on_all_rows(folder: &Folder, parts: usize, sets: &[&str]) -> LoadedConfig {
+    let key = Key::from_seed(3);
+    let rows = (0..parts * 40).fold("x,huge,part,y\n".to_owned(), |text, row| {
+        let (x, part) = (4.0 * normal(key.words(row as u64)[0]), row % parts);
+        let huge = if part + 1 == parts { 1e30 } else { 0.0 };
+        text + &format!("{x:.3},{huge},part{part},{}\n", if x.abs() > 2.0 { "far" } else { "near" })
+    });
+    let table = folder.write("data.csv", &rows);
+    let study = [
+        "data.fold=part",
+        "data.test=0",
+        "prepare.scale=none",
+        "model.budget=20",
+        "space.hidden=16",
+        "space.layers=1",
+        "space.optimizer=sgd",
+        "space.learning_rate=0.05",
+        "run.backend=cpu",
+        "search.candidates=12",
+    ];
+    let sets = study.iter().chain(sets).map(|set| (*set).to_owned()).chain([folder.run_set()]);
+    StudyConfig::for_table(&table, "y", &sets.collect::<Vec<_>>()).unwrap()
+}
+
+/// Two candidates that differ in their activation alone.
+const TWO: [&str; 8] = [
+    "space.activation=[\"relu\", \"tanh\"]",
+    "space.momentum=0.9",
+    "space.weight_decay=0.0001",
+    "space.batch=16",
+    "space.schedule=constant",
+    "space.dropout=0.0",
+    "space.label_smoothing=0.0",
+    "search.strategy=grid",
+];
+
+#[test]
+fn a_winner_that_overflows_on_all_rows_gives_way_to_the_next_best() {
+    let folder = Folder::new();
+    let result = run(overflows_on_all_rows(&folder, 2, &TWO), Existing::Refuse);
+    let activation = |chosen: &thousandfold::study::result::Chosen| chosen.params["activation"].to_string();
+    assert!(activation(&result.top[0]).contains("relu"), "{:?}", result.top);
+    let next = result.top.iter().find(|chosen| activation(chosen).contains("tanh")).unwrap();
+    assert_eq!(&result.best, next);
+    let told = format!("candidate {} was passed over", result.top[0].candidate);
+    assert!(result.notes.iter().any(|note| note.starts_with(&told)), "{:?}", result.notes);
+    let model = FittedModel::load(&folder.path().join("run/model.safetensors")).unwrap();
+    assert_eq!(model.meta.params, result.best.params);
+    let again = run(load_run(&folder.path().join("run"), &[]).unwrap(), Existing::Resume);
+    assert_eq!(studies::comparable(&again), studies::comparable(&result));
+}
+
+#[test]
+fn an_outer_part_whose_choice_overflows_has_no_score_and_the_others_have() {
+    let folder = Folder::new();
+    let nested = [&TWO[..], &["validate.outer_folds=3"]].concat();
+    let result = run(overflows_on_all_rows(&folder, 3, &nested), Existing::Refuse);
+    let outer = load_result(&folder.path().join("run")).unwrap().unwrap().outer.unwrap();
+    assert_eq!(Some(&outer), result.outer.as_ref());
+    let scored: Vec<f64> = outer.folds.iter().copied().flatten().collect();
+    assert!(!scored.is_empty() && scored.len() < 3, "{outer:?}");
+    assert!(outer.folds[2].is_some(), "the two other parts have no huge value");
+    assert_eq!(outer.value, Some(scored.iter().sum::<f64>() / scored.len() as f64));
+    assert!(result.notes.iter().any(|note| note.contains("outer parts have no score")), "{:?}", result.notes);
+    let shown = thousandfold::monitor::summary::summary(&result, 200);
+    assert!(shown.contains(&format!("over {} of 3 outer folds", scored.len())), "{shown}");
+}
+
+#[test]
+fn a_search_whose_best_all_overflow_says_so() {
+    let folder = Folder::new();
+    let loaded = overflows_on_all_rows(&folder, 2, &["space.activation=relu"]);
+    let error = tune(loaded, Start::default(), &mut quiet(), &StopFlag::default()).unwrap_err();
+    assert!(matches!(error, StudyError::RefitFailed { tried: 5, .. }), "{error}");
+    assert!(error.to_string().contains("as did those of the next 4"), "{error}");
+    assert!(!error.is_input());
 }
 
 #[test]
