@@ -280,6 +280,22 @@ pub enum DataError {
         /// The most that are taken.
         limit: usize,
     },
+    /// Prepared rows that the machine has no room for.
+    #[error("{}: {} on {} take {}, and this machine has {} of memory{}\n  Fewer folds or repeats take less, too", path.display(), count(*features, "feature"), count(*folds, "fold"), gigabytes(*bytes), gigabytes(*memory), widest.as_ref().map(|(column, features)| format!("\n  Column \"{column}\" becomes {} of them: leave it out: [data] drop = [{column:?}], or let its rare categories share one: [prepare] rare = 100", thousands(*features as u64))).unwrap_or_default())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What they would take.
+        bytes: u64,
+        /// What there is.
+        memory: u64,
+        /// Features of a row.
+        features: usize,
+        /// Folds over all repeats.
+        folds: usize,
+        /// The category with the most features, and how many.
+        widest: Option<(String, usize)>,
+    },
     /// Every column was dropped.
     #[error("{}: no feature is left{}", path.display(), reasons(dropped))]
     NoFeature {
@@ -442,6 +458,10 @@ pub(crate) fn thousands(n: u64) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
 /// At most a dozen names: a table can have thousands.

@@ -88,6 +88,20 @@ impl Preparation {
         &self.features
     }
 
+    /// The category that becomes most features, and how many those are.
+    pub fn widest_category(&self) -> Option<(&str, usize)> {
+        let width = |plan: &CategoryPlan| {
+            // Rare levels share a feature.
+            let own = plan.levels.iter().filter(|(_, feature)| feature.is_some() && *feature != plan.rare).count();
+            own + [plan.rare, plan.unknown].iter().flatten().count()
+        };
+        let categories = self.columns.iter().filter_map(|plan| match plan {
+            Plan::Category(plan) => Some((plan.name.as_str(), width(plan))),
+            Plan::Number(_) => None,
+        });
+        categories.max_by_key(|(_, features)| *features)
+    }
+
     /// Whether it can be applied: one that was fitted can, one that was read from a file may say anything.
     pub fn check(&self) -> Result<(), String> {
         let width = self.features.len();

@@ -22,6 +22,26 @@ pub struct FoldRows {
     pub evals: Vec<Vec<u32>>,
 }
 
+/// Whether all folds, prepared, fit into so many bytes of memory: each holds its training rows and the rows that it
+/// scores, a 32-bit number a feature. `preparation` says how many features there are, about.
+pub fn check_memory(
+    dataset: &Dataset,
+    preparation: &Preparation,
+    folds: &[FoldRows],
+    memory: u64,
+) -> Result<(), DataError> {
+    let rows_of = |fold: &FoldRows| fold.train.len() + fold.evals.iter().map(Vec::len).sum::<usize>();
+    let rows: u64 = folds.iter().map(|fold| rows_of(fold) as u64).sum();
+    let features = preparation.features().len();
+    let bytes = rows.saturating_mul(features as u64).saturating_mul(size_of::<f32>() as u64);
+    if bytes <= memory {
+        return Ok(());
+    }
+    let widest = preparation.widest_category().map(|(column, features)| (column.to_owned(), features));
+    let path = dataset.features.source.clone();
+    Err(DataError::TooLarge { path, bytes, memory, features, folds: folds.len(), widest })
+}
+
 /// Prepares every fold, in parallel. `budget` is a lane's full one; `key` is the study's: what training draws is keyed by
 /// repeat and fold below it.
 pub fn build_problem(

@@ -4,6 +4,7 @@ use super::config::{BackendChoice, LoadedConfig, StudyConfig};
 use super::error::{ConfigError, StudyError};
 use super::parts::Parts;
 use super::source::{About, Place, Source};
+use crate::backend::cpu::memory;
 use crate::base::hash::Hasher;
 use crate::base::random::Key;
 use crate::base::registry::UnknownName;
@@ -11,6 +12,7 @@ use crate::data::Task;
 use crate::data::dataset::Dataset;
 use crate::data::metrics::{self, METRICS, Metric};
 use crate::data::prepare::Preparation;
+use crate::data::problem::check_memory;
 use crate::data::splits::{SplitError, Splits, split};
 use crate::models::{self, DataShape, MODELS, Model};
 use crate::schedulers::{self, SchedulerEntry};
@@ -85,7 +87,9 @@ impl Study {
             error => error.into(),
         })?;
         let rows = splits.folds.iter().map(|fold| fold.train.len()).min().unwrap_or(0);
-        let features = Preparation::fit(&dataset, &splits.pool, &config.prepare).features().len();
+        let preparation = Preparation::fit(&dataset, &splits.pool, &config.prepare);
+        check_memory(&dataset, &preparation, &splits.folds, memory().unwrap_or(u64::MAX))?;
+        let features = preparation.features().len();
         let shape = DataShape { task, rows, features, outputs };
         let space = model.space(shape).with_overrides(&config.space).map_err(|error| {
             let place = error.key().and_then(|(key, is_name)| {

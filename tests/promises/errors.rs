@@ -117,6 +117,21 @@ fn a_table_that_cannot_be_learned_from_is_an_input_error_and_leaves_nothing_behi
 }
 
 #[test]
+fn a_table_that_does_not_fit_into_memory_prepared_is_an_input_error() {
+    let folder = Folder::new();
+    // 10,000 features: 0.8 GB a fold. No machine holds 1,500 of those.
+    let rows: String = (0..20_000).map(|i| format!("{},w{},{}\n", i % 7, i / 2, i % 3)).collect();
+    folder.write("data.csv", &format!("x,word,y\n{rows}"));
+    let sets = ["--set=prepare.rare=1", "--set=validate.repeats=300", "--set=data.test=0"];
+    let told = run(&folder, &tune(&sets));
+    assert_eq!(told.code, Some(1), "{}", told.err);
+    assert!(told.err.contains("10,001 features on 1,500 folds take 1200.1 GB, and this machine has "), "{}", told.err);
+    assert!(told.err.contains("\"word\" becomes 10,000 of them: leave it out: [data] drop"), "{}", told.err);
+    assert!(told.err.contains("[prepare] rare"), "{}", told.err);
+    assert!(!folder.path().join("runs").exists());
+}
+
+#[test]
 fn a_column_without_a_cell_is_left_out_with_a_note() {
     let folder = Folder::new();
     let mut account = Account::new(&folder);

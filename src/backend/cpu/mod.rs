@@ -41,14 +41,17 @@ impl CpuOptions {
 
     fn memory_limit(&self) -> u64 {
         match self.memory {
-            0 => half_of_memory().unwrap_or(1 << 30),
+            0 => memory().map_or(1 << 30, |bytes| bytes / 2),
             limit => limit,
         }
     }
 }
 
-fn half_of_memory() -> Option<u64> {
-    processor().memory.map(|bytes| bytes / 2)
+/// Bytes of memory of the machine, where the system says.
+pub fn memory() -> Option<u64> {
+    let mut system = sysinfo::System::new().ok()?;
+    system.refresh_memory();
+    Some(system.total_memory()).filter(|&bytes| bytes > 0)
 }
 
 /// The processor, as lists and benchmarks name it.
@@ -63,10 +66,9 @@ pub struct Processor {
 /// Asks the system what the processor is.
 pub fn processor() -> Processor {
     let unknown = || std::env::consts::ARCH.to_owned();
-    let Ok(mut system) = sysinfo::System::new() else { return Processor { name: unknown(), memory: None } };
-    system.refresh_memory();
+    let memory = memory();
+    let Ok(mut system) = sysinfo::System::new() else { return Processor { name: unknown(), memory } };
     system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
     let name = system.cpus().first().map(|cpu| cpu.brand().trim().to_owned()).filter(|name| !name.is_empty());
-    let memory = Some(system.total_memory()).filter(|&bytes| bytes > 0);
     Processor { name: name.unwrap_or_else(unknown), memory }
 }
