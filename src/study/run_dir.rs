@@ -58,9 +58,10 @@ impl RunDir {
         self.journal().exists()
     }
 
-    /// Deletes what a run has left; nothing else in the directory is touched.
+    /// Deletes what a run has left; nothing else in the directory is touched. Wherever it is stopped, no result is left
+    /// without its journal, and no journal without its study.
     pub fn clear(&self) -> Result<(), RunDirError> {
-        for name in [JOURNAL, STUDY, RESULT, MODEL] {
+        for name in [RESULT, MODEL, JOURNAL, STUDY] {
             let path = self.path.join(name);
             match std::fs::remove_file(&path) {
                 Err(source) if source.kind() != ErrorKind::NotFound => return Err(io(&path)(source)),

@@ -84,13 +84,18 @@ pub enum SplitError {
         /// What is needed for a split.
         need: &'static str,
     },
-    /// A fold column with one value only.
-    #[error("column \"{column}\" names {folds} fold(s) outside the test rows; two or more are needed")]
+    /// A fold column with too few values.
+    #[error("column \"{column}\" names {folds} fold(s) outside the test rows; {} are needed", match is_nested {
+        true => "three or more with validate.outer_folds, whose inner folds are the other outer ones,",
+        false => "two or more",
+    })]
     FewNamedFolds {
         /// The fold column.
         column: String,
         /// Its distinct values.
         folds: u64,
+        /// Whether they are the outer parts of nested cross-validation.
+        is_nested: bool,
     },
     /// A method without the column that it needs.
     #[error("validate.method = \"{method}\" needs a column that names {role}\n  Say which: [data] {key} = \"...\"")]

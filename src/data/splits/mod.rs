@@ -287,8 +287,11 @@ fn parts(dataset: &Dataset, pool: &[u32], method: Method, asked: Asked, key: Key
         (Method::Column, _, Some(column), _) => {
             let codes = codes_of(column);
             let names = distinct(pool.iter().map(|&row| codes[row as usize]).filter(|&code| code != MISSING));
-            if names.len() < 2 {
-                return Err(SplitError::FewNamedFolds { column: column.name.clone(), folds: names.len() as u64 });
+            // The inner folds of an outer part are the other parts: one is scored, and one at least is trained on.
+            let is_nested = asked.key == "validate.outer_folds";
+            if names.len() < if is_nested { 3 } else { 2 } {
+                let folds = names.len() as u64;
+                return Err(SplitError::FewNamedFolds { column: column.name.clone(), folds, is_nested });
             }
             let rows_of = |name: &u32| pool.iter().copied().filter(|&row| codes[row as usize] == *name).collect();
             Ok(names.iter().map(rows_of).collect())
