@@ -249,6 +249,8 @@ fn folds_that_would_mislead_are_refused() {
     let grouped = dataset(&classes(60, 2), Some(&thirds), None, None);
     let both = dataset(&classes(60, 2), Some(&thirds), Some(&ascending), None);
     let folded = dataset(&classes(60, 2), None, None, Some(&thirds));
+    let halves: Vec<f64> = (0..60).map(|row| f64::from(row % 2)).collect();
+    let halved = dataset(&classes(60, 2), None, None, Some(&halves));
     let plain = dataset(&classes(60, 2), None, None, None);
     let auto = ValidateOptions::default();
     let nested = ValidateOptions { outer_folds: 4, ..auto.clone() };
@@ -262,6 +264,7 @@ fn folds_that_would_mislead_are_refused() {
         ("a time series is cut the same way each time", &timed, &twice),
         ("so is its end", &timed, &hold_out_twice),
         ("and a column", &folded, &twice),
+        ("two outer parts leave nothing to train inner folds on", &halved, &nested),
         ("folds without groups", &grouped, &options(Method::KFold, 5)),
         ("groups and time", &both, &auto),
         ("one row cannot be in two folds", &scarce, &auto),

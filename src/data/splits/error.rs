@@ -85,9 +85,9 @@ pub enum SplitError {
         need: &'static str,
     },
     /// A fold column with too few values.
-    #[error("column \"{column}\" names {folds} fold(s) outside the test rows; {} are needed", match is_nested {
-        true => "three or more with validate.outer_folds, whose inner folds are the other outer ones,",
-        false => "two or more",
+    #[error("column \"{column}\" names {folds} fold(s) outside the test rows; {}", match is_nested {
+        true => "validate.outer_folds needs three or more: the inner folds are the other outer ones",
+        false => "two or more are needed",
     })]
     FewNamedFolds {
         /// The fold column.
