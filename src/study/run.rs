@@ -123,7 +123,7 @@ fn open_journal(
         dir.clear()?;
     }
     let path = dir.journal();
-    let text = study.config.to_toml()?;
+    let text = portable(&study.config).to_toml()?;
     if !dir.has_run() {
         dir.write_study(&text)?;
         return Ok((Journal::create(&path, header)?, Vec::new()));
@@ -142,6 +142,14 @@ fn open_journal(
     }
     dir.write_study(&text)?;
     Ok((journal, frames))
+}
+
+/// A study as its run directory keeps it: without the directory, so that it runs anywhere, and beside the run that is
+/// there.
+fn portable(config: &StudyConfig) -> StudyConfig {
+    let mut config = config.clone();
+    config.run.dir = None;
+    config
 }
 
 /// The first key that the run's study has and this one has not, or not so, with what it holds in both.

@@ -8,7 +8,7 @@ use thousandfold::study::events::{Event, Observer, Phase};
 use thousandfold::study::journal::{Frame, read};
 use thousandfold::study::model_file::FittedModel;
 use thousandfold::study::run_dir::{Existing, RunDir};
-use thousandfold::study::{Ended, LoadedConfig, Start, StudyError, load_result, load_run, tune};
+use thousandfold::study::{Ended, LoadedConfig, Start, StudyConfig, StudyError, load_result, load_run, tune};
 
 /// Four frames of outcomes and more: a batch is journalled at its end.
 fn study(folder: &Folder) -> LoadedConfig {
@@ -228,6 +228,37 @@ fn a_fresh_start_that_cannot_be_made_deletes_nothing() {
     let wrong = studies::small(&folder, &["validate.metric=rmse".to_owned()]);
     assert!(refused(wrong, Existing::Fresh, false).to_string().contains("rmse"));
     assert_eq!(std::fs::read(journal(&folder)).unwrap(), before);
+}
+
+#[test]
+fn a_fresh_start_that_is_stopped_leaves_no_result_without_its_journal() {
+    let folder = Folder::new();
+    run(study(&folder), Existing::Refuse);
+    let result = folder.path().join("run/result.json");
+    std::fs::remove_file(&result).unwrap();
+    // What no file can be deleted as.
+    std::fs::create_dir(&result).unwrap();
+    let dir = RunDir::open(&folder.path().join("run"), Existing::Fresh).unwrap();
+    dir.clear().unwrap_err();
+    assert!(dir.has_run());
+    std::fs::remove_dir(&result).unwrap();
+    dir.clear().unwrap();
+    assert!(!dir.has_run());
+}
+
+#[test]
+fn the_study_of_a_run_says_nothing_of_where_the_run_is() {
+    let folder = Folder::new();
+    let whole = studies::comparable(&run(study(&folder), Existing::Refuse));
+    assert_eq!(resumed(&folder), whole);
+    let again = StudyConfig::load(&folder.path().join("run/study.toml"), &[]).unwrap();
+    assert_eq!(again.config.run.dir, None);
+    assert_eq!(again.run_dir(), Path::new("runs/study"));
+    let elsewhere = StudyConfig::load(
+        &folder.path().join("run/study.toml"),
+        &[format!("run.dir={}", folder.path().join("again").display())],
+    );
+    assert_eq!(studies::comparable(&run(elsewhere.unwrap(), Existing::Refuse)), whole);
 }
 
 #[test]
