@@ -18,6 +18,9 @@ use crate::data::problem::build_problem;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// This program's version.
+const PROGRAM: &str = env!("CARGO_PKG_VERSION");
+
 /// How a study came to rest.
 #[derive(Debug)]
 pub enum Ended {
@@ -115,7 +118,7 @@ fn open_journal(
     let header = Header {
         data_fingerprint: study.dataset.fingerprint,
         study_fingerprint: study.fingerprint()?,
-        program: env!("CARGO_PKG_VERSION").to_owned(),
+        program: PROGRAM.to_owned(),
         backend: backend.name().to_owned(),
         scores: study.scores() as u32,
     };
@@ -181,12 +184,18 @@ fn other_key(dir: &RunDir, config: &StudyConfig) -> Option<String> {
 /// What the user should know of the data and of the run so far.
 fn notes(study: &Study, backend: &Backend, frames: &[Frame]) -> Vec<String> {
     let mut notes: Vec<String> = study.dataset.notes.iter().map(ToString::to_string).collect();
-    if let Some(Frame::Header(header)) = frames.first()
-        && header.backend != backend.name()
-    {
+    let Some(Frame::Header(header)) = frames.first() else { return notes };
+    if header.backend != backend.name() {
         let (then, now) = (&header.backend, backend.name());
         notes.push(format!(
             "this run was begun on the {then} and goes on on the {now}: their scores agree closely, not to the last bit"
+        ));
+    }
+    if header.program != PROGRAM {
+        notes.push(format!(
+            "this run was begun by version {} of thousandfold and goes on with version {PROGRAM}: where one of them \
+             trains otherwise, scores before and after differ",
+            header.program
         ));
     }
     notes

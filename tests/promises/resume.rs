@@ -5,8 +5,9 @@ use crate::support::{Folder, quiet, studies};
 use std::path::{Path, PathBuf};
 use thousandfold::backend::StopFlag;
 use thousandfold::study::events::{Event, Observer, Phase};
-use thousandfold::study::journal::{Frame, read};
+use thousandfold::study::journal::{Frame, Header, Journal, read};
 use thousandfold::study::model_file::FittedModel;
+use thousandfold::study::result::RunResult;
 use thousandfold::study::run_dir::{Existing, RunDir};
 use thousandfold::study::{Ended, LoadedConfig, Start, StudyConfig, StudyError, load_result, load_run, tune};
 
@@ -259,6 +260,22 @@ fn the_study_of_a_run_says_nothing_of_where_the_run_is() {
         &[format!("run.dir={}", folder.path().join("again").display())],
     );
     assert_eq!(studies::comparable(&run(elsewhere.unwrap(), Existing::Refuse)), whole);
+}
+
+#[test]
+fn going_on_with_another_version_is_told() {
+    let folder = Folder::new();
+    let same = run(study(&folder), Existing::Refuse);
+    let frames = read(&journal(&folder), false).unwrap().0;
+    std::fs::remove_file(journal(&folder)).unwrap();
+    let mut others = frames.into_iter();
+    let Some(Frame::Header(header)) = others.next() else { panic!("the first frame is the header") };
+    let older = Header { program: "0.0.1".to_owned(), ..header };
+    let mut written = Journal::create(&journal(&folder), older).unwrap();
+    others.for_each(|frame| written.append(&frame).unwrap());
+    let other = run(load_run(&folder.path().join("run"), &[]).unwrap(), Existing::Resume);
+    let told = |result: &RunResult| result.notes.iter().any(|note| note.contains("begun by version 0.0.1"));
+    assert!(!told(&same) && told(&other), "{:?}", other.notes);
 }
 
 #[test]
