@@ -297,6 +297,14 @@ pub enum StudyError {
         /// How many were tried.
         tried: usize,
     },
+    /// A strategy that waits for outcomes when all of them were told: a fault of the strategy.
+    #[error(
+        "strategy \"{strategy}\" waits for outcomes, and all of them were told to it: it will never go on\n  This is a fault of the strategy; every candidate that was journalled is safe"
+    )]
+    StrategyWaits {
+        /// Its name.
+        strategy: &'static str,
+    },
 }
 
 impl StudyError {
@@ -308,7 +316,8 @@ impl StudyError {
             StudyError::Backend(_)
             | StudyError::AllFailed { .. }
             | StudyError::NoTime
-            | StudyError::RefitFailed { .. } => false,
+            | StudyError::RefitFailed { .. }
+            | StudyError::StrategyWaits { .. } => false,
             StudyError::RunDir(RunDirError::Io { .. })
             | StudyError::Journal(JournalError::Io(RunDirError::Io { .. })) => false,
             _ => true,

@@ -145,7 +145,9 @@ impl<'a> Search<'a> {
             }
             let batch = match self.strategy.ask(first, n as usize) {
                 Ask::Proposals(points) => Batch { first, points },
-                Ask::Wait | Ask::Done => return Ok(StopReason::SpaceExhausted),
+                Ask::Done => return Ok(StopReason::SpaceExhausted),
+                // Batches are told whole before the next one is asked for: there is nothing to wait for.
+                Ask::Wait => return Err(StudyError::StrategyWaits { strategy: self.study.strategy.name() }),
             };
             self.check(&batch)?;
             let mut work = self.admit(&batch);
