@@ -25,7 +25,7 @@ BACKGROUND, FOREGROUND = "#0f1620", "#d9e0e8"
 # Blue and yellow, as src/monitor/style.rs has them.
 COLOURS = {"default": FOREGROUND, "blue": "#6cb6ff", "brown": "#e8c547", "red": "#ff8f85"}
 # When to look: so many seconds after the first candidates are done.
-LOOK_AFTER = 20
+LOOK_AFTER = 30
 
 
 def watch(command, folder):

@@ -60,8 +60,7 @@ pub(super) fn finish(
             StudyError::AllFailed { candidates, reason: failure.reason(), remedy: failure.remedy() }
         }
     };
-    let one_se = choice::one_standard_error(direction, &scored, &study.parts).ok_or_else(nothing_to_choose)?;
-    let corrected = choice::bias_corrected(direction, &scored, &study.parts, study.key.child(stream::CHOICE));
+    choice::best(direction, &scored).ok_or_else(nothing_to_choose)?;
     let chosen = |one: &Scored<'_>| chosen(study, history, one.candidate);
     let outer = outer_choices(study, &scored);
 
@@ -72,6 +71,12 @@ pub(super) fn finish(
     let Winner { best, test: test_score, notes: told } = winner;
     told.iter().for_each(|note| observers.notify(&Event::Note(note.clone())));
     notes.extend(told);
+    // Candidates that were passed over are no choice for the other estimates either.
+    let passed_over: Vec<u64> =
+        ranked.iter().map(|one| one.candidate).take_while(|candidate| *candidate != best.candidate).collect();
+    let able: Vec<Scored<'_>> = scored.iter().filter(|one| !passed_over.contains(&one.candidate)).copied().collect();
+    let one_se = choice::one_standard_error(direction, &able, &study.parts).unwrap_or(best);
+    let corrected = choice::bias_corrected(direction, &able, &study.parts, study.key.child(stream::CHOICE));
 
     clock.enter(Phase::Writing, observers);
     let outer_folds: Vec<Option<f64>> =

@@ -154,6 +154,7 @@ fn a_winner_that_overflows_on_all_rows_gives_way_to_the_next_best() {
     assert!(activation(&result.top[0]).contains("relu"), "{:?}", result.top);
     let next = result.top.iter().find(|chosen| activation(chosen).contains("tanh")).unwrap();
     assert_eq!(&result.best, next);
+    assert!(activation(&result.one_se).contains("tanh"));
     let told = format!("candidate {} was passed over", result.top[0].candidate);
     assert!(result.notes.iter().any(|note| note.starts_with(&told)), "{:?}", result.notes);
     let model = FittedModel::load(&folder.path().join("run/model.safetensors")).unwrap();
