@@ -33,6 +33,8 @@ pub struct Header {
     pub backend: String,
     /// Scores that a candidate has: folds times row sets.
     pub scores: u32,
+    /// The study's name: a run keeps it, whatever its directory is called.
+    pub study: String,
 }
 
 /// What a frame holds.

@@ -59,7 +59,7 @@ pub fn tune(
     clock.enter(Phase::Loading, observers);
     absolute(&mut loaded.config.data.file);
     loaded.config.data.test_file.iter_mut().for_each(absolute);
-    let study = Study::resolve(loaded)?;
+    let mut study = Study::resolve(loaded)?;
     clock.enter(Phase::Preparing, observers);
     let folds = &study.splits.folds;
     let prepare = &study.config.prepare;
@@ -69,6 +69,9 @@ pub fn tune(
     let dir = there.map_or_else(|| RunDir::open(&path, start.existing), Ok)?;
     // Only now is a run that was there before touched: whatever is wrong with this one has shown.
     let (mut journal, frames) = open_journal(&dir, &study, &backend, start)?;
+    if let Some(Frame::Header(header)) = frames.first() {
+        study.name.clone_from(&header.study);
+    }
     let notes: Vec<String> = note.into_iter().chain(notes(&study, &backend, &frames)).collect();
     notes.iter().for_each(|note| observers.notify(&Event::Note(note.clone())));
 
@@ -121,6 +124,7 @@ fn open_journal(
         program: PROGRAM.to_owned(),
         backend: backend.name().to_owned(),
         scores: study.scores() as u32,
+        study: study.name.clone(),
     };
     if start.existing == Existing::Fresh {
         dir.clear()?;
