@@ -50,7 +50,6 @@ struct StepRates {
 
 var<workgroup> tile_a: array<f32, 512>;
 var<workgroup> tile_b: array<f32, 1024>;
-var<workgroup> shared_progress: Progress;
 
 fn width(lane: u32, layer: u32) -> u32 {
     if (layer == lanes[lane].layers) {
@@ -364,14 +363,11 @@ fn train_step(lane: u32, rows: u32, first: u32, step: u32, thread: u32) {
 @compute @workgroup_size(WORKGROUP)
 fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32) {
-    let lane = span.first_lane + group.y * groups.x + group.x;
+    let lane = lane_of(group, groups);
     if (lane >= span.lanes) {
         return;
     }
-    if (thread == 0u) {
-        shared_progress = progress[lane];
-    }
-    var at = workgroupUniformLoad(&shared_progress);
+    var at = progress_of(lane, thread);
     if (at.status != LANE_RUNNING) {
         return;
     }
@@ -405,14 +401,11 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
 @compute @workgroup_size(WORKGROUP)
 fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32) {
-    let lane = span.first_lane + group.y * groups.x + group.x;
+    let lane = lane_of(group, groups);
     if (lane >= span.lanes) {
         return;
     }
-    if (thread == 0u) {
-        shared_progress = progress[lane];
-    }
-    var at = workgroupUniformLoad(&shared_progress);
+    var at = progress_of(lane, thread);
     if (at.status == LANE_NOT_FINITE) {
         return;
     }

@@ -34,7 +34,6 @@ pub fn load_run(dir: &Path, sets: &[String]) -> Result<LoadedConfig, StudyError>
     run_dir::expect_run(dir)?;
     let mut loaded = StudyConfig::load(&run_dir::study_path(dir), sets)?;
     loaded.config.run.dir = Some(dir.to_owned());
-    loaded.name = dir.file_name().map_or_else(|| loaded.name.clone(), |name| name.to_string_lossy().into_owned());
     Ok(loaded)
 }
 

@@ -23,7 +23,6 @@ const CHANGES: u32 = STEPS + MEMORY;
 const SEGMENTS: u32 = 16u;
 
 var<workgroup> shared_total: vec4<f32>;
-var<workgroup> shared_progress: Progress;
 var<workgroup> shared_search: Search;
 
 fn vector(lane: u32, index: u32) -> u32 {
@@ -254,14 +253,11 @@ fn start(lane: u32, thread: u32) -> Search {
 @compute @workgroup_size(WORKGROUP)
 fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32) {
-    let lane = span.first_lane + group.y * groups.x + group.x;
+    let lane = lane_of(group, groups);
     if (lane >= span.lanes) {
         return;
     }
-    if (thread == 0u) {
-        shared_progress = progress[lane];
-    }
-    var at = workgroupUniformLoad(&shared_progress);
+    var at = progress_of(lane, thread);
     if (at.status != LANE_RUNNING) {
         return;
     }
@@ -313,14 +309,11 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
 @compute @workgroup_size(WORKGROUP)
 fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32) {
-    let lane = span.first_lane + group.y * groups.x + group.x;
+    let lane = lane_of(group, groups);
     if (lane >= span.lanes) {
         return;
     }
-    if (thread == 0u) {
-        shared_progress = progress[lane];
-    }
-    var at = workgroupUniformLoad(&shared_progress);
+    var at = progress_of(lane, thread);
     if (at.status == LANE_NOT_FINITE) {
         return;
     }
