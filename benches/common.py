@@ -59,15 +59,23 @@ def one_process_a_core(pool, work, jobs):
     return max(sum(seconds for seconds, _ in share) for share in shares), values
 
 
-def write_folds(folds, file):
-    """As examples/shared/folds.rs reads them. `folds`: (x, y) of the training and of the held-out rows of each."""
+def write_folds(folds, file, levels=None, is_scaled=False):
+    """As examples/shared/folds.rs reads them. `folds`: (x, y), or (x, y, weights), of the training and of the held-out
+    rows of each; y of integers are class codes. `levels`: categories of each feature, 0 for numbers. With `is_scaled`
+    numbers to predict are scaled for training as a study scales them."""
     import numpy as np
 
     with open(file, "wb") as out:
-        x, y = folds[0][0]
-        out.write(np.array([len(folds), x.shape[1], y.max() + 1], "<u4").tobytes())
-        for x, y in (rows for fold in folds for rows in fold):
-            out.write(np.array([len(y)], "<u4").tobytes() + x.astype("<f4").tobytes() + y.astype("<u4").tobytes())
+        x, y, *weights = folds[0][0]
+        has_classes = np.issubdtype(y.dtype, np.integer)
+        classes = max(int(rows[1].max()) for fold in folds for rows in fold) + 1 if has_classes else 0
+        out.write(np.array([len(folds), x.shape[1], classes, len(weights), is_scaled], "<u4").tobytes())
+        out.write(np.array([0] * x.shape[1] if levels is None else levels, "<u4").tobytes())
+        for x, y, *weights in (rows for fold in folds for rows in fold):
+            out.write(np.array([len(y)], "<u4").tobytes() + np.ascontiguousarray(x, "<f4").tobytes())
+            out.write(y.astype("<u4" if has_classes else "<f4").tobytes())
+            for weight in weights:
+                out.write(weight.astype("<f4").tobytes())
 
 
 class Turns:

@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
-use thousandfold::data::{DataOptions, Dataset, Preparation, PrepareOptions, ReadOptions, read_table};
+use thousandfold::data::{DataOptions, Dataset, Input, Preparation, PrepareOptions, ReadOptions, read_table};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         report["dataset_seconds"] = start.elapsed().as_secs_f64().into();
         let rows: Vec<u32> = (0..dataset.rows() as u32).collect();
         let start = Instant::now();
-        let preparation = Preparation::fit(&dataset, &rows, &PrepareOptions::default());
+        let preparation = Preparation::fit(&dataset, &rows, &PrepareOptions::default(), Input::Features);
         report["fit_seconds"] = start.elapsed().as_secs_f64().into();
         let start = Instant::now();
         let x = preparation.transform(&dataset.features, &rows)?;

@@ -41,7 +41,7 @@ pub struct LaneReport {
     pub slot: Slot,
     /// How its training ended.
     pub status: LaneStatus,
-    /// The metric on the fold's training rows.
+    /// The metric on the fold's training rows; NaN where the model does not score them.
     pub train: f64,
     /// The metric on each of the fold's row sets to score.
     pub evals: Vec<f64>,
@@ -89,6 +89,15 @@ impl StopFlag {
 pub struct Weights {
     /// Name, shape and row-major values of each array.
     pub arrays: Vec<WeightArray>,
+    /// The same of whole numbers, such as the features that a tree splits.
+    pub integers: Vec<IntegerArray>,
+}
+
+impl Weights {
+    /// Weights without whole numbers.
+    pub fn of(arrays: Vec<WeightArray>) -> Weights {
+        Weights { arrays, integers: Vec::new() }
+    }
 }
 
 /// One named array of weights.
@@ -100,6 +109,17 @@ pub struct WeightArray {
     pub shape: Vec<usize>,
     /// Row-major values.
     pub values: Vec<f32>,
+}
+
+/// One named array of whole numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntegerArray {
+    /// Such as `tree.feature`.
+    pub name: String,
+    /// Extent of each dimension.
+    pub shape: Vec<usize>,
+    /// Row-major values.
+    pub values: Vec<u32>,
 }
 
 /// A backend opened on one model and one problem. A lane's bits depend on its point, its fold and its budget alone:
@@ -170,6 +190,16 @@ pub enum BackendError {
     /// The slot was never started, was released, or kept no state.
     #[error("slot {0} holds no trained lane")]
     NoSuchSlot(u32),
+    /// The model's method is not sane for these data, or not there on this backend.
+    #[error("{model} cannot be trained here: {reason}\n  {alternative}")]
+    Unsuited {
+        /// The model.
+        model: &'static str,
+        /// Why not.
+        reason: String,
+        /// What can be done instead.
+        alternative: String,
+    },
     /// Not enough host memory for a lane of this model on this data.
     #[error(
         "one lane needs {need_mib} MiB, more than the {limit_mib} MiB that are allowed\n  Allow more: --set run.memory={need_mib}, or take a smaller model"

@@ -38,6 +38,8 @@ pub struct Dataset {
     pub time: Option<Column>,
     /// The column that [`DataOptions::fold`] names. A missing cell: the row is never validated on.
     pub fold: Option<Column>,
+    /// How much each row counts, from the column that [`DataOptions::weight`] names; `None` if it is not set.
+    pub weight: Option<Vec<f32>>,
     /// What the user should know.
     pub notes: Vec<Note>,
     /// Depends on every name and cell that was read, test rows included.
@@ -75,10 +77,12 @@ impl Dataset {
         let group = take_some("group", &options.group)?;
         let time = take_some("time", &options.time)?;
         let fold = take_some("fold", &options.fold)?;
+        let weight = take_some("weight", &options.weight)?;
         let test_column = take_some("test_column", &options.test_column)?;
         for (role, column) in [("group", &group), ("time", &time)] {
             column.as_ref().map_or(Ok(()), |column| none_missing(&path, role, column))?;
         }
+        let weight = weight.map(|column| weights(&path, column)).transpose()?;
         let test_rows = match &test_column {
             Some(column) => Some(marked_rows(&path, column)?),
             None => test_rows,
@@ -99,6 +103,7 @@ impl Dataset {
             group,
             time,
             fold,
+            weight,
             notes,
             fingerprint,
         })
@@ -126,6 +131,7 @@ fn check_roles(options: &DataOptions) -> Result<(), DataError> {
         ("group", options.group.as_ref()),
         ("time", options.time.as_ref()),
         ("fold", options.fold.as_ref()),
+        ("weight", options.weight.as_ref()),
         ("test_column", options.test_column.as_ref()),
     ];
     let mut roles: Vec<(&'static str, &String)> =
@@ -198,6 +204,29 @@ fn none_missing(path: &Path, role: &'static str, column: &Column) -> Result<(), 
         found: column.missing(),
         rows: column.len(),
     })
+}
+
+/// How much each row counts.
+fn weights(path: &Path, column: Column) -> Result<Vec<f32>, DataError> {
+    none_missing(path, "weight", &column)?;
+    let bad = |row: usize, text: String| DataError::BadWeight {
+        path: path.to_owned(),
+        row: row + 1,
+        column: column.name.clone(),
+        text,
+    };
+    let values = match &column.cells {
+        Cells::Numbers(values) => values,
+        Cells::Categories(categories) => {
+            let (row, text) = categories.first_text().unwrap_or_default();
+            return Err(bad(row.saturating_sub(1), text));
+        }
+    };
+    let is_bad = |value: &f64| *value < 0.0 || !(*value as f32).is_finite();
+    if let Some(row) = values.iter().position(is_bad) {
+        return Err(bad(row, values[row].to_string()));
+    }
+    Ok(values.iter().map(|&value| value as f32).collect())
 }
 
 /// The rows that a column marks as test rows; a missing cell marks none.

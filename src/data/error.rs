@@ -326,6 +326,18 @@ pub enum DataError {
         /// What it holds.
         text: String,
     },
+    /// The column of weights holds something else.
+    #[error("{}, row {row}: data.weight \"{column}\" holds \"{text}\"\n  A weight is a number from 0 up", path.display())]
+    BadWeight {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1 below the header.
+        row: usize,
+        /// The column.
+        column: String,
+        /// What it holds.
+        text: String,
+    },
     /// A second file, or a file to predict, that lacks columns.
     #[error("{}: {} missing: {}\n  Columns are matched by name; their order does not matter", path.display(), if columns.len() == 1 { "a column is".to_owned() } else { format!("{} columns are", columns.len()) }, list(columns))]
     MissingColumns {

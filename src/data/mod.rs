@@ -92,11 +92,41 @@ pub enum Prediction<'a> {
 /// Rows that are ready for a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rows {
-    /// Prepared features, `[rows, features]`, row-major, finite. The number of features may differ from fold to fold:
-    /// which categories have a column is decided by the fold's training rows.
+    /// Prepared features, `[rows, features]`, row-major; finite but for [`Input::Columns`]. The number of features may
+    /// differ from fold to fold: which categories have a column is decided by the fold's training rows.
     pub x: Array2<f32>,
     /// True targets, in their own units.
     pub y: Target,
+    /// How much each row counts, in training and in scores: finite and not negative. `None`: all alike.
+    pub weight: Option<Vec<f32>>,
+}
+
+impl Rows {
+    /// Rows that all count alike.
+    pub fn new(x: Array2<f32>, y: Target) -> Rows {
+        Rows { x, y, weight: None }
+    }
+}
+
+/// What a model wants of a table's columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// Finite features: missing cells filled in, categories one-hot, numbers scaled.
+    Features,
+    /// One feature a column, as it is: NaN where a cell is missing, a category as its code.
+    Columns,
+}
+
+/// What a feature holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// Numbers.
+    Number,
+    /// Codes 0, 1, ... of categories that have no order.
+    Category {
+        /// How many the fold's training rows have.
+        levels: u32,
+    },
 }
 
 /// `scaled = (own - shift) / scale`, fitted on a fold's training targets; the identity for classes.
@@ -125,9 +155,17 @@ pub struct Fold {
     pub evals: Vec<Rows>,
     /// How models that want a scaled regression target scale it.
     pub target: Affine,
+    /// What each feature holds; with [`Input::Features`] all are numbers.
+    pub columns: Arc<[ColumnKind]>,
 }
 
 impl Fold {
+    /// A fold whose features are all numbers.
+    pub fn of_numbers(key: Key, train: Rows, evals: Vec<Rows>, target: Affine) -> Fold {
+        let columns = vec![ColumnKind::Number; train.x.ncols()].into();
+        Fold { key, train, evals, target, columns }
+    }
+
     /// Every row set on which a lane gets a score: the training rows, then those to score.
     pub fn row_sets(&self) -> impl Iterator<Item = &Rows> {
         std::iter::once(&self.train).chain(&self.evals)

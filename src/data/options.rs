@@ -34,6 +34,9 @@ pub struct DataOptions {
     /// Names each row's validation fold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fold: Option<String>,
+    /// How much each row counts, in training and in scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<String>,
     /// Columns that are not read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drop: Vec<String>,
@@ -58,6 +61,7 @@ impl DataOptions {
             group: None,
             time: None,
             fold: None,
+            weight: None,
             drop: Vec::new(),
             categories: Vec::new(),
             missing: Vec::new(),

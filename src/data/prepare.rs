@@ -2,6 +2,7 @@
 //! else, then applied to any rows with the same columns, those of a file to predict among them.
 //!
 //! Features that do not vary over the training rows are left out, so the number of features can differ between folds.
+//! Models that take columns as they are ([`Input::Columns`]) get numbers and codes instead, missing cells as NaN.
 
 mod fit;
 mod options;
@@ -12,7 +13,7 @@ pub use options::{Impute, PrepareOptions, Scale, TargetScale};
 use super::dataset::Dataset;
 use super::read::ReadOptions;
 use super::table::Cells;
-use super::{Affine, Target};
+use super::{Affine, ColumnKind, Input, Target};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,8 @@ pub struct Preparation {
 enum Plan {
     Number(NumberPlan),
     Category(CategoryPlan),
+    Cell(CellPlan),
+    Code(CodePlan),
 }
 
 /// `feature = (cell - shift) / scale`, with `fill` for a missing cell.
@@ -56,9 +59,26 @@ struct CategoryPlan {
     fill: Option<String>,
 }
 
+/// A number as it is, NaN where it is missing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct CellPlan {
+    name: String,
+    feature: Option<u32>,
+}
+
+/// A category as its place among the levels that the training rows have; NaN where it is missing or another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct CodePlan {
+    name: String,
+    levels: Vec<String>,
+    feature: Option<u32>,
+}
+
 impl Plan {
     fn name(&self) -> &str {
         match self {
+            Plan::Cell(plan) => &plan.name,
+            Plan::Code(plan) => &plan.name,
             Plan::Number(plan) => &plan.name,
             Plan::Category(plan) => &plan.name,
         }
@@ -66,12 +86,16 @@ impl Plan {
 }
 
 impl Preparation {
-    /// Fits every column on these rows of the data set's features.
-    pub fn fit(dataset: &Dataset, rows: &[u32], options: &PrepareOptions) -> Preparation {
+    /// Fits every column on these rows of the data set's features. Of the options, [`Input::Columns`] heeds none.
+    pub fn fit(dataset: &Dataset, rows: &[u32], options: &PrepareOptions, input: Input) -> Preparation {
         let fitted: Vec<(Plan, Vec<String>)> = (dataset.features.columns.par_iter())
-            .map(|column| match &column.cells {
-                Cells::Numbers(values) => fit::number(&column.name, values, rows, options),
-                Cells::Categories(categories) => fit::category(&column.name, categories, rows, options),
+            .map(|column| match (&column.cells, input) {
+                (Cells::Numbers(values), Input::Features) => fit::number(&column.name, values, rows, options),
+                (Cells::Categories(categories), Input::Features) => {
+                    fit::category(&column.name, categories, rows, options)
+                }
+                (Cells::Numbers(values), Input::Columns) => fit::cell(&column.name, values, rows),
+                (Cells::Categories(categories), Input::Columns) => fit::code(&column.name, categories, rows),
             })
             .collect();
         let (mut columns, mut features) = (Vec::with_capacity(fitted.len()), Vec::new());
@@ -88,6 +112,19 @@ impl Preparation {
         &self.features
     }
 
+    /// What each feature holds.
+    pub fn kinds(&self) -> Vec<ColumnKind> {
+        let mut kinds = vec![ColumnKind::Number; self.features.len()];
+        for plan in &self.columns {
+            if let Plan::Code(CodePlan { levels, feature: Some(feature), .. }) = plan
+                && let Some(kind) = kinds.get_mut(*feature as usize)
+            {
+                *kind = ColumnKind::Category { levels: levels.len() as u32 };
+            }
+        }
+        kinds
+    }
+
     /// The category that becomes most features, and how many those are.
     pub fn widest_category(&self) -> Option<(&str, usize)> {
         let width = |plan: &CategoryPlan| {
@@ -97,7 +134,7 @@ impl Preparation {
         };
         let categories = self.columns.iter().filter_map(|plan| match plan {
             Plan::Category(plan) => Some((plan.name.as_str(), width(plan))),
-            Plan::Number(_) => None,
+            _ => None,
         });
         categories.max_by_key(|(_, features)| *features)
     }
@@ -117,6 +154,8 @@ impl Preparation {
                 plan.levels.iter().all(|(_, feature)| fits(feature))
                     && [&plan.rare, &plan.unknown].into_iter().all(fits)
             }
+            Plan::Cell(plan) => fits(&plan.feature),
+            Plan::Code(plan) => fits(&plan.feature),
         };
         match self.columns.iter().find(|plan| !is_whole(plan)) {
             _ if width == 0 => Err("it has no feature".to_owned()),
@@ -132,7 +171,7 @@ impl Preparation {
 
     /// How a file to predict is read: these columns only, and each as the kind it was fitted on.
     pub fn read_options(&self, missing: &[String]) -> ReadOptions {
-        let categories = self.columns.iter().filter(|plan| matches!(plan, Plan::Category(_)));
+        let categories = self.columns.iter().filter(|plan| matches!(plan, Plan::Category(_) | Plan::Code(_)));
         ReadOptions {
             only: Some(self.columns().map(str::to_owned).collect()),
             skip: Vec::new(),
@@ -152,6 +191,8 @@ impl Plan {
                 plan.levels.iter_mut().for_each(|(_, feature)| shift(feature));
                 [&mut plan.rare, &mut plan.unknown].into_iter().for_each(shift);
             }
+            Plan::Cell(plan) => shift(&mut plan.feature),
+            Plan::Code(plan) => shift(&mut plan.feature),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::dataset::Dataset;
 use super::error::DataError;
 use super::metrics::Metric;
 use super::prepare::{Preparation, PrepareOptions, fit_target};
-use super::{Fold, Problem, Rows, Target};
+use super::{Fold, Input, Problem, Rows, Target};
 use crate::base::random::{Key, stream};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -48,11 +48,12 @@ pub fn build_problem(
     dataset: &Dataset,
     folds: &[FoldRows],
     options: &PrepareOptions,
+    input: Input,
     metric: &'static dyn Metric,
     budget: u64,
     key: Key,
 ) -> Result<Problem, DataError> {
-    let prepare = |rows: &FoldRows| prepare_fold(dataset, rows, options, key).map(|(fold, _)| Arc::new(fold));
+    let prepare = |rows: &FoldRows| prepare_fold(dataset, rows, options, input, key).map(|(fold, _)| Arc::new(fold));
     let folds = folds.par_iter().map(prepare).collect::<Result<_, _>>()?;
     Ok(Problem { task: dataset.task, outputs: dataset.target.outputs(), budget, metric, folds })
 }
@@ -62,21 +63,24 @@ pub fn prepare_fold(
     dataset: &Dataset,
     rows: &FoldRows,
     options: &PrepareOptions,
+    input: Input,
     key: Key,
 ) -> Result<(Fold, Preparation), DataError> {
-    let preparation = Preparation::fit(dataset, &rows.train, options);
+    let preparation = Preparation::fit(dataset, &rows.train, options, input);
     if preparation.features().is_empty() {
         let (repeat, fold, rows) = (rows.repeat, rows.fold, rows.train.len());
         return Err(DataError::NothingToLearn { repeat, fold, rows });
     }
     let ready = |rows: &[u32]| -> Result<Rows, DataError> {
-        Ok(Rows { x: preparation.transform(&dataset.features, rows)?, y: pick(&dataset.target, rows) })
+        let weight = dataset.weight.as_ref().map(|weight| rows.iter().map(|&row| weight[row as usize]).collect());
+        Ok(Rows { x: preparation.transform(&dataset.features, rows)?, y: pick(&dataset.target, rows), weight })
     };
     let fold = Fold {
         key: key.child(stream::TRAINING).child(rows.repeat).child(rows.fold),
         train: ready(&rows.train)?,
         evals: rows.evals.iter().map(|rows| ready(rows)).collect::<Result<_, _>>()?,
         target: fit_target(&dataset.target, &rows.train, options.target),
+        columns: preparation.kinds().into(),
     };
     Ok((fold, preparation))
 }

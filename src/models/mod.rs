@@ -8,7 +8,7 @@ use crate::backend::cpu::CpuOptions;
 use crate::backend::gpu::{Gpu, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
 use crate::base::registry::{self, Named, UnknownName};
-use crate::data::{Affine, Problem, Task};
+use crate::data::{Affine, Input, Problem, Task};
 use crate::space::Space;
 use ndarray::{Array2, ArrayView2};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct DataShape {
     pub task: Task,
     /// Training rows of a fold.
     pub rows: usize,
-    /// Prepared features.
+    /// Prepared features; with [`Input::Columns`] the columns that vary.
     pub features: usize,
     /// Number of classes, or 1.
     pub outputs: usize,
@@ -58,6 +58,14 @@ pub struct Agreement {
 pub trait Model: Named {
     /// The tasks it can learn.
     fn tasks(&self) -> &'static [Task];
+    /// What it wants of a table's columns.
+    fn input(&self) -> Input {
+        Input::Features
+    }
+    /// Whether sample weights have a meaning for its training.
+    fn takes_weights(&self) -> bool {
+        true
+    }
     /// What its budget counts.
     fn budget(&self) -> Budget;
     /// Every hyperparameter with its default range, scale, condition and default value.

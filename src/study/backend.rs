@@ -115,7 +115,9 @@ mod tests {
         let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
         let study = Study::resolve(StudyConfig::load(&path, &sets).unwrap()).unwrap();
         let (folds, prepare) = (&study.splits.folds, &study.config.prepare);
-        let problem = build_problem(&study.dataset, folds, prepare, study.metric, study.budget, study.key).unwrap();
+        let input = study.model.input();
+        let problem =
+            build_problem(&study.dataset, folds, prepare, input, study.metric, study.budget, study.key).unwrap();
         let provoked = Provoked { largest_buffer: 64, ..Provoked::default() };
         match Gpu::open(&GpuOptions { device: Some("0".to_owned()), provoked, ..GpuOptions::default() }) {
             Ok(gpu) => Some(Backend::Gpu(gpu).or_cpu(&study, Arc::new(problem))),

@@ -54,6 +54,16 @@ pub enum ConfigError {
         /// Those that fit.
         fitting: Vec<&'static str>,
     },
+    /// The metric, or the model, has no use for sample weights.
+    #[error("{kind} \"{name}\" has no use for sample weights\n  These have: {}", fitting.join(", "))]
+    NoWeights {
+        /// "metric" or "model".
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Those that have.
+        fitting: Vec<&'static str>,
+    },
     /// The resolved study does not fit in TOML.
     #[error("the study cannot be written: {0}")]
     Unwritable(String),

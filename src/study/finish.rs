@@ -307,7 +307,8 @@ impl Refits<'_> {
         let Refits { study, history, backend, stop } = self;
         let evals = if test.is_empty() { Vec::new() } else { vec![test.to_vec()] };
         let rows = FoldRows { repeat: REFIT, fold: 0, train: train.to_vec(), evals };
-        let (fold, preparation) = prepare_fold(&study.dataset, &rows, &study.config.prepare, study.key)?;
+        let (fold, preparation) =
+            prepare_fold(&study.dataset, &rows, &study.config.prepare, study.model.input(), study.key)?;
         let target = fold.target;
         let problem = Problem {
             task: study.dataset.task,

@@ -3,7 +3,7 @@
 
 use super::error::{ModelFileError, StudyError};
 use super::run_dir::write_whole;
-use crate::backend::{WeightArray, Weights};
+use crate::backend::{IntegerArray, WeightArray, Weights};
 use crate::data::prepare::Preparation;
 use crate::data::table::Table;
 use crate::data::{Affine, Task};
@@ -74,6 +74,11 @@ impl FittedModel {
             let view = TensorView::new(Dtype::F32, array.shape.clone(), bytes);
             tensors.push((array.name.clone(), view.map_err(|error| failed(error.to_string()))?));
         }
+        for array in &self.weights.integers {
+            let bytes: &[u8] = bytemuck::cast_slice(&array.values);
+            let view = TensorView::new(Dtype::U32, array.shape.clone(), bytes);
+            tensors.push((array.name.clone(), view.map_err(|error| failed(error.to_string()))?));
+        }
         let info = HashMap::from([(META_KEY.to_owned(), meta)]);
         let bytes = safetensors::serialize(tensors, Some(info)).map_err(|error| failed(error.to_string()))?;
         Ok(write_whole(path, &bytes)?)
@@ -102,20 +107,29 @@ impl FittedModel {
         }
         let meta: ModelMeta = serde_json::from_str(info).map_err(|error| not_a_model(error.to_string()))?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(bad)?;
-        let mut arrays = Vec::new();
+        let (mut arrays, mut integers) = (Vec::new(), Vec::new());
         for (name, view) in tensors.iter() {
-            if view.dtype() != Dtype::F32 {
-                return Err(not_a_model(format!("{name} holds {:?}, not 32-bit floats", view.dtype())));
+            let (name, shape) = (name.to_owned(), view.shape().to_vec());
+            let words = view.data().as_chunks::<4>().0.iter();
+            match view.dtype() {
+                Dtype::F32 => {
+                    let values: Vec<f32> = words.map(|bytes| f32::from_le_bytes(*bytes)).collect();
+                    if values.iter().any(|value| !value.is_finite()) {
+                        return Err(not_a_model(format!("{name} holds NaN or infinite weights")));
+                    }
+                    arrays.push(WeightArray { name, shape, values });
+                }
+                Dtype::U32 => {
+                    integers.push(IntegerArray { name, shape, values: words.map(|b| u32::from_le_bytes(*b)).collect() })
+                }
+                other => {
+                    return Err(not_a_model(format!("{name} holds {other:?}, not 32-bit floats or whole numbers")));
+                }
             }
-            let chunks = view.data().as_chunks::<4>().0;
-            let values: Vec<f32> = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-            if values.iter().any(|value| !value.is_finite()) {
-                return Err(not_a_model(format!("{name} holds NaN or infinite weights")));
-            }
-            arrays.push(WeightArray { name: name.to_owned(), shape: view.shape().to_vec(), values });
         }
         arrays.sort_by(|a, b| a.name.cmp(&b.name));
-        let fitted = FittedModel { meta, weights: Weights { arrays } };
+        integers.sort_by(|a, b| a.name.cmp(&b.name));
+        let fitted = FittedModel { meta, weights: Weights { arrays, integers } };
         fitted.check().map_err(|reason| not_a_model(reason.trim_end().to_owned()))?;
         Ok(fitted)
     }

@@ -75,6 +75,12 @@ impl Study {
                 MODELS.iter().filter(|model| model.tasks().contains(&task)).map(|model| model.name()).collect();
             return Err(at(source, "model.name", unfit("model", model.name(), task, outputs, fitting).into()));
         }
+        if dataset.weight.is_some() && !model.takes_weights() {
+            let takes = |model: &&&dyn Model| model.takes_weights() && model.tasks().contains(&task);
+            let fitting = MODELS.iter().filter(takes).map(|model| model.name()).collect();
+            let error = ConfigError::NoWeights { kind: "model", name: model.name().to_owned(), fitting };
+            return Err(at(source, "data.weight", error.into()));
+        }
         let metric = named_metric.unwrap_or_else(|| metrics::default_for(task));
         if !metric.supports(task, outputs) {
             let fits = |metric: &&&dyn Metric| metric.supports(task, outputs);
@@ -87,7 +93,7 @@ impl Study {
             error => error.into(),
         })?;
         let rows = splits.folds.iter().map(|fold| fold.train.len()).min().unwrap_or(0);
-        let preparation = Preparation::fit(&dataset, &splits.pool, &config.prepare);
+        let preparation = Preparation::fit(&dataset, &splits.pool, &config.prepare, model.input());
         check_memory(&dataset, &preparation, &splits.folds, memory().unwrap_or(u64::MAX))?;
         let features = preparation.features().len();
         let shape = DataShape { task, rows, features, outputs };

@@ -63,7 +63,8 @@ pub fn tune(
     clock.enter(Phase::Preparing, observers);
     let folds = &study.splits.folds;
     let prepare = &study.config.prepare;
-    let problem = build_problem(&study.dataset, folds, prepare, study.metric, study.budget, study.key)?;
+    let problem =
+        build_problem(&study.dataset, folds, prepare, study.model.input(), study.metric, study.budget, study.key)?;
     clock.enter(Phase::Compiling, observers);
     let Opened { backend, mut trainer, note } = Backend::open_with_trainer(&study, Arc::new(problem))?;
     let dir = there.map_or_else(|| RunDir::open(&path, start.existing), Ok)?;

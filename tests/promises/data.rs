@@ -422,6 +422,10 @@ fn bad_data_is_named_with_its_place_and_its_remedy() {
         }),
     );
     show("group missing", options("x,g,y\n1,a,1\n2,,2\n", |options| options.group = Some("g".into())));
+    for weight in ["-1", "w", ""] {
+        let csv = format!("x,w,y\n1,1,1\n2,{weight},2\n");
+        show(&format!("weight \"{weight}\""), options(&csv, |options| options.weight = Some("w".into())));
+    }
     show(
         "unknown test mark",
         options("x,t,y\n1,test,1\n2,maybe,2\n", |options| options.test_column = Some("t".into())),

@@ -276,7 +276,7 @@ impl GpuPlan for Broken {
         (f64::NAN, Vec::new())
     }
     fn weights(&self, _: &[u32], _: &[u32]) -> Weights {
-        Weights { arrays: Vec::new() }
+        Weights::of(Vec::new())
     }
 }
 

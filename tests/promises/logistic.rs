@@ -39,7 +39,7 @@ pub fn open_space() -> Space {
 
 pub fn fold(train: Rows, evals: Vec<Rows>) -> Arc<Problem> {
     let outputs = train.y.outputs();
-    let fold = Arc::new(Fold { key: Key::from_seed(1), train, evals, target: Affine::IDENTITY });
+    let fold = Arc::new(Fold::of_numbers(Key::from_seed(1), train, evals, Affine::IDENTITY));
     let metric = &crate::support::SquaredError;
     Arc::new(Problem { task: Task::Classification, outputs, metric, budget: BUDGET, folds: vec![fold] })
 }
@@ -105,11 +105,11 @@ fn prepared(name: &str) -> (Rows, Rows) {
     let moments: Vec<(f64, f64)> = (0..features)
         .map(|j| (mean(j), (train.iter().map(|row| (row[j] - mean(j)).powi(2)).sum::<f64>() / n).sqrt()))
         .collect();
-    let rows = |table: &[Vec<f64>]| Rows {
-        x: Array2::from_shape_fn((table.len(), features), |(i, j)| {
+    let rows = |table: &[Vec<f64>]| {
+        let x = Array2::from_shape_fn((table.len(), features), |(i, j)| {
             ((table[i][j] - moments[j].0) / moments[j].1) as f32
-        }),
-        y: Target::Classes { codes: table.iter().map(|row| row[features] as u32).collect(), classes },
+        });
+        Rows::new(x, Target::Classes { codes: table.iter().map(|row| row[features] as u32).collect(), classes })
     };
     (rows(&train), rows(&held_out))
 }
@@ -339,7 +339,7 @@ fn a_tolerance_ends_a_lane_as_soon_as_it_is_met() {
 }
 
 fn rows(x: Array2<f32>, codes: Vec<u32>, classes: usize) -> Rows {
-    Rows { x, y: Target::Classes { codes, classes } }
+    Rows::new(x, Target::Classes { codes, classes })
 }
 
 #[test]

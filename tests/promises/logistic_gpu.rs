@@ -160,7 +160,7 @@ fn a_class_without_training_rows_is_fitted_as_on_the_processor() {
     let whole = problem(1, 60, 5, 3, BUDGET).folds[0].train.clone();
     // Class 1 of 4 never occurs, nor does class 3.
     let spread = codes(&whole).iter().map(|code| 2 * (code % 2)).collect();
-    let train = Rows { x: whole.x.clone(), y: Target::Classes { codes: spread, classes: 4 } };
+    let train = Rows::new(whole.x.clone(), Target::Classes { codes: spread, classes: 4 });
     let problem = fold(train.clone(), vec![train]);
     let point = [0.7, 1.0, 0.0];
     let Some(mut trainer) = open(&problem) else { return };

@@ -6,8 +6,8 @@ use thousandfold::base::random::{Key, stream};
 use thousandfold::data::metrics;
 use thousandfold::data::prepare::{Impute, Scale, TargetScale, fit_target};
 use thousandfold::data::{
-    Affine, Categories, Cells, Column, DataError, DataOptions, Dataset, Fold, FoldRows, Preparation, PrepareOptions,
-    Rows, Table, Target, Task, build_problem, prepare_fold, read_table,
+    Affine, Categories, Cells, Column, ColumnKind, DataError, DataOptions, Dataset, Fold, FoldRows, Input, MISSING,
+    Preparation, PrepareOptions, Rows, Table, Target, Task, build_problem, prepare_fold, read_table,
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -134,8 +134,8 @@ fn no_validation_row_ever_touches_what_a_fold_trains_on() {
                 values[row] = -1e9;
             }
             let key = Key::from_seed(3);
-            let (old, old_preparation) = prepare_fold(&before, &rows, &options, key).unwrap();
-            let (new, new_preparation) = prepare_fold(&after, &rows, &options, key).unwrap();
+            let (old, old_preparation) = prepare_fold(&before, &rows, &options, Input::Features, key).unwrap();
+            let (new, new_preparation) = prepare_fold(&after, &rows, &options, Input::Features, key).unwrap();
             assert_eq!(fold_bits(&old), fold_bits(&new), "{options:?}");
             assert_eq!(old_preparation, new_preparation, "{options:?}");
             assert_ne!(bits(&old.evals[0]), bits(&new.evals[0]), "the validation rows did change");
@@ -151,7 +151,7 @@ fn a_training_row_that_changes_does_touch_it() {
     let rows = &folds()[0];
     let options = PrepareOptions { rare: 0.0, ..PrepareOptions::default() };
     let key = Key::from_seed(3);
-    let (old, _) = prepare_fold(&before, rows, &options, key).unwrap();
+    let (old, _) = prepare_fold(&before, rows, &options, Input::Features, key).unwrap();
     let row = rows.train[5] as usize;
     for column in 0..before.features.columns.len() {
         let mut after = before.clone();
@@ -161,7 +161,7 @@ fn a_training_row_that_changes_does_touch_it() {
                 categories.codes[row] = (categories.codes[row] + 1) % categories.levels.len() as u32;
             }
         }
-        let (new, _) = prepare_fold(&after, rows, &options, key).unwrap();
+        let (new, _) = prepare_fold(&after, rows, &options, Input::Features, key).unwrap();
         let differ = |i: usize| old.train.x.row(i) != new.train.x.row(i);
         assert!(old.train.x.shape() != new.train.x.shape() || differ(5), "column {column}");
         if matches!(before.features.columns[column].cells, Cells::Numbers(_)) {
@@ -171,18 +171,26 @@ fn a_training_row_that_changes_does_touch_it() {
     let mut after = before.clone();
     let Target::Values(values) = &mut after.target else { panic!("regression") };
     values[row] += 100.0;
-    assert_ne!(old.target, prepare_fold(&after, rows, &options, key).unwrap().0.target);
+    assert_ne!(old.target, prepare_fold(&after, rows, &options, Input::Features, key).unwrap().0.target);
 }
 
 #[test]
 fn a_problem_holds_every_fold_with_its_own_key() {
     let dataset = dataset();
     let options = PrepareOptions::default();
-    let problem =
-        build_problem(&dataset, &folds(), &options, metrics::find("rmse").unwrap(), 30, Key::from_seed(9)).unwrap();
+    let problem = build_problem(
+        &dataset,
+        &folds(),
+        &options,
+        Input::Features,
+        metrics::find("rmse").unwrap(),
+        30,
+        Key::from_seed(9),
+    )
+    .unwrap();
     assert_eq!((problem.task, problem.outputs, problem.budget), (Task::Regression, 1, 30));
     for (fold, rows) in problem.folds.iter().zip(folds()) {
-        let (alone, _) = prepare_fold(&dataset, &rows, &options, Key::from_seed(9)).unwrap();
+        let (alone, _) = prepare_fold(&dataset, &rows, &options, Input::Features, Key::from_seed(9)).unwrap();
         assert_eq!(**fold, alone);
         assert_eq!(fold.key, Key::from_seed(9).child(stream::TRAINING).child(1).child(rows.fold));
         assert_eq!((fold.train.x.nrows(), fold.evals[0].x.nrows(), fold.evals[0].y.len()), (40, 20, 20));
@@ -200,7 +208,7 @@ fn numbers_are_imputed_and_scaled_as_scikit_learn_does() {
         };
         let case = format!("{impute}/{}", serde_json::to_value(options.scale).unwrap().as_str().unwrap());
         let truth = matrix(&sklearn["cases"][&case]);
-        let preparation = Preparation::fit(&dataset, &train, &options);
+        let preparation = Preparation::fit(&dataset, &train, &options, Input::Features);
         assert_eq!(preparation.features(), ["size", "count", "offset"]);
         let x = preparation.transform(&dataset.features, &all).unwrap();
         let error = |scale: f64| {
@@ -218,7 +226,7 @@ fn numbers_are_imputed_and_scaled_as_scikit_learn_does() {
 fn indicators_stand_where_scikit_learn_puts_them() {
     let (sklearn, dataset) = (sklearn(), only(&dataset(), &["size", "count", "offset"]));
     let all: Vec<u32> = (0..60).collect();
-    let preparation = Preparation::fit(&dataset, &all[..40], &PrepareOptions::default());
+    let preparation = Preparation::fit(&dataset, &all[..40], &PrepareOptions::default(), Input::Features);
     assert_eq!(preparation.features(), ["size", "size is missing", "count", "count is missing", "offset"]);
     let x = preparation.transform(&dataset.features, &all).unwrap();
     for (name, column) in [("size", 1), ("count", 3)] {
@@ -236,7 +244,7 @@ fn categories_are_encoded_as_scikit_learn_does() {
             let rows = rows_of(&truth["rows"]);
             let train: Vec<u32> = rows.iter().copied().filter(|&row| row < 40).collect();
             let options = PrepareOptions { rare: rare.parse().unwrap(), ..PrepareOptions::default() };
-            let preparation = Preparation::fit(&dataset, &train, &options);
+            let preparation = Preparation::fit(&dataset, &train, &options, Input::Features);
             let names: Vec<String> = serde_json::from_value(truth["names"].clone()).unwrap();
             let ours = |name: &String| name.replacen('_', "=", 1).replace("=infrequent_sklearn", " is rare");
             assert_eq!(preparation.features(), names.iter().map(ours).collect::<Vec<_>>(), "{rare} {name}");
@@ -263,7 +271,7 @@ fn an_unknown_category_falls_into_its_bucket_and_is_counted() {
     let fit = |cells: &[&str], rare: f64| {
         let dataset = with_features(one_category(cells));
         let rows: Vec<u32> = (0..cells.len() as u32).collect();
-        Preparation::fit(&dataset, &rows, &PrepareOptions { rare, ..PrepareOptions::default() })
+        Preparation::fit(&dataset, &rows, &PrepareOptions { rare, ..PrepareOptions::default() }, Input::Features)
     };
     let encode = |preparation: &Preparation, cell: &str| {
         let table = one_category(&[cell]);
@@ -297,7 +305,7 @@ fn an_unknown_category_falls_into_its_bucket_and_is_counted() {
 fn a_file_to_predict_is_matched_by_name() {
     let dataset = dataset();
     let rows: Vec<u32> = (0..60).collect();
-    let preparation = Preparation::fit(&dataset, &rows, &PrepareOptions::default());
+    let preparation = Preparation::fit(&dataset, &rows, &PrepareOptions::default(), Input::Features);
     let truth = preparation.transform(&dataset.features, &rows).unwrap();
 
     // Other order, more columns, and codes that were declared to be categories read as numbers.
@@ -332,7 +340,7 @@ fn a_saved_preparation_gives_the_same_bits() {
     let dataset = dataset();
     let rows: Vec<u32> = (0..60).collect();
     for options in every_option() {
-        let preparation = Preparation::fit(&dataset, &rows[..40], &options);
+        let preparation = Preparation::fit(&dataset, &rows[..40], &options, Input::Features);
         let json: Preparation = serde_json::from_str(&serde_json::to_string(&preparation).unwrap()).unwrap();
         let binary: Preparation = postcard::from_bytes(&postcard::to_stdvec(&preparation).unwrap()).unwrap();
         let x = |preparation: &Preparation| preparation.transform(&dataset.features, &rows).unwrap();
@@ -349,7 +357,7 @@ fn the_number_of_threads_changes_no_bit() {
     let prepare = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let preparation = Preparation::fit(&dataset, &rows, &PrepareOptions::default());
+            let preparation = Preparation::fit(&dataset, &rows, &PrepareOptions::default(), Input::Features);
             preparation.transform(&dataset.features, &rows).unwrap().mapv(f32::to_bits)
         })
     };
@@ -363,13 +371,14 @@ fn what_does_not_vary_over_the_training_rows_is_no_feature() {
     let train: Vec<u32> = (0..40).collect();
     numbers(&mut dataset.features, "offset")[..40].fill(3.0);
     categories(&mut dataset.features, "colour").codes[..40].fill(1);
-    let features = Preparation::fit(&dataset, &train, &PrepareOptions::default());
+    let features = Preparation::fit(&dataset, &train, &PrepareOptions::default(), Input::Features);
     let names = features.features();
     assert!(names.iter().all(|name| !name.starts_with("offset") && !name.starts_with("colour")), "{names:?}");
 
     dataset.features.columns.retain(|column| ["offset", "colour"].contains(&column.name.as_str()));
     let rows = FoldRows { repeat: 0, fold: 2, train, evals: Vec::new() };
-    let error = prepare_fold(&dataset, &rows, &PrepareOptions::default(), Key::from_seed(0)).unwrap_err();
+    let error =
+        prepare_fold(&dataset, &rows, &PrepareOptions::default(), Input::Features, Key::from_seed(0)).unwrap_err();
     assert_eq!(
         error.to_string(),
         "no feature varies over the 40 training rows of repeat 0, fold 2\n  Take fewer folds, or other columns"
@@ -386,4 +395,50 @@ fn options_read_as_they_are_written() {
     for wrong in ["rare = -1", "rare = nan", "impute = { constant = inf }", "imput = \"mean\"", "scale = \"max\""] {
         assert!(read(wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn columns_stay_as_they_are_and_codes_follow_the_training_rows() {
+    let cells = |values: &[f64]| Cells::Numbers(values.to_vec());
+    let column = |name: &str, cells: Cells| Column { name: name.to_owned(), cells };
+    let codes = vec![2, 0, MISSING, 2, 1, 0];
+    let levels = ["a", "b", "c"].map(str::to_owned).to_vec();
+    let mut dataset = dataset();
+    dataset.features.rows = 6;
+    dataset.features.columns = vec![
+        column("size", cells(&[3.0, f64::NAN, -1e300, 4.5, 7.0, 0.25])),
+        column("flat", cells(&[1.0, 1.0, 1.0, 1.0, 9.0, 1.0])),
+        column("gap", cells(&[2.0, f64::NAN, 2.0, 2.0, 2.0, 2.0])),
+        column("kind", Cells::Categories(Categories { codes, levels })),
+    ];
+    // The training rows have neither the 9 nor the level b.
+    let train = [0, 1, 2, 3, 5];
+    let preparation = Preparation::fit(&dataset, &train, &PrepareOptions::default(), Input::Columns);
+    assert_eq!(preparation.features(), ["size", "gap", "kind"]);
+    let number = ColumnKind::Number;
+    assert_eq!(preparation.kinds(), [number, number, ColumnKind::Category { levels: 2 }]);
+    preparation.check().unwrap();
+    let x = preparation.transform(&dataset.features, &[0, 1, 2, 3, 4, 5]).unwrap();
+    let nan = f32::NAN;
+    let expected =
+        [[3.0, 2.0, 1.0], [nan, nan, 0.0], [f32::MIN, 2.0, nan], [4.5, 2.0, 1.0], [7.0, 2.0, nan], [0.25, 2.0, 0.0]];
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(x.as_slice().unwrap()), bits(expected.as_flattened()));
+    assert_eq!(preparation.unknown_cells(&dataset.features, &[3, 4]).unwrap(), [("kind".to_owned(), 1)]);
+    // It goes through a model file.
+    let file = serde_json::to_string(&preparation).unwrap();
+    assert_eq!(preparation, serde_json::from_str::<Preparation>(&file).unwrap());
+}
+
+#[test]
+fn weights_follow_their_rows_into_every_fold() {
+    let mut dataset = dataset();
+    let weight: Vec<f32> = (0..dataset.rows()).map(|row| row as f32 * 0.5).collect();
+    dataset.weight = Some(weight);
+    let rows = &folds()[1];
+    let (fold, _) =
+        prepare_fold(&dataset, rows, &PrepareOptions::default(), Input::Features, Key::from_seed(1)).unwrap();
+    let expected = |rows: &[u32]| Some(rows.iter().map(|row| *row as f32 * 0.5).collect::<Vec<_>>());
+    assert_eq!(fold.train.weight, expected(&rows.train));
+    assert_eq!(fold.evals[0].weight, expected(&rows.evals[0]));
 }

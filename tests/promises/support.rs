@@ -65,7 +65,7 @@ pub fn rows(seed: u64, rows: usize, features: usize, classes: usize) -> Rows {
         let best = |i: usize| (0..classes).max_by(|&a, &b| score(i, a).total_cmp(&score(i, b)));
         Target::Classes { codes: (0..rows).map(|i| best(i).unwrap() as u32).collect(), classes }
     };
-    Rows { x, y }
+    Rows::new(x, y)
 }
 
 /// A problem of `folds` folds; every fold has its own rows.
@@ -74,12 +74,9 @@ pub fn problem(folds: usize, n: usize, features: usize, classes: usize, budget: 
     let target = if classes == 1 { Affine { shift: 50.0, scale: 20.0 } } else { Affine::IDENTITY };
     let folds = (0..folds as u64)
         .map(|fold| {
-            Arc::new(Fold {
-                key: Key::from_seed(5).child(fold as u32),
-                train: rows(10 + fold, n, features, classes),
-                evals: vec![rows(100 + fold, n / 2 + 3, features, classes)],
-                target,
-            })
+            let key = Key::from_seed(5).child(fold as u32);
+            let evals = vec![rows(100 + fold, n / 2 + 3, features, classes)];
+            Arc::new(Fold::of_numbers(key, rows(10 + fold, n, features, classes), evals, target))
         })
         .collect();
     Arc::new(Problem { task, outputs: classes, metric: &SquaredError, budget, folds })

@@ -8,7 +8,7 @@ pub mod simd;
 pub mod strips;
 mod trainer;
 
-pub use trainer::{CpuTrainer, GroupKey, LaneModel, LaneProgress};
+pub use trainer::{CpuTrainer, GroupKey, LaneModel, LaneProgress, RowBlock};
 
 /// How the CPU backend may use the machine. Nothing here changes a bit of any result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -34,17 +34,36 @@ pub struct LaneProgress {
     pub is_capped: bool,
 }
 
+/// Some neighbouring rows of one of a fold's row sets.
+#[derive(Debug, Clone, Copy)]
+pub struct RowBlock<'a> {
+    /// 0 for the training rows, then those to score, in the order of [`Fold::row_sets`].
+    pub set: usize,
+    /// The block's first row in its set.
+    pub first: usize,
+    /// Prepared features of the block's rows.
+    pub x: ArrayView2<'a, f32>,
+}
+
 /// A model whose lanes walk in step, as the CPU runs it.
 pub trait LaneModel: Send + Sync + 'static {
     /// A candidate's hyperparameters.
     type Params: Clone + Send + Sync;
-    /// A fold as this model's lanes want it: padded, rotated, targets scaled.
+    /// A fold as this model's lanes want it: padded, rotated, targets scaled; what its lanes share is computed here once.
     type Fold: Send + Sync;
-    /// The state of up to sixteen lanes on one fold.
+    /// The state of a group's lanes on one fold.
     type Group: Send + Sync;
 
     /// Reads a candidate's encoded values.
     fn params(&self, point: &[f64]) -> Self::Params;
+    /// Lanes of a group at most; 1 for a model whose lanes do not walk in step.
+    fn group_lanes(&self) -> usize {
+        LANES
+    }
+    /// Whether lanes are scored on the rows that they were trained on.
+    fn scores_training_rows(&self) -> bool {
+        true
+    }
     /// Which lanes may share a group, and which should.
     fn key(&self, params: &Self::Params) -> GroupKey;
     /// Prepares a fold, once. Called on one thread; what takes long waits for the fold's first `start` or `advance`.
@@ -56,22 +75,15 @@ pub trait LaneModel: Send + Sync + 'static {
     fn duration(&self, _fold: &Self::Fold, _lanes: &[Self::Params]) -> u64 {
         0
     }
-    /// A group at its start; `lanes` are 1 to 16 with one step key.
+    /// A group at its start; `lanes` are 1 to [`LaneModel::group_lanes`] with one step key.
     fn start(&self, fold: &Self::Fold, lanes: &[Self::Params]) -> Self::Group;
     /// A group made of lanes of other groups, whose bits go on as if nothing had happened.
     fn gather(&self, fold: &Self::Fold, lanes: &[(&Self::Group, usize)]) -> Self::Group;
     /// Trains every lane of a group up to `budget`, counted from its start; one entry a lane.
     fn advance(&self, level: Level, fold: &Self::Fold, group: &mut Self::Group, budget: u64) -> Vec<LaneProgress>;
-    /// Predicts a block of prepared rows: `out[row * outputs + output]`, probabilities or values in the target's own
-    /// units.
-    fn predict(
-        &self,
-        level: Level,
-        fold: &Self::Fold,
-        group: &mut Self::Group,
-        x: ArrayView2<'_, f32>,
-        out: &mut [Lanes],
-    );
+    /// Predicts a block of rows: `out[row * outputs + output]`, probabilities or values in the target's own units. What
+    /// was computed of these rows in training may be taken from there.
+    fn predict(&self, level: Level, fold: &Self::Fold, group: &mut Self::Group, rows: RowBlock<'_>, out: &mut [Lanes]);
     /// One lane's weights.
     fn read_back(&self, fold: &Self::Fold, group: &Self::Group, lane: usize) -> Weights;
 }
@@ -165,10 +177,11 @@ impl<M: LaneModel> CpuTrainer<M> {
             }
         }
         let mut jobs = Vec::new();
+        let most = self.group_lanes();
         for (fold, mut lanes) in fresh {
             // The longest first, so that no thread is left with a long group at the end.
             lanes.sort_by(|a, b| b.cmp(a));
-            for members in lanes.chunk_by(|a, b| a.0.step == b.0.step).flat_map(|alike| alike.chunks(LANES)) {
+            for members in lanes.chunk_by(|a, b| a.0.step == b.0.step).flat_map(|alike| alike.chunks(most)) {
                 let slots: Vec<Slot> = members.iter().map(|(_, slot)| *slot).collect();
                 let params = slots.iter().map(|slot| self.started_params(*slot)).collect();
                 jobs.push(Job { fold, slots, params, state: None });
@@ -220,7 +233,8 @@ impl<M: LaneModel> CpuTrainer<M> {
         for (fold, mut lanes) in survivors {
             lanes.sort_by(|a, b| b.cmp(a));
             let prepared = self.fold(fold);
-            for members in lanes.chunk_by(|a, b| a.0.step == b.0.step).flat_map(|alike| alike.chunks(LANES)) {
+            let most = self.group_lanes();
+            for members in lanes.chunk_by(|a, b| a.0.step == b.0.step).flat_map(|alike| alike.chunks(most)) {
                 let sources: Vec<(&KeptGroup<M>, usize)> = members
                     .iter()
                     .filter_map(|(_, group, lane, _)| self.groups[*group].as_ref().map(|kept| (kept, *lane)))
@@ -238,6 +252,10 @@ impl<M: LaneModel> CpuTrainer<M> {
             }
         }
         jobs
+    }
+
+    fn group_lanes(&self) -> usize {
+        self.model.group_lanes().clamp(1, LANES)
     }
 
     fn fold(&self, fold: usize) -> &M::Fold {
@@ -283,11 +301,15 @@ impl<M: LaneModel> CpuTrainer<M> {
             return None;
         };
         let rows = &self.problem.folds[job.fold];
-        let train = self.score(fold, &mut group, &rows.train, job.slots.len());
-        let evals: Vec<Vec<LaneScore>> =
-            rows.evals.iter().map(|eval| self.score(fold, &mut group, eval, job.slots.len())).collect();
+        let lanes = job.slots.len();
+        let train = match self.model.scores_training_rows() {
+            true => self.score(fold, &mut group, 0, &rows.train, lanes),
+            false => vec![LaneScore { score: f64::NAN, is_finite: true }; lanes],
+        };
+        let evals = rows.evals.iter().zip(1..).map(|(eval, set)| self.score(fold, &mut group, set, eval, lanes));
+        let evals: Vec<Vec<LaneScore>> = evals.collect();
         job.state = Some(group);
-        let seconds = began.elapsed().as_secs_f64() / job.slots.len() as f64;
+        let seconds = began.elapsed().as_secs_f64() / lanes as f64;
         let reports = job.slots.iter().zip(progress).enumerate();
         let reports = reports
             .map(|(lane, (&slot, progress))| {
@@ -324,15 +346,16 @@ impl<M: LaneModel> CpuTrainer<M> {
         }
     }
 
-    /// Scores every lane of a group on one set of rows.
-    fn score(&self, fold: &M::Fold, group: &mut M::Group, rows: &Rows, lanes: usize) -> Vec<LaneScore> {
+    /// Scores every lane of a group on one of its fold's row sets.
+    fn score(&self, fold: &M::Fold, group: &mut M::Group, set: usize, rows: &Rows, lanes: usize) -> Vec<LaneScore> {
         let (n, outputs) = (rows.y.len(), self.problem.outputs);
         let mut predictions: Vec<Vec<f32>> = (0..lanes).map(|_| Vec::with_capacity(n * outputs)).collect();
         let mut block = vec![Lanes::ZERO; PREDICT_ROWS.min(n) * outputs];
         for first in (0..n).step_by(PREDICT_ROWS) {
             let last = (first + PREDICT_ROWS).min(n);
             let block = &mut block[..(last - first) * outputs];
-            self.model.predict(self.level, fold, group, rows.x.slice(s![first..last, ..]), block);
+            let rows = RowBlock { set, first, x: rows.x.slice(s![first..last, ..]) };
+            self.model.predict(self.level, fold, group, rows, block);
             for (lane, values) in predictions.iter_mut().enumerate() {
                 values.extend(block.iter().map(|value| value.0[lane]));
             }

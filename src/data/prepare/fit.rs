@@ -2,7 +2,7 @@
 
 use super::super::Affine;
 use super::super::table::{Categories, MISSING};
-use super::{CategoryPlan, Impute, NumberPlan, Plan, PrepareOptions, Scale};
+use super::{CategoryPlan, CellPlan, CodePlan, Impute, NumberPlan, Plan, PrepareOptions, Scale};
 
 /// A numeric column's plan and the names of its features.
 pub(super) fn number(name: &str, values: &[f64], rows: &[u32], options: &PrepareOptions) -> (Plan, Vec<String>) {
@@ -76,6 +76,33 @@ pub(super) fn category(
     let rare_levels = categories.levels.iter().zip(&counts).filter(|&(_, &count)| is_rare(count));
     levels.extend(rare_levels.map(|(level, _)| (level.clone(), rare)));
     (Plan::Category(CategoryPlan { name: name.to_owned(), levels, rare, unknown, fill }), features)
+}
+
+/// The plan of a numeric column that stays as it is.
+pub(super) fn cell(name: &str, values: &[f64], rows: &[u32]) -> (Plan, Vec<String>) {
+    // As bits, so that a missing cell differs from all others and from none of its kind.
+    let mut cells = rows.iter().map(|&row| (values[row as usize] as f32 + 0.0).to_bits());
+    let first = cells.next();
+    let varies = cells.any(|cell| Some(cell) != first);
+    let plan = CellPlan { name: name.to_owned(), feature: varies.then_some(0) };
+    (Plan::Cell(plan), varies.then(|| name.to_owned()).into_iter().collect())
+}
+
+/// The plan of a category that stays one feature.
+pub(super) fn code(name: &str, categories: &Categories, rows: &[u32]) -> (Plan, Vec<String>) {
+    let mut occurs = vec![false; categories.levels.len()];
+    let mut has_missing = false;
+    for &row in rows {
+        match categories.codes[row as usize] {
+            MISSING => has_missing = true,
+            code => occurs[code as usize] = true,
+        }
+    }
+    let levels: Vec<String> =
+        categories.levels.iter().zip(&occurs).filter(|(_, occurs)| **occurs).map(|(level, _)| level.clone()).collect();
+    let varies = levels.len() + usize::from(has_missing) > 1;
+    let plan = CodePlan { name: name.to_owned(), levels, feature: varies.then_some(0) };
+    (Plan::Code(plan), varies.then(|| name.to_owned()).into_iter().collect())
 }
 
 /// Mean and population standard deviation of a regression target.

@@ -2,7 +2,7 @@
 
 use super::super::error::DataError;
 use super::super::table::{Categories, Cells, Column, MISSING, Table};
-use super::{CategoryPlan, NumberPlan, Plan, Preparation};
+use super::{CategoryPlan, CodePlan, NumberPlan, Plan, Preparation};
 use ndarray::Array2;
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use std::collections::HashMap;
 const BLOCK_ROWS: usize = 256;
 
 impl Preparation {
-    /// Features of these rows, `[rows, features]`, all finite. Columns are matched by name; those that the preparation does
+    /// Features of these rows, `[rows, features]`, all finite but for missing cells of [`super::super::Input::Columns`]. Columns are matched by name; those that the preparation does
     /// not know are ignored. A category that the training rows did not have falls into the unknown bucket, where there is
     /// none into the rare bucket, and otherwise belongs to no category.
     pub fn transform(&self, table: &Table, rows: &[u32]) -> Result<Array2<f32>, DataError> {
@@ -30,7 +30,11 @@ impl Preparation {
     /// How many cells of each column hold a category that the training rows did not have, for columns with any.
     pub fn unknown_cells(&self, table: &Table, rows: &[u32]) -> Result<Vec<(String, usize)>, DataError> {
         let count = |column: &Bound<'_>| match column {
-            Bound::Number { .. } => 0,
+            Bound::Number { .. } | Bound::Cell { .. } => 0,
+            Bound::Code { codes, by_code, .. } => {
+                let codes = rows.iter().map(|&row| codes[row as usize]);
+                codes.filter(|&code| code != MISSING && by_code[code as usize].is_nan()).count()
+            }
             Bound::Category { codes, is_known, .. } => {
                 let codes = rows.iter().map(|&row| codes[row as usize]);
                 codes.filter(|&code| code != MISSING && !is_known[code as usize]).count()
@@ -60,9 +64,14 @@ impl Preparation {
                 (Plan::Category(plan), Cells::Numbers(values)) => {
                     Ok(bind_category(plan, Cow::Owned(Categories::from_numbers(values))))
                 }
-                (Plan::Number(plan), Cells::Categories(categories)) => Err(DataError::OtherKind {
+                (Plan::Cell(plan), Cells::Numbers(values)) => Ok(Bound::Cell { feature: plan.feature, values }),
+                (Plan::Code(plan), Cells::Categories(categories)) => Ok(bind_code(plan, Cow::Borrowed(categories))),
+                (Plan::Code(plan), Cells::Numbers(values)) => {
+                    Ok(bind_code(plan, Cow::Owned(Categories::from_numbers(values))))
+                }
+                (Plan::Number(_) | Plan::Cell(_), Cells::Categories(categories)) => Err(DataError::OtherKind {
                     path: table.source.clone(),
-                    column: plan.name.clone(),
+                    column: plan.name().to_owned(),
                     found: "categories",
                     expected: "numbers",
                     text: categories.first_text(),
@@ -86,6 +95,31 @@ enum Bound<'a> {
         is_known: Vec<bool>,
         missing: Option<u32>,
     },
+    Cell {
+        feature: Option<u32>,
+        values: &'a [f64],
+    },
+    Code {
+        feature: Option<u32>,
+        codes: Cow<'a, [u32]>,
+        /// What each of the table's codes becomes; NaN for levels that the training rows do not have.
+        by_code: Vec<f32>,
+    },
+}
+
+fn bind_code<'a>(plan: &CodePlan, categories: Cow<'a, Categories>) -> Bound<'a> {
+    let known: HashMap<&str, f32> =
+        plan.levels.iter().enumerate().map(|(code, level)| (level.as_str(), code as f32)).collect();
+    let by_code = categories.levels.iter().map(|level| known.get(level.as_str()).copied().unwrap_or(f32::NAN));
+    let by_code = by_code.collect();
+    Bound::Code { feature: plan.feature, codes: codes_of(categories), by_code }
+}
+
+fn codes_of(categories: Cow<'_, Categories>) -> Cow<'_, [u32]> {
+    match categories {
+        Cow::Borrowed(categories) => Cow::Borrowed(categories.codes.as_slice()),
+        Cow::Owned(categories) => Cow::Owned(categories.codes),
+    }
 }
 
 fn bind_category<'a>(plan: &CategoryPlan, categories: Cow<'a, Categories>) -> Bound<'a> {
@@ -99,11 +133,7 @@ fn bind_category<'a>(plan: &CategoryPlan, categories: Cow<'a, Categories>) -> Bo
         Some(level) => known.get(level.as_str()).copied().flatten(),
         None => unseen,
     };
-    let codes = match categories {
-        Cow::Borrowed(categories) => Cow::Borrowed(categories.codes.as_slice()),
-        Cow::Owned(categories) => Cow::Owned(categories.codes),
-    };
-    Bound::Category { codes, features, is_known, missing }
+    Bound::Category { codes: codes_of(categories), features, is_known, missing }
 }
 
 impl Bound<'_> {
@@ -122,6 +152,20 @@ impl Bound<'_> {
                     for (features, &row) in block.chunks_exact_mut(width).zip(rows) {
                         features[feature as usize] = f32::from(values[row as usize].is_nan());
                     }
+                }
+            }
+            Bound::Cell { feature, values } => {
+                let Some(feature) = feature else { return };
+                for (features, &row) in block.chunks_exact_mut(width).zip(rows) {
+                    let cell = values[row as usize];
+                    features[*feature as usize] = if cell.is_nan() { f32::NAN } else { finite(cell) };
+                }
+            }
+            Bound::Code { feature, codes, by_code } => {
+                let Some(feature) = feature else { return };
+                for (features, &row) in block.chunks_exact_mut(width).zip(rows) {
+                    let code = codes[row as usize];
+                    features[*feature as usize] = if code == MISSING { f32::NAN } else { by_code[code as usize] };
                 }
             }
             Bound::Category { codes, features: by_code, missing, .. } => {

@@ -8,7 +8,7 @@ use super::solver::{ABSENT, LogisticParams, Search, penalty, tolerance};
 use super::walk::{Advance, Walk};
 use crate::backend::cpu::gemm::{self, AsIs, Pair, Shared, ZERO_PAIR};
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
-use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress};
+use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
 use crate::backend::{WeightArray, Weights};
 use crate::data::{Fold, Target};
 use ndarray::ArrayView2;
@@ -153,9 +153,9 @@ impl LaneModel for LogisticLanes {
         (0..group.params.len()).map(progress).collect()
     }
 
-    fn predict(&self, level: Level, fold: &LogisticFold, group: &mut Group, x: ArrayView2<'_, f32>, out: &mut [Lanes]) {
+    fn predict(&self, level: Level, fold: &LogisticFold, group: &mut Group, rows: RowBlock<'_>, out: &mut [Lanes]) {
         let fold = fold.prepared(group.has_intercept());
-        dispatch(level, Predict { fold, fitted: &group.fitted, x, out });
+        dispatch(level, Predict { fold, fitted: &group.fitted, x: rows.x, out });
     }
 
     fn read_back(&self, fold: &LogisticFold, group: &Group, lane: usize) -> Weights {
@@ -176,7 +176,7 @@ impl LaneModel for LogisticLanes {
             shape: vec![shape.outputs],
             values: (0..shape.outputs).map(intercept).collect(),
         };
-        Weights { arrays: vec![weights, intercepts] }
+        Weights::of(vec![weights, intercepts])
     }
 }
 

@@ -360,7 +360,7 @@ fn own_basis(fold: &PlanFold, has_intercept: bool, entries: &[f64], features: us
         WeightArray { name: name.to_owned(), shape, values }
     };
     let arrays = vec![array("weight", vec![outputs, features], &weight), array("intercept", vec![outputs], &intercept)];
-    Weights { arrays }
+    Weights::of(arrays)
 }
 
 #[cfg(test)]

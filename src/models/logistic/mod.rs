@@ -54,6 +54,10 @@ impl Model for Logistic {
         &[Task::Classification]
     }
 
+    fn takes_weights(&self) -> bool {
+        false
+    }
+
     fn budget(&self) -> Budget {
         Budget { unit: "iterations", default: 1000 }
     }

@@ -4,11 +4,10 @@ use super::networks::{Networks, Walk};
 use super::recipe::MlpParams;
 use super::{MlpLanes, alone, together};
 use crate::backend::cpu::simd::{LANES, Lanes, Level, dispatch};
-use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress};
+use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
 use crate::backend::{WeightArray, Weights};
 use crate::base::random::Key;
 use crate::data::{Affine, Fold, Target};
-use ndarray::ArrayView2;
 use std::sync::Arc;
 
 /// Rows that are predicted at a time: as few as in a minibatch, so that activations stay in the cache.
@@ -145,9 +144,9 @@ impl LaneModel for MlpLanes {
         params.iter().map(|_| LaneProgress { used: until, is_capped: false }).collect()
     }
 
-    fn predict(&self, level: Level, fold: &MlpFold, group: &mut Group, x: ArrayView2<'_, f32>, out: &mut [Lanes]) {
+    fn predict(&self, level: Level, fold: &MlpFold, group: &mut Group, rows: RowBlock<'_>, out: &mut [Lanes]) {
         let Group { params, networks, .. } = group;
-        let layers = &networks.layers;
+        let (layers, x) = (&networks.layers, rows.x);
         match networks.walk() {
             Walk::Together => dispatch(level, together::Predicting { fold, params, layers: &layers[0], x, out }),
             Walk::Alone => dispatch(level, alone::Predicting { fold, params, layers, x, out }),
@@ -170,7 +169,7 @@ impl LaneModel for MlpLanes {
             shape: vec![1],
             values: vec![group.params[lane].activation as u32 as f32],
         });
-        Weights { arrays }
+        Weights::of(arrays)
     }
 }
 
@@ -196,7 +195,7 @@ mod tests {
             _ => Target::Classes { codes: (0..rows).map(|row| (row * 7 % classes) as u32).collect(), classes },
         };
         let target = if classes == 1 { Affine { shift: 50.0, scale: 9.0 } } else { Affine::IDENTITY };
-        model().open_fold(&Arc::new(Fold { key, train: Rows { x, y }, evals: Vec::new(), target }))
+        model().open_fold(&Arc::new(Fold::of_numbers(key, Rows::new(x, y), Vec::new(), target)))
     }
 
     fn model() -> MlpLanes {
@@ -246,7 +245,7 @@ mod tests {
         let key = Key::from_seed(12);
         let x = Array2::from_shape_fn((PREDICTED, fold.features), |(i, j)| normal(key.words((i * 64 + j) as u64)[0]));
         let mut predictions = vec![Lanes::ZERO; PREDICTED * fold.outputs];
-        model().predict(level, fold, group, x.view(), &mut predictions);
+        model().predict(level, fold, group, RowBlock { set: 1, first: 0, x: x.view() }, &mut predictions);
         let lane_bits = |(lane, params): (usize, &MlpParams)| {
             let mut values: Vec<f32> = predictions.iter().map(|vector| vector.0[lane]).collect();
             for (layer, shape) in params.shapes(fold.features, fold.outputs).enumerate() {

@@ -275,7 +275,7 @@ impl GpuPlan for MlpPlan {
         }
         let activation = vec![lane.activation as f32];
         arrays.push(WeightArray { name: "activation".to_owned(), shape: vec![1], values: activation });
-        Weights { arrays }
+        Weights::of(arrays)
     }
 }
 

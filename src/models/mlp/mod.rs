@@ -47,6 +47,10 @@ impl Model for Mlp {
         &[Task::Classification, Task::Regression]
     }
 
+    fn takes_weights(&self) -> bool {
+        false
+    }
+
     fn budget(&self) -> Budget {
         Budget { unit: "epochs", default: 30 }
     }

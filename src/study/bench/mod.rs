@@ -72,7 +72,8 @@ pub fn bench(
     watch(&BenchEvent::Preparing);
     let study = Study::resolve(loaded)?;
     let (folds, prepare) = (&study.splits.folds, &study.config.prepare);
-    let problem = build_problem(&study.dataset, folds, prepare, study.metric, study.budget, study.key)?;
+    let problem =
+        build_problem(&study.dataset, folds, prepare, study.model.input(), study.metric, study.budget, study.key)?;
     let problem = Arc::new(problem);
     let workload = Workload::draw(&study, &problem, options);
     let (mut contestants, without_gpu) = open(&study, &problem, &workload, watch)?;
