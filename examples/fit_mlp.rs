@@ -55,8 +55,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let values = model.predict(&weights, problem.task, problem.folds[0].target, held_out.x.view())?;
         let values = values.as_slice().ok_or("predictions are not row-major")?;
         let prediction = Prediction::Probabilities { classes: problem.outputs, values };
-        losses.push(metrics::find("log_loss")?.score(&held_out.y, prediction));
-        accuracies.push(metrics::find("accuracy")?.score(&held_out.y, prediction));
+        losses.push(metrics::find("log_loss")?.score(held_out.truth(), prediction));
+        accuracies.push(metrics::find("accuracy")?.score(held_out.truth(), prediction));
     }
     let report = serde_json::json!({
         "start_seconds": start_seconds, "seconds": seconds, "flops": flops, "log_losses": losses,

@@ -75,6 +75,33 @@ impl Target {
     }
 }
 
+/// What predictions are scored against: the true targets of some rows, and how much each row counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Truth<'a> {
+    /// The true targets.
+    pub target: &'a Target,
+    /// One weight a row; `None`: all count alike.
+    pub weight: Option<&'a [f32]>,
+}
+
+impl<'a> From<&'a Target> for Truth<'a> {
+    fn from(target: &'a Target) -> Truth<'a> {
+        Truth { target, weight: None }
+    }
+}
+
+impl Truth<'_> {
+    /// How much a row counts.
+    pub fn weight_of(&self, row: usize) -> f64 {
+        self.weight.map_or(1.0, |weight| weight.get(row).map_or(f64::NAN, |weight| f64::from(*weight)))
+    }
+
+    /// The sum of all rows' weights: their number where they count alike.
+    pub fn total(&self) -> f64 {
+        self.weight.map_or(self.target.len() as f64, |weight| weight.iter().map(|weight| f64::from(*weight)).sum())
+    }
+}
+
 /// What a model says of some rows.
 #[derive(Debug, Clone, Copy)]
 pub enum Prediction<'a> {
@@ -105,6 +132,11 @@ impl Rows {
     /// Rows that all count alike.
     pub fn new(x: Array2<f32>, y: Target) -> Rows {
         Rows { x, y, weight: None }
+    }
+
+    /// What predictions of these rows are scored against.
+    pub fn truth(&self) -> Truth<'_> {
+        Truth { target: &self.y, weight: self.weight.as_deref() }
     }
 }
 

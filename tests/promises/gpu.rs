@@ -97,7 +97,7 @@ fn a_set_of_more_rows_than_are_trained_on_is_scored_by_its_own_rows() {
         let predicted = case.model.predict(&weights, Task::Classification, Affine::IDENTITY, set.x.view()).unwrap();
         let values: Vec<f32> = predicted.iter().copied().collect();
         let own = SquaredError
-            .finish(&set.y, Reduced::Predictions(Prediction::Probabilities { classes: 3, values: &values }));
+            .finish(set.truth(), Reduced::Predictions(Prediction::Probabilities { classes: 3, values: &values }));
         assert!((own - scored).abs() < TOLERANCE * scored, "{}: {own} and {scored}", case.model.name());
     }
 }

@@ -64,7 +64,7 @@ fn training_converges_to_scikit_learns_solution_on_digits() {
 fn score(weights: &Weights, rows: &Rows) -> f64 {
     let predicted = Logistic.predict(weights, Task::Classification, Affine::IDENTITY, rows.x.view()).unwrap();
     let (classes, values) = (predicted.ncols(), predicted.iter().copied().collect::<Vec<f32>>());
-    SquaredError.finish(&rows.y, Reduced::Predictions(Prediction::Probabilities { classes, values: &values }))
+    SquaredError.finish(rows.truth(), Reduced::Predictions(Prediction::Probabilities { classes, values: &values }))
 }
 
 /// The lane predicts in the fold's eigenbasis, its weights in the features' own: two roundings of equal logits.

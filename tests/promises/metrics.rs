@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use thousandfold::data::metrics::{self, Direction, METRICS};
-use thousandfold::data::{Prediction, Target, Task};
+use thousandfold::data::{Prediction, Target, Task, Truth};
 
 fn cases() -> Vec<Value> {
     let fixture: Value = serde_json::from_str(include_str!("../fixtures/metrics.json")).unwrap();
@@ -23,6 +23,15 @@ fn target(case: &Value) -> Target {
     }
 }
 
+/// The rows' weights, if the case has any.
+fn weight(case: &Value) -> Option<Vec<f32>> {
+    case.get("weight").map(numbers)
+}
+
+fn truth<'a>(target: &'a Target, weight: &'a Option<Vec<f32>>) -> Truth<'a> {
+    Truth { target, weight: weight.as_deref() }
+}
+
 fn prediction<'a>(target: &Target, values: &'a [f32]) -> Prediction<'a> {
     match target {
         Target::Classes { classes, .. } => Prediction::Probabilities { classes: *classes, values },
@@ -40,13 +49,17 @@ fn tolerance(metric: &str) -> f64 {
 fn every_metric_equals_scikit_learn() {
     let mut seen = std::collections::BTreeSet::new();
     for case in cases() {
-        let target = target(&case);
+        let (target, weight) = (target(&case), weight(&case));
         let values = numbers(&case["prediction"]);
         for (name, expected) in case["expected"].as_object().unwrap() {
             let metric = metrics::find(name).unwrap();
-            let score = metric.score(&target, prediction(&target, &values));
+            let score = metric.score(truth(&target, &weight), prediction(&target, &values));
             let expected = expected.as_f64().unwrap();
-            assert!((score - expected).abs() <= tolerance(name), "{name}, {}: {score} is not {expected}", case["name"]);
+            assert!(
+                (score - expected).abs() <= tolerance(name) * expected.abs().max(1.0),
+                "{name}, {}: {score} is not {expected}",
+                case["name"]
+            );
             seen.insert(name.clone());
         }
     }
@@ -58,7 +71,7 @@ fn every_metric_equals_scikit_learn() {
 fn the_comparison_with_scikit_learn_sees_a_prediction_that_is_a_little_off() {
     let mut caught = std::collections::BTreeSet::new();
     for case in cases() {
-        let target = target(&case);
+        let (target, weight) = (target(&case), weight(&case));
         let mut values = numbers(&case["prediction"]);
         match &target {
             // One row's probabilities go to other classes.
@@ -66,7 +79,7 @@ fn the_comparison_with_scikit_learn_sees_a_prediction_that_is_a_little_off() {
             Target::Values(_) => values.iter_mut().for_each(|value| *value *= 1.001),
         }
         for (name, expected) in case["expected"].as_object().unwrap() {
-            let score = metrics::find(name).unwrap().score(&target, prediction(&target, &values));
+            let score = metrics::find(name).unwrap().score(truth(&target, &weight), prediction(&target, &values));
             if (score - expected.as_f64().unwrap()).abs() > 100.0 * tolerance(name) {
                 caught.insert(name.clone());
             }
@@ -77,14 +90,50 @@ fn the_comparison_with_scikit_learn_sees_a_prediction_that_is_a_little_off() {
 }
 
 #[test]
+fn weights_of_one_change_no_bit_and_a_weight_of_two_is_a_row_twice() {
+    for case in cases().iter().filter(|case| case.get("weight").is_none()) {
+        let target = target(case);
+        let values = numbers(&case["prediction"]);
+        let n = target.len();
+        let twice: Vec<usize> = (0..n).chain((0..n).filter(|row| row % 3 == 0)).collect();
+        let doubled: Vec<f32> = (0..n).map(|row| if row % 3 == 0 { 2.0 } else { 1.0 }).collect();
+        let outputs = target.outputs();
+        let values_twice: Vec<f32> = twice.iter().flat_map(|row| values[row * outputs..][..outputs].to_vec()).collect();
+        let target_twice = match &target {
+            Target::Classes { codes, classes } => {
+                Target::Classes { codes: twice.iter().map(|row| codes[*row]).collect(), classes: *classes }
+            }
+            Target::Values(values) => Target::Values(twice.iter().map(|row| values[*row]).collect()),
+        };
+        for name in case["expected"].as_object().unwrap().keys() {
+            let metric = metrics::find(name).unwrap();
+            let score = |weight| metric.score(truth(&target, &weight), prediction(&target, &values));
+            let alike = score(None);
+            assert_eq!(alike.to_bits(), score(Some(vec![1.0; n])).to_bits(), "{name}");
+            let (weighted, repeated) = (
+                score(Some(doubled.clone())),
+                metric.score((&target_twice).into(), prediction(&target_twice, &values_twice)),
+            );
+            assert!(
+                (weighted - repeated).abs() <= 1e-12 * repeated.abs().max(1.0),
+                "{name}: {weighted} and {repeated}"
+            );
+        }
+    }
+}
+
+#[test]
 fn nan_predictions_score_nan_in_every_metric() {
     for case in cases() {
-        let target = target(&case);
+        let (target, weight) = (target(&case), weight(&case));
         let mut values = numbers(&case["prediction"]);
         let middle = values.len() / 2;
         values[middle] = f32::NAN;
         for name in case["expected"].as_object().unwrap().keys() {
-            assert!(metrics::find(name).unwrap().score(&target, prediction(&target, &values)).is_nan(), "{name}");
+            assert!(
+                metrics::find(name).unwrap().score(truth(&target, &weight), prediction(&target, &values)).is_nan(),
+                "{name}"
+            );
         }
     }
 }
@@ -93,7 +142,7 @@ fn nan_predictions_score_nan_in_every_metric() {
 fn one_class_alone_has_the_stated_answers() {
     let target = Target::Classes { codes: vec![0; 4], classes: 2 };
     let values = [0.9, 0.1, 0.8, 0.2, 0.3, 0.7, 0.6, 0.4];
-    let score = |name| metrics::find(name).unwrap().score(&target, prediction(&target, &values));
+    let score = |name| metrics::find(name).unwrap().score((&target).into(), prediction(&target, &values));
     assert_eq!(score("roc_auc"), 0.5);
     assert_eq!(score("average_precision"), 0.0);
     assert_eq!(score("mcc"), 0.0);
@@ -109,8 +158,8 @@ fn perfect_predictions_are_better_than_wrong_ones_in_every_metric() {
         } else {
             (Target::Values(vec![1.0, 2.0, 3.0]), vec![1.0, 2.0, 3.0], vec![2.0, 0.0, 5.0])
         };
-        let right = metric.score(&truth, prediction(&truth, &right));
-        let wrong = metric.score(&truth, prediction(&truth, &wrong));
+        let right = metric.score((&truth).into(), prediction(&truth, &right));
+        let wrong = metric.score((&truth).into(), prediction(&truth, &wrong));
         let is_better = if metric.direction() == Direction::Minimize { right < wrong } else { right > wrong };
         assert!(is_better, "{}: {right} against {wrong}", metric.name());
     }

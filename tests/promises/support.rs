@@ -8,7 +8,7 @@ use thousandfold::backend::{Lane, LaneReport, StopFlag, Trainer, Weights};
 use thousandfold::base::random::{Key, normal, uniform, uniform_f64};
 use thousandfold::base::registry::Named;
 use thousandfold::data::metrics::{Direction, Metric, Reduced, Statistic};
-use thousandfold::data::{Affine, Fold, Prediction, Problem, Rows, Target, Task};
+use thousandfold::data::{Affine, Fold, Prediction, Problem, Rows, Target, Task, Truth};
 use thousandfold::models::Model;
 use thousandfold::space::{Domain, Points, Space};
 
@@ -34,10 +34,10 @@ impl Metric for SquaredError {
     fn statistic(&self) -> Statistic {
         Statistic::Predictions
     }
-    fn finish(&self, truth: &Target, reduced: Reduced<'_>) -> f64 {
+    fn finish(&self, truth: Truth<'_>, reduced: Reduced<'_>) -> f64 {
         let Reduced::Predictions(prediction) = reduced else { panic!("asked for predictions") };
         let square = |a: f32, b: f32| f64::from(a - b) * f64::from(a - b);
-        let (sum, rows) = match (truth, prediction) {
+        let (sum, rows) = match (truth.target, prediction) {
             (Target::Classes { codes, .. }, Prediction::Probabilities { classes, values }) => {
                 let one_hot = |i: usize| f32::from(u8::from(codes[i / classes] as usize == i % classes));
                 (values.iter().enumerate().map(|(i, p)| square(*p, one_hot(i))).sum::<f64>(), codes.len())

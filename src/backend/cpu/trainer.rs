@@ -369,7 +369,7 @@ impl<M: LaneModel> CpuTrainer<M> {
                 };
                 // A sum is finite exactly if its terms are, up to an overflow that no prediction in range reaches.
                 let is_finite = values.iter().map(|&value| f64::from(value)).sum::<f64>().is_finite();
-                let score = if is_finite { self.problem.metric.score(&rows.y, prediction) } else { f64::NAN };
+                let score = if is_finite { self.problem.metric.score(rows.truth(), prediction) } else { f64::NAN };
                 LaneScore { score, is_finite }
             })
             .collect()

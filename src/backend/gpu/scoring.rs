@@ -48,7 +48,8 @@ pub struct DeviceScoring {
 impl DeviceScoring {
     /// Scores a problem `tile_rows` rows at a time.
     pub fn new(problem: Arc<Problem>, tile_rows: u32) -> DeviceScoring {
-        let statistic = DeviceStatistic::new(problem.metric);
+        let has_weights = problem.folds.iter().any(|fold| fold.row_sets().any(|rows| rows.weight.is_some()));
+        let statistic = DeviceStatistic::new(problem.metric, has_weights);
         DeviceScoring { problem, statistic, tile_rows }
     }
 
@@ -96,7 +97,7 @@ impl DeviceScoring {
         let mut scores = self.problem.folds[fold].row_sets().zip(self.words(fold)).map(|(rows, words)| {
             let (mine, others) = rest.split_at((words as usize).min(rest.len()));
             rest = others;
-            self.statistic.score(&rows.y, mine)
+            self.statistic.score(rows.truth(), mine)
         });
         (scores.next().unwrap_or(f64::NAN), scores.collect())
     }

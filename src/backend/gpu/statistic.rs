@@ -2,7 +2,7 @@
 
 use super::kernel::Kernel;
 use crate::data::metrics::{Metric, Reduced, RowTerm, Statistic};
-use crate::data::{Prediction, Target};
+use crate::data::{Prediction, Target, Truth};
 
 const CONFUSION: u32 = 0;
 const ROW_SUM: u32 = 1;
@@ -28,9 +28,10 @@ pub struct DeviceStatistic {
 }
 
 impl DeviceStatistic {
-    /// Of a metric.
-    pub fn new(metric: &'static dyn Metric) -> DeviceStatistic {
+    /// Of a metric. Weighted rows are reduced on the host, from their predictions.
+    pub fn new(metric: &'static dyn Metric, has_weights: bool) -> DeviceStatistic {
         let (code, term, quantile) = match metric.statistic() {
+            _ if has_weights => (PREDICTIONS, 0, 0.0),
             Statistic::Confusion => (CONFUSION, 0, 0.0),
             Statistic::Predictions => (PREDICTIONS, 0, 0.0),
             Statistic::RowSum(term) => match term {
@@ -55,10 +56,10 @@ impl DeviceStatistic {
     }
 
     /// The score that a row set's results hold.
-    pub fn score(&self, truth: &Target, results: &[u32]) -> f64 {
+    pub fn score(&self, truth: Truth<'_>, results: &[u32]) -> f64 {
         match self.code {
             CONFUSION => {
-                let counts: Vec<u64> = results.iter().map(|count| u64::from(*count)).collect();
+                let counts: Vec<f64> = results.iter().map(|count| f64::from(*count)).collect();
                 self.metric.finish(truth, Reduced::Confusion(&counts))
             }
             ROW_SUM => {
@@ -67,7 +68,7 @@ impl DeviceStatistic {
             }
             _ => {
                 let values: Vec<f32> = results.iter().map(|word| f32::from_bits(*word)).collect();
-                let prediction = match truth {
+                let prediction = match truth.target {
                     Target::Classes { classes, .. } => Prediction::Probabilities { classes: *classes, values: &values },
                     Target::Values(_) => Prediction::Values(&values),
                 };

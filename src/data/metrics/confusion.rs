@@ -1,21 +1,22 @@
-//! Metrics of the predicted class: each is a function of the confusion counts alone. The predicted class is the most
+//! Metrics of the predicted class: each is a function of the confusion counts alone, or of summed weights in their place. The predicted class is the most
 //! probable one; of equally probable ones the first.
 
 use super::{Direction, Metric, Reduced, Statistic};
 use crate::base::order::most_likely;
 use crate::base::registry::Named;
-use crate::data::{Prediction, Target, Task};
+use crate::data::{Prediction, Target, Task, Truth};
 
-/// Row-major `[true class, predicted class]` counts.
-pub(super) fn confusion(truth: &Target, prediction: Prediction<'_>) -> Vec<u64> {
-    let (Target::Classes { codes, .. }, Prediction::Probabilities { classes, values }) = (truth, prediction) else {
+/// Row-major `[true class, predicted class]`: the sum of the rows' weights.
+pub(super) fn confusion(truth: Truth<'_>, prediction: Prediction<'_>) -> Vec<f64> {
+    let (Target::Classes { codes, .. }, Prediction::Probabilities { classes, values }) = (truth.target, prediction)
+    else {
         return Vec::new();
     };
-    let mut counts = vec![0; classes * classes];
-    for (code, row) in codes.iter().zip(values.chunks_exact(classes)) {
+    let mut counts = vec![0.0; classes * classes];
+    for (at, (code, row)) in codes.iter().zip(values.chunks_exact(classes)).enumerate() {
         // Rows of NaN never come here: their score is NaN.
         let predicted = most_likely(row.iter().copied()).unwrap_or(0);
-        counts[*code as usize * classes + predicted] += 1;
+        counts[*code as usize * classes + predicted] += truth.weight_of(at);
     }
     counts
 }
@@ -23,32 +24,32 @@ pub(super) fn confusion(truth: &Target, prediction: Prediction<'_>) -> Vec<u64> 
 /// Confusion counts with their margins.
 struct Counts<'a> {
     classes: usize,
-    counts: &'a [u64],
+    counts: &'a [f64],
 }
 
 impl<'a> Counts<'a> {
-    fn new(truth: &Target, reduced: Reduced<'a>) -> Counts<'a> {
+    fn new(truth: Truth<'_>, reduced: Reduced<'a>) -> Counts<'a> {
         let counts = if let Reduced::Confusion(counts) = reduced { counts } else { &[] };
-        Counts { classes: truth.outputs(), counts }
+        Counts { classes: truth.target.outputs(), counts }
     }
 
-    fn right(&self, class: usize) -> u64 {
+    fn right(&self, class: usize) -> f64 {
         self.counts[class * self.classes + class]
     }
 
-    fn truly(&self, class: usize) -> u64 {
+    fn truly(&self, class: usize) -> f64 {
         self.counts[class * self.classes..][..self.classes].iter().sum()
     }
 
-    fn predicted(&self, class: usize) -> u64 {
+    fn predicted(&self, class: usize) -> f64 {
         self.counts.iter().skip(class).step_by(self.classes).sum()
     }
 
-    fn total(&self) -> u64 {
+    fn total(&self) -> f64 {
         self.counts.iter().sum()
     }
 
-    fn all_right(&self) -> u64 {
+    fn all_right(&self) -> f64 {
         (0..self.classes).map(|class| self.right(class)).sum()
     }
 }
@@ -83,7 +84,7 @@ macro_rules! class_metric {
             fn statistic(&self) -> Statistic {
                 Statistic::Confusion
             }
-            fn finish(&self, truth: &Target, reduced: Reduced<'_>) -> f64 {
+            fn finish(&self, truth: Truth<'_>, reduced: Reduced<'_>) -> f64 {
                 let $counts = Counts::new(truth, reduced);
                 $score
             }
@@ -96,7 +97,7 @@ class_metric!(
     Accuracy,
     "accuracy",
     "share of rows whose class was predicted",
-    |counts| counts.all_right() as f64 / counts.total() as f64
+    |counts| counts.all_right() / counts.total()
 );
 
 class_metric!(
@@ -105,8 +106,8 @@ class_metric!(
     "balanced_accuracy",
     "mean over classes of the share that was found",
     |counts| {
-        let occurring = (0..counts.classes).filter(|class| counts.truly(*class) > 0);
-        mean(occurring.map(|class| counts.right(class) as f64 / counts.truly(class) as f64))
+        let occurring = (0..counts.classes).filter(|class| counts.truly(*class) > 0.0);
+        mean(occurring.map(|class| counts.right(class) / counts.truly(class)))
     }
 );
 
@@ -117,7 +118,7 @@ class_metric!(
     "mean over classes of the harmonic mean of precision and recall",
     |counts| {
         let margins = (0..counts.classes).map(|class| (counts.right(class), counts.truly(class) + counts.predicted(class)));
-        mean(margins.filter(|(_, margin)| *margin > 0).map(|(right, margin)| 2.0 * right as f64 / margin as f64))
+        mean(margins.filter(|(_, margin)| *margin > 0.0).map(|(right, margin)| 2.0 * right / margin))
     }
 );
 
@@ -128,15 +129,15 @@ class_metric!(
     "mcc",
     "Matthews correlation of predicted and true classes",
     |counts| {
-        let total = counts.total() as f64;
+        let total = counts.total();
         let (mut cross, mut predicted, mut truly) = (0.0, 0.0, 0.0);
         for class in 0..counts.classes {
-            let (p, t) = (counts.predicted(class) as f64, counts.truly(class) as f64);
+            let (p, t) = (counts.predicted(class), counts.truly(class));
             cross += p * t;
             predicted += p * p;
             truly += t * t;
         }
         let spread = (total * total - predicted) * (total * total - truly);
-        if spread > 0.0 { (counts.all_right() as f64 * total - cross) / spread.sqrt() } else { 0.0 }
+        if spread > 0.0 { (counts.all_right() * total - cross) / spread.sqrt() } else { 0.0 }
     }
 );

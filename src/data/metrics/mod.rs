@@ -7,7 +7,7 @@ mod confusion;
 mod ranking;
 mod rows;
 
-use super::{Prediction, Target, Task};
+use super::{Prediction, Task, Truth};
 use crate::base::registry::{self, Named, UnknownName};
 
 /// Which of two scores is better.
@@ -41,7 +41,7 @@ impl Direction {
 /// What a metric needs to know of the predictions of some rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Statistic {
-    /// How often each true class was taken for each class: integers, equal on every device.
+    /// How often each true class was taken for each class; without weights whole numbers, equal on every device.
     Confusion,
     /// The sum of one term a row.
     RowSum(RowTerm),
@@ -69,9 +69,10 @@ pub enum RowTerm {
 /// A statistic's value on some rows.
 #[derive(Debug, Clone, Copy)]
 pub enum Reduced<'a> {
-    /// Row-major `[true class, predicted class]`.
-    Confusion(&'a [u64]),
-    /// The sum over the rows.
+    /// Row-major `[true class, predicted class]`: the sum of the rows' weights. Whole numbers without weights, which f64
+    /// holds exactly.
+    Confusion(&'a [f64]),
+    /// The sum over the rows, each with its weight.
     RowSum(f64),
     /// The predictions as they are.
     Predictions(Prediction<'a>),
@@ -87,9 +88,9 @@ pub trait Metric: Named {
     fn statistic(&self) -> Statistic;
     /// The score from its statistic. What has no meaning on these rows (one class only, constant target) gives the
     /// answer that the metric's own documentation states.
-    fn finish(&self, truth: &Target, reduced: Reduced<'_>) -> f64;
+    fn finish(&self, truth: Truth<'_>, reduced: Reduced<'_>) -> f64;
     /// The score. A NaN among the predictions gives NaN.
-    fn score(&self, truth: &Target, prediction: Prediction<'_>) -> f64 {
+    fn score(&self, truth: Truth<'_>, prediction: Prediction<'_>) -> f64 {
         let values = match prediction {
             Prediction::Probabilities { values, .. } | Prediction::Values(values) => values,
         };

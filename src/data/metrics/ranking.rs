@@ -2,36 +2,39 @@
 
 use super::{Direction, Metric, Reduced, Statistic};
 use crate::base::registry::Named;
-use crate::data::{Prediction, Target, Task};
+use crate::data::{Prediction, Target, Task, Truth};
 
 /// One class against the rest: whether each row is of the class, in descending order of its probability, as runs of
-/// equal probability: (rows of the class, other rows).
-fn runs(codes: &[u32], values: &[f32], classes: usize, class: usize) -> Vec<(u64, u64)> {
-    let mut ranked: Vec<(f32, bool)> = codes
-        .iter()
-        .zip(values.chunks_exact(classes))
-        .map(|(code, row)| (row[class], *code as usize == class))
-        .collect();
-    ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+/// equal probability: (weight of the class's rows, of the others). Without weights these are counts: their sums and
+/// products are whole numbers that f64 holds exactly up to 67 million rows.
+fn runs(truth: Truth<'_>, codes: &[u32], values: &[f32], classes: usize, class: usize) -> Vec<(f64, f64)> {
+    let mut ranked: Vec<(f32, u32)> = values.iter().skip(class).step_by(classes).copied().zip(0..).collect();
+    // Rows of equal probability in their own order, so that weights are summed in it.
+    ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     ranked
         .chunk_by(|a, b| a.0 == b.0)
         .map(|tied| {
-            let hits = tied.iter().filter(|(_, is_hit)| *is_hit).count() as u64;
-            (hits, tied.len() as u64 - hits)
+            tied.iter().fold((0.0, 0.0), |(hits, others), &(_, row)| {
+                let weight = truth.weight_of(row as usize);
+                match codes[row as usize] as usize == class {
+                    true => (hits + weight, others),
+                    false => (hits, others + weight),
+                }
+            })
         })
         .collect()
 }
 
 /// The mean of a score over classes against the rest: of the second class alone where there are two, else of every
 /// class that has the score.
-fn one_vs_rest(truth: &Target, reduced: Reduced<'_>, score: impl Fn(&[(u64, u64)]) -> Option<f64>) -> Option<f64> {
+fn one_vs_rest(truth: Truth<'_>, reduced: Reduced<'_>, score: impl Fn(&[(f64, f64)]) -> Option<f64>) -> Option<f64> {
     let (Target::Classes { codes, .. }, Reduced::Predictions(Prediction::Probabilities { classes, values })) =
-        (truth, reduced)
+        (truth.target, reduced)
     else {
         return Some(f64::NAN);
     };
     let first = if classes == 2 { 1 } else { 0 };
-    let scores = (first..classes).filter_map(|class| score(&runs(codes, values, classes, class)));
+    let scores = (first..classes).filter_map(|class| score(&runs(truth, codes, values, classes, class)));
     let (sum, count) = scores.fold((0.0, 0.0), |(sum, count), score| (sum + score, count + 1.0));
     (count > 0.0).then(|| sum / count)
 }
@@ -60,7 +63,7 @@ macro_rules! ranking_metric {
             fn statistic(&self) -> Statistic {
                 Statistic::Predictions
             }
-            fn finish(&self, truth: &Target, reduced: Reduced<'_>) -> f64 {
+            fn finish(&self, truth: Truth<'_>, reduced: Reduced<'_>) -> f64 {
                 one_vs_rest(truth, reduced, $score).unwrap_or($none)
             }
         }
@@ -76,15 +79,15 @@ ranking_metric!(
     "area under the ROC curve; of several classes the mean of each against the rest",
     0.5,
     |runs| {
-        // Twice the number of pairs in the right order, in integers.
-        let (mut hits, mut pairs) = (0u64, 0u128);
+        // Twice the number of pairs in the right order.
+        let (mut hits, mut pairs) = (0.0, 0.0);
         for (tied_hits, others) in runs {
-            pairs += u128::from(*others) * u128::from(2 * hits + tied_hits);
+            pairs += others * (2.0 * hits + tied_hits);
             hits += tied_hits;
         }
-        let others: u64 = runs.iter().map(|(_, others)| others).sum();
-        let all = 2 * u128::from(hits) * u128::from(others);
-        (all > 0).then(|| pairs as f64 / all as f64)
+        let others: f64 = runs.iter().map(|(_, others)| others).sum();
+        let all = 2.0 * hits * others;
+        (all > 0.0).then(|| pairs / all)
     }
 );
 
@@ -96,18 +99,18 @@ ranking_metric!(
     "area under the precision-recall steps; of several classes the mean of each against the rest",
     0.0,
     |runs| {
-        let all: u64 = runs.iter().map(|(hits, _)| hits).sum();
-        let (mut hits, mut rows, mut sum) = (0u64, 0u64, 0.0);
-        for (tied_hits, others) in runs {
+        let all: f64 = runs.iter().map(|(hits, _)| hits).sum();
+        let (mut hits, mut rows, mut sum) = (0.0, 0.0, 0.0);
+        for (tied_hits, others) in runs.iter().filter(|(hits, others)| hits + others > 0.0) {
             hits += tied_hits;
             rows += tied_hits + others;
-            sum += *tied_hits as f64 / all as f64 * (hits as f64 / rows as f64);
+            sum += tied_hits / all * (hits / rows);
         }
-        (all > 0).then_some(sum)
+        (all > 0.0).then_some(sum)
     }
 );
 
-/// Median of the absolute errors; NaN of no rows.
+/// Median of the absolute errors, half of the weight on either side; NaN of no rows.
 pub struct MedianAbsoluteError;
 
 impl Named for MedianAbsoluteError {
@@ -129,21 +132,27 @@ impl Metric for MedianAbsoluteError {
     fn statistic(&self) -> Statistic {
         Statistic::Predictions
     }
-    fn finish(&self, truth: &Target, reduced: Reduced<'_>) -> f64 {
-        let (Target::Values(truth), Reduced::Predictions(Prediction::Values(values))) = (truth, reduced) else {
+    fn finish(&self, truth: Truth<'_>, reduced: Reduced<'_>) -> f64 {
+        let (Target::Values(y), Reduced::Predictions(Prediction::Values(values))) = (truth.target, reduced) else {
             return f64::NAN;
         };
-        let mut errors: Vec<f64> =
-            truth.iter().zip(values).map(|(y, p)| (f64::from(*y) - f64::from(*p)).abs()).collect();
-        if errors.is_empty() {
-            return f64::NAN;
+        let error = |(y, p): (&f32, &f32)| (f64::from(*y) - f64::from(*p)).abs();
+        let mut errors: Vec<(f64, f64)> =
+            y.iter().zip(values).map(error).zip((0..).map(|row| truth.weight_of(row))).collect();
+        errors.retain(|(_, weight)| *weight > 0.0);
+        errors.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        let half = errors.iter().map(|(_, weight)| weight).sum::<f64>() / 2.0;
+        // The error at which half of the weight is reached; the mean with the next where it is reached exactly.
+        let mut below = 0.0;
+        for (place, (error, weight)) in errors.iter().enumerate() {
+            below += weight;
+            if below > half {
+                return *error;
+            }
+            if below == half {
+                return (error + errors.get(place + 1).map_or(*error, |next| next.0)) / 2.0;
+            }
         }
-        let middle = errors.len() / 2;
-        let is_even = errors.len().is_multiple_of(2);
-        let (below, upper, _) = errors.select_nth_unstable_by(middle, f64::total_cmp);
-        match below.iter().copied().max_by(f64::total_cmp) {
-            Some(lower) if is_even => (lower + *upper) / 2.0,
-            _ => *upper,
-        }
+        f64::NAN
     }
 }

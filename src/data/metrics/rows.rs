@@ -2,19 +2,27 @@
 
 use super::{Direction, Metric, Reduced, RowTerm, Statistic};
 use crate::base::registry::Named;
-use crate::data::{Prediction, Target, Task};
+use crate::data::{Prediction, Target, Task, Truth};
 
-/// The sum of a term over all rows.
-pub(super) fn row_sum(term: RowTerm, truth: &Target, prediction: Prediction<'_>) -> f64 {
-    match (truth, prediction) {
+/// The sum of a term over all rows, each with its weight.
+pub(super) fn row_sum(term: RowTerm, truth: Truth<'_>, prediction: Prediction<'_>) -> f64 {
+    match (truth.target, prediction) {
         (Target::Classes { codes, .. }, Prediction::Probabilities { classes, values }) => {
             let rows = codes.iter().zip(values.chunks_exact(classes));
-            rows.map(|(code, row)| class_term(term, *code as usize, row)).sum()
+            sum(truth, rows.map(|(code, row)| class_term(term, *code as usize, row)))
         }
-        (Target::Values(truth), Prediction::Values(values)) => {
-            truth.iter().zip(values).map(|(y, p)| value_term(term, f64::from(*y), f64::from(*p))).sum()
+        (Target::Values(y), Prediction::Values(values)) => {
+            sum(truth, y.iter().zip(values).map(|(y, p)| value_term(term, f64::from(*y), f64::from(*p))))
         }
         _ => f64::NAN,
+    }
+}
+
+/// The sum of one value a row, in their order.
+fn sum(truth: Truth<'_>, terms: impl Iterator<Item = f64>) -> f64 {
+    match truth.weight {
+        None => terms.sum(),
+        Some(weight) => terms.zip(weight).map(|(term, weight)| f64::from(*weight) * term).sum(),
     }
 }
 
@@ -76,8 +84,8 @@ macro_rules! mean_metric {
             fn statistic(&self) -> Statistic {
                 Statistic::RowSum($term)
             }
-            fn finish(&self, truth: &Target, reduced: Reduced<'_>) -> f64 {
-                let $mean = sum_of(reduced) / truth.len() as f64;
+            fn finish(&self, truth: Truth<'_>, reduced: Reduced<'_>) -> f64 {
+                let $mean = sum_of(reduced) / truth.total();
                 $score
             }
         }
@@ -164,8 +172,8 @@ impl Metric for Pinball {
     fn statistic(&self) -> Statistic {
         Statistic::RowSum(RowTerm::Pinball(self.quantile))
     }
-    fn finish(&self, truth: &Target, reduced: Reduced<'_>) -> f64 {
-        sum_of(reduced) / truth.len() as f64
+    fn finish(&self, truth: Truth<'_>, reduced: Reduced<'_>) -> f64 {
+        sum_of(reduced) / truth.total()
     }
 }
 
@@ -192,13 +200,13 @@ impl Metric for R2 {
     fn statistic(&self) -> Statistic {
         Statistic::RowSum(RowTerm::Squared)
     }
-    fn finish(&self, truth: &Target, reduced: Reduced<'_>) -> f64 {
-        let Target::Values(truth) = truth else { return f64::NAN };
-        if truth.len() < 2 {
+    fn finish(&self, truth: Truth<'_>, reduced: Reduced<'_>) -> f64 {
+        let Target::Values(y) = truth.target else { return f64::NAN };
+        if y.len() < 2 {
             return f64::NAN;
         }
-        let mean = truth.iter().map(|y| f64::from(*y)).sum::<f64>() / truth.len() as f64;
-        let spread: f64 = truth.iter().map(|y| (f64::from(*y) - mean) * (f64::from(*y) - mean)).sum();
+        let mean = sum(truth, y.iter().map(|y| f64::from(*y))) / truth.total();
+        let spread = sum(truth, y.iter().map(|y| (f64::from(*y) - mean) * (f64::from(*y) - mean)));
         let error = sum_of(reduced);
         match (spread > 0.0, error == 0.0) {
             (true, _) => 1.0 - error / spread,
