@@ -26,8 +26,8 @@ pub(super) struct InitArguments {
     #[arg(long, value_name = "COLUMN")]
     target: Option<String>,
     /// What is to be trained
-    #[arg(long, value_name = "NAME", value_parser = names::models())]
-    model: Option<String>,
+    #[arg(long, value_name = "NAME,...", value_parser = names::models_or_all(), value_delimiter = ',')]
+    model: Vec<String>,
     /// The file to write; one that exists is left alone
     #[arg(long, short, value_name = "FILE", default_value = "study.toml")]
     output: PathBuf,
@@ -36,7 +36,8 @@ pub(super) struct InitArguments {
 impl InitArguments {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let Some(target) = &self.target else { return Err(Failure::no_target(&self.data)) };
-        let sets: Vec<String> = self.model.iter().map(|model| format!("model.name={model}")).collect();
+        let models = Some(self.model.join(",")).filter(|models| !models.is_empty());
+        let sets: Vec<String> = models.iter().map(|models| format!("model.name={models}")).collect();
         let loaded = StudyConfig::for_table(&self.data, target, &sets)?;
         let study = Study::resolve(loaded)?;
         let text = study_text(&study, &data_path(&self.data, &self.output), &in_shell(&self.output));

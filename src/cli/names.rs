@@ -4,10 +4,17 @@ use crate::base::registry::Named;
 use crate::data::metrics::METRICS;
 use crate::models::MODELS;
 use crate::strategies::STRATEGIES;
+use crate::study::model_options::ALL;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 
 pub(super) fn models() -> PossibleValuesParser {
     parser(MODELS)
+}
+
+/// Models, or all that fit the data.
+pub(super) fn models_or_all() -> PossibleValuesParser {
+    let all = PossibleValue::new(ALL).help("every model that fits the data");
+    values(MODELS).into_iter().chain([all]).collect::<Vec<_>>().into()
 }
 
 pub(super) fn metrics() -> PossibleValuesParser {
@@ -19,5 +26,9 @@ pub(super) fn strategies() -> PossibleValuesParser {
 }
 
 fn parser<T: Named + ?Sized>(entries: &'static [&'static T]) -> PossibleValuesParser {
-    entries.iter().map(|entry| PossibleValue::new(entry.name()).help(entry.summary())).collect::<Vec<_>>().into()
+    values(entries).into()
+}
+
+fn values<T: Named + ?Sized>(entries: &'static [&'static T]) -> Vec<PossibleValue> {
+    entries.iter().map(|entry| PossibleValue::new(entry.name()).help(entry.summary())).collect()
 }

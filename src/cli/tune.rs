@@ -21,6 +21,7 @@ Examples:
   thousandfold tune data.csv --target species
   thousandfold tune configs/digits_mlp.toml --candidates 500
   thousandfold tune data.csv --target price --model mlp --metric mae --set validate.repeats=3
+  thousandfold tune data.csv --target species --model mlp,logistic --candidates 2000
   thousandfold tune study.toml --set 'space.hidden={ int = [8, 64], log = true }'"
 )]
 pub(super) struct TuneArguments {
@@ -36,9 +37,9 @@ pub(super) struct TuneArguments {
     /// Everything random follows from it
     #[arg(long, value_name = "N", value_parser = whole())]
     seed: Option<u64>,
-    /// What is trained
-    #[arg(long, value_name = "NAME", value_parser = names::models())]
-    model: Option<String>,
+    /// What is trained: a model, several, or all; of several the model is searched too
+    #[arg(long, value_name = "NAME,...", value_parser = names::models_or_all(), value_delimiter = ',')]
+    model: Vec<String>,
     /// How candidates are proposed
     #[arg(long, value_name = "NAME", value_parser = names::strategies())]
     strategy: Option<String>,
@@ -124,10 +125,11 @@ impl TuneArguments {
 
     /// What the flags say; a `--set` of the same key has the last word.
     fn said(&self) -> Vec<Said> {
+        let models = Some(self.model.join(",")).filter(|models| !models.is_empty());
         let run_dir = self.run_dir.as_deref().map(Path::to_string_lossy);
         let texts = [
             ("target", "data.target", self.target.as_deref()),
-            ("model", "model.name", self.model.as_deref()),
+            ("model", "model.name", models.as_deref()),
             ("strategy", "search.strategy", self.strategy.as_deref()),
             ("metric", "validate.metric", self.metric.as_deref()),
             ("time", "stop.time", self.time.as_deref()),

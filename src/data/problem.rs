@@ -53,9 +53,20 @@ pub fn build_problem(
     budget: u64,
     key: Key,
 ) -> Result<Problem, DataError> {
-    let prepare = |rows: &FoldRows| prepare_fold(dataset, rows, options, input, key).map(|(fold, _)| Arc::new(fold));
-    let folds = folds.par_iter().map(prepare).collect::<Result<_, _>>()?;
+    let folds = build_folds(dataset, folds, options, input, key)?;
     Ok(Problem { task: dataset.task, outputs: dataset.target.outputs(), budget, metric, folds })
+}
+
+/// The folds of [`build_problem`], which do not depend on metric and budget.
+pub fn build_folds(
+    dataset: &Dataset,
+    folds: &[FoldRows],
+    options: &PrepareOptions,
+    input: Input,
+    key: Key,
+) -> Result<Vec<Arc<Fold>>, DataError> {
+    let prepare = |rows: &FoldRows| prepare_fold(dataset, rows, options, input, key).map(|(fold, _)| Arc::new(fold));
+    folds.par_iter().map(prepare).collect()
 }
 
 /// Prepares one fold, and gives the preparation that was fitted on its training rows.

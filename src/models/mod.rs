@@ -66,6 +66,10 @@ pub trait Model: Named {
     fn takes_weights(&self) -> bool {
         true
     }
+    /// Whether its method is sane for data of this shape, with so many bytes of memory for all lanes in training.
+    fn suits(&self, _: DataShape, _memory: u64) -> Result<(), BackendError> {
+        Ok(())
+    }
     /// What its budget counts.
     fn budget(&self) -> Budget;
     /// Every hyperparameter with its default range, scale, condition and default value.

@@ -330,7 +330,8 @@ impl<'a> Parser<'a> {
 
     fn name(&mut self) -> Result<Term, SpaceError> {
         let rest = self.rest();
-        let length = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+        // A parameter of one of several models has a dot in its name.
+        let length = rest.find(|c: char| !(c.is_alphanumeric() || "_.".contains(c))).unwrap_or(rest.len());
         let name = &rest[..length];
         let term = match (self.space.index(name), name) {
             (Some(column), _) => parameter_term(column, &self.space.parameters[column]),

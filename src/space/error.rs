@@ -13,6 +13,12 @@ pub enum SpaceError {
         /// All of them.
         known: Vec<String>,
     },
+    /// A range where each value takes a preparation of its own.
+    #[error("[space] {name} cannot be a range: each value prepares the data anew\n  List values: {name} = [1, 10]")]
+    NotListed {
+        /// The parameter.
+        name: String,
+    },
     /// Not one of the ways to write a parameter.
     #[error(
         "[space] {name}: {found} is not a parameter\n  Write one of: {{ log = [1e-4, 1e-1] }}, {{ float = [0, 1] }}, {{ logit = [0.1, 0.9] }}, {{ int = [8, 256] }}, {{ ordinal = [16, 32] }}, [\"a\", \"b\"], or one value"
@@ -182,6 +188,7 @@ impl SpaceError {
         match self {
             UnknownParameter { name, .. } => Some((name, true)),
             NotAParameter { name, .. }
+            | NotListed { name }
             | UnknownKey { name, .. }
             | LowAboveHigh { name, .. }
             | ScaleRange { name, .. }

@@ -8,11 +8,13 @@ mod codec;
 pub mod constraint;
 mod distance;
 mod error;
+mod join;
 mod toml;
 
 pub use builder::SpaceBuilder;
 pub use codec::Codec;
 pub use error::SpaceError;
+pub use join::MODEL;
 
 use constraint::Constraint;
 

@@ -10,16 +10,12 @@ impl Space {
     pub fn with_overrides(mut self, table: &toml::Table) -> Result<Space, SpaceError> {
         let mut conditions: Vec<(String, &toml::Value)> = Vec::new();
         let mut constraints = Vec::new();
-        for (name, written) in table {
+        for (name, written) in self.flat(table) {
             if name == "constraints" {
                 constraints = constraint_texts(written)?;
                 continue;
             }
-            let Some(column) = self.index(name) else {
-                let known: Vec<String> = self.parameters.iter().map(|parameter| parameter.name.clone()).collect();
-                let near = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
-                return Err(SpaceError::UnknownParameter { name: name.clone(), near, known });
-            };
+            let Some(column) = self.index(&name) else { return Err(self.unknown(name)) };
             let parameter = &mut self.parameters[column];
             if let Some(when) = override_parameter(parameter, written)? {
                 parameter.conditions.clear();
@@ -38,6 +34,27 @@ impl Space {
         Ok(self)
     }
 
+    /// Entries by their dotted names: what a table below a model's name, or below `prepare`, holds is said of that.
+    fn flat<'a>(&self, table: &'a toml::Table) -> Vec<(String, &'a toml::Value)> {
+        let is_group = |name: &str| {
+            let begins = |parameter: &Parameter| parameter.name.split_once('.').is_some_and(|(first, _)| first == name);
+            self.index(name).is_none() && self.parameters.iter().any(begins)
+        };
+        let entries = table.iter().flat_map(|(name, value)| match value.as_table().filter(|_| is_group(name)) {
+            Some(inner) => inner.iter().map(|(key, value)| (format!("{name}.{key}"), value)).collect(),
+            None => vec![(name.clone(), value)],
+        });
+        entries.collect()
+    }
+
+    fn unknown(&self, name: String) -> SpaceError {
+        let known: Vec<String> = self.parameters.iter().map(|parameter| parameter.name.clone()).collect();
+        // Of several models' parameters the one that is called so but for its model.
+        let of_model = known.iter().find(|known| known.split_once('.').is_some_and(|(_, rest)| rest == name));
+        let near = of_model.cloned().or_else(|| nearest(&name, known.iter().map(String::as_str)).map(str::to_owned));
+        SpaceError::UnknownParameter { name, near, known }
+    }
+
     /// Conditions of the default space are on indices of choices that may be others now.
     fn renew_conditions(&mut self) {
         for child in 0..self.parameters.len() {
@@ -54,10 +71,10 @@ impl Space {
         let Some(table) = when.as_table().filter(|table| !table.is_empty()) else {
             return Err(SpaceError::NotACondition { name: name.to_owned(), found: format!("when = {when}") });
         };
-        for (parent_name, values) in table {
-            let Some(parent) = self.index(parent_name) else {
+        for (parent_name, values) in self.flat(table) {
+            let Some(parent) = self.index(&parent_name) else {
                 let known = self.parameters.iter().map(|parameter| parameter.name.clone()).collect();
-                return Err(SpaceError::UnknownParent { name: name.to_owned(), parent: parent_name.clone(), known });
+                return Err(SpaceError::UnknownParent { name: name.to_owned(), parent: parent_name, known });
             };
             let names: Option<Vec<Value>> = match values {
                 toml::Value::Array(values) => values.iter().map(scalar).collect(),
@@ -77,7 +94,7 @@ impl Space {
                     None => {
                         return Err(SpaceError::ParentValue {
                             name: name.to_owned(),
-                            parent: parent_name.clone(),
+                            parent: parent_name,
                             value: value.to_string(),
                             values: known.limits.describe(),
                         });
@@ -124,7 +141,15 @@ impl Space {
     pub fn to_toml(&self) -> toml::Table {
         let mut table = toml::Table::new();
         for parameter in &self.parameters {
-            table.insert(parameter.name.clone(), self.parameter_to_toml(parameter));
+            let written = self.parameter_to_toml(parameter);
+            let grouped = parameter.name.split_once('.').and_then(|(group, name)| {
+                let entry = table.entry(group).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+                Some((entry.as_table_mut()?, name))
+            });
+            match grouped {
+                Some((group, name)) => group.insert(name.to_owned(), written),
+                None => table.insert(parameter.name.clone(), written),
+            };
         }
         if !self.constraints.is_empty() {
             let texts = self.constraints.iter().map(|constraint| constraint.text().into()).collect();

@@ -29,8 +29,9 @@ impl StrategyEntry for GridSearch {
         let mut tree = Tree::new(&space, options.resolution);
         let size = tree.count(0, &mut Vec::new());
         let order = options.shuffle.then(|| Permutation::new(options.key, size));
-        let default = tree.number_of(&space.defaults());
-        Box::new(Grid { space, tree, size, order, default, next: 0 })
+        let starts = space.starts();
+        let known: Vec<u64> = starts.iter().filter_map(|start| tree.number_of(start)).collect();
+        Box::new(Grid { space, tree, size, order, starts, known, next: 0 })
     }
 }
 
@@ -52,8 +53,10 @@ struct Grid {
     tree: Tree,
     size: u64,
     order: Option<Permutation>,
-    /// The defaults' number, where they are a point of the grid.
-    default: Option<u64>,
+    /// What the search begins with.
+    starts: Vec<Vec<f64>>,
+    /// The numbers of those that are points of the grid.
+    known: Vec<u64>,
     /// Numbers of the grid that were looked at: more than candidates where constraints leave some out.
     next: u64,
 }
@@ -61,13 +64,12 @@ struct Grid {
 impl Strategy for Grid {
     fn ask(&mut self, first: u64, n: usize) -> Ask {
         let mut points = Points::new(self.space.parameters.len());
-        if first == 0 && n > 0 {
-            points.push(&self.space.defaults());
-        }
+        let begun = usize::try_from(first).unwrap_or(usize::MAX);
+        self.starts.iter().skip(begun).take(n).for_each(|start| points.push(start));
         while points.len() < n && self.next < self.size {
             let number = self.order.as_ref().map_or(self.next, |order| order.index(self.next));
             self.next += 1;
-            if Some(number) == self.default {
+            if self.known.contains(&number) {
                 continue;
             }
             let row = self.tree.point(number);
@@ -81,7 +83,7 @@ impl Strategy for Grid {
     fn tell(&mut self, _: &[Outcome]) {}
 
     fn size(&self) -> Option<u64> {
-        let all = self.size.saturating_add(u64::from(self.default.is_none()));
+        let all = self.size.saturating_add((self.starts.len() - self.known.len()) as u64);
         self.space.constraints.is_empty().then_some(all)
     }
 

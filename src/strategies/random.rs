@@ -1,5 +1,6 @@
 //! Random search (Bergstra & Bengio 2012): candidate i is a function of the key and i alone, so any batch is drawn
-//! without the ones before it, by any number of threads. Candidate 0 is the model's defaults.
+//! without the ones before it, by any number of threads. The first are the model's defaults, or those
+//! of each model.
 
 use super::{Ask, Outcome, Strategy, StrategyEntry, StrategyOptions};
 use crate::base::random::Key;
@@ -37,13 +38,15 @@ struct Random {
     space: Arc<Space>,
     codecs: Vec<Codec>,
     is_conditional: bool,
+    /// What the search begins with.
+    starts: Vec<Vec<f64>>,
     key: Key,
 }
 
 impl Random {
     fn new(space: Arc<Space>, key: Key) -> Random {
         let is_conditional = space.parameters.iter().any(|parameter| !parameter.conditions.is_empty());
-        Random { codecs: space.codecs(), is_conditional, key, space }
+        Random { codecs: space.codecs(), is_conditional, starts: space.starts(), key, space }
     }
 
     /// Candidates from `first` on, one a row.
@@ -52,8 +55,8 @@ impl Random {
         // A candidate's first attempt takes the counters of its own id, so that neighbours' are drawn side by side.
         self.key.fill_uniform(first.wrapping_mul(width as u64), values);
         for (id, row) in (first..).zip(values.chunks_exact_mut(width)) {
-            if id == 0 {
-                row.copy_from_slice(&self.space.defaults());
+            if let Some(start) = usize::try_from(id).ok().and_then(|id| self.starts.get(id)) {
+                row.copy_from_slice(start);
             } else if !self.decode(row) {
                 self.draw_again(id, row);
             }

@@ -2,6 +2,8 @@
 
 use super::config::{BackendChoice, RunOptions};
 use super::error::StudyError;
+use super::pipeline::Pipeline;
+use super::pipeline_trainer::PipelineTrainer;
 use super::resolve::Study;
 use crate::backend::cpu::CpuOptions;
 use crate::backend::gpu::{Gpu, GpuOptions};
@@ -12,15 +14,19 @@ use std::sync::Arc;
 /// What trains lanes.
 pub(super) enum Backend {
     Cpu(CpuOptions),
-    Gpu(Gpu),
+    Gpu {
+        gpu: Gpu,
+        /// What trains the models without kernels, where the processor may.
+        helper: Option<CpuOptions>,
+    },
 }
 
-/// A backend with the study's model opened on it.
-pub(super) struct Opened {
+/// A backend with every pipeline of a study opened on it.
+pub(super) struct Opened<'a> {
     pub(super) backend: Backend,
-    pub(super) trainer: Box<dyn Trainer>,
+    pub(super) trainer: PipelineTrainer<'a>,
     /// What the user should know of the choice.
-    pub(super) note: Option<String>,
+    pub(super) notes: Vec<String>,
 }
 
 /// Bytes that lanes in training may take.
@@ -28,85 +34,121 @@ fn bytes(run: &RunOptions) -> u64 {
     run.memory.saturating_mul(1 << 20)
 }
 
-impl Backend {
-    fn cpu(run: &RunOptions) -> Backend {
-        Backend::Cpu(CpuOptions { threads: run.threads, memory: bytes(run), simd: None })
-    }
+fn cpu_options(run: &RunOptions) -> CpuOptions {
+    CpuOptions { threads: run.threads, memory: bytes(run), simd: None }
+}
 
+/// Whether the study leaves it to the machine what trains it.
+fn is_free(run: &RunOptions) -> bool {
+    run.backend == BackendChoice::Auto && run.device.is_none()
+}
+
+impl Backend {
     /// Opens what `[run]` asks for; `auto` takes a hardware GPU where there is one, or the device that is named.
     pub(super) fn open(run: &RunOptions) -> Result<Backend, StudyError> {
         let options = GpuOptions { device: run.device.clone(), memory: bytes(run), ..GpuOptions::default() };
+        let gpu = |gpu| Backend::Gpu { gpu, helper: is_free(run).then(|| cpu_options(run)) };
         match run.backend {
-            BackendChoice::Cpu => Ok(Backend::cpu(run)),
-            BackendChoice::Gpu => Ok(Backend::Gpu(Gpu::open(&options)?)),
-            BackendChoice::Auto if run.device.is_some() => Ok(Backend::Gpu(Gpu::open(&options)?)),
-            BackendChoice::Auto => match Gpu::open(&options) {
-                Ok(gpu) => Ok(Backend::Gpu(gpu)),
-                Err(BackendError::NoAdapter { .. }) => Ok(Backend::cpu(run)),
+            BackendChoice::Cpu => Ok(Backend::Cpu(cpu_options(run))),
+            BackendChoice::Auto if is_free(run) => match Gpu::open(&options) {
+                Ok(found) => Ok(gpu(found)),
+                Err(BackendError::NoAdapter { .. }) => Ok(Backend::Cpu(cpu_options(run))),
                 Err(error) => Err(error.into()),
             },
+            BackendChoice::Auto | BackendChoice::Gpu => Ok(gpu(Gpu::open(&options)?)),
         }
     }
 
-    /// What `[run]` asks for, with the study's model opened on a problem. Where `auto` found a GPU by itself that is too
-    /// small for the study, the processor trains, and a note says so.
-    pub(super) fn open_with_trainer(study: &Study, problem: Arc<Problem>) -> Result<Opened, StudyError> {
-        Backend::open(&study.config.run)?.or_cpu(study, problem)
-    }
-
-    fn or_cpu(self, study: &Study, problem: Arc<Problem>) -> Result<Opened, StudyError> {
+    /// What `[run]` asks for, with a study's pipelines opened on their problems. Where `auto` found a GPU by itself that is
+    /// too small for the study, the processor trains, and a note says so.
+    pub(super) fn open_with_trainer<'a>(study: &'a Study, problems: &[Arc<Problem>]) -> Result<Opened<'a>, StudyError> {
         let run = &study.config.run;
-        let is_free = run.backend == BackendChoice::Auto && run.device.is_none();
-        match self.trainer(study, problem.clone()) {
-            Err(StudyError::Backend(BackendError::DeviceTooSmall { device, need })) if is_free => {
-                let backend = Backend::cpu(run);
-                let trainer = backend.trainer(study, problem)?;
+        // No model has use for a device that would have to be opened first.
+        if is_free(run) && study.pipelines.iter().all(|pipeline| !has_kernels(pipeline)) {
+            return Backend::Cpu(cpu_options(run)).or_cpu(study, problems);
+        }
+        Backend::open(run)?.or_cpu(study, problems)
+    }
+
+    fn or_cpu<'a>(self, study: &'a Study, problems: &[Arc<Problem>]) -> Result<Opened<'a>, StudyError> {
+        let run = &study.config.run;
+        let open = |backend: &Backend| -> Result<PipelineTrainer<'a>, StudyError> {
+            let pairs = study.pipelines.iter().zip(problems);
+            let trainers = pairs.map(|(pipeline, problem)| backend.trainer(pipeline, problem.clone()));
+            Ok(PipelineTrainer::new(&study.pipelines, trainers.collect::<Result<_, _>>()?))
+        };
+        match open(&self) {
+            Err(StudyError::Backend(BackendError::DeviceTooSmall { device, need })) if is_free(run) => {
+                let backend = Backend::Cpu(cpu_options(run));
+                let trainer = open(&backend)?;
                 let note = format!("{device} is too small for this study, so the processor trains: {need}");
-                Ok(Opened { backend, trainer, note: Some(note) })
+                Ok(Opened { backend, trainer, notes: vec![note] })
             }
-            trainer => Ok(Opened { backend: self, trainer: trainer?, note: None }),
+            trainer => {
+                let notes = self.helped(study).into_iter().collect();
+                Ok(Opened { trainer: trainer?, notes, backend: self })
+            }
         }
     }
 
-    /// The study's model, opened on a problem.
-    pub(super) fn trainer(&self, study: &Study, problem: Arc<Problem>) -> Result<Box<dyn Trainer>, StudyError> {
-        match self {
-            Backend::Cpu(options) => Ok(study.model.open_cpu(&study.space, problem, options)?),
-            Backend::Gpu(gpu) => Ok(study.model.open_gpu(&study.space, problem, gpu)?),
+    /// Which models the processor trains beside a GPU.
+    fn helped(&self, study: &Study) -> Option<String> {
+        if let Backend::Cpu(_) = self {
+            return None;
         }
+        let mut names: Vec<&str> =
+            study.pipelines.iter().filter(|p| !has_kernels(p)).map(|pipeline| pipeline.model.name()).collect();
+        names.dedup();
+        (!names.is_empty()).then(|| format!("{} trained by the processor: no GPU kernels", names.join(", ")))
+    }
+
+    /// A pipeline's model, opened on a problem.
+    pub(super) fn trainer(&self, pipeline: &Pipeline, problem: Arc<Problem>) -> Result<Box<dyn Trainer>, StudyError> {
+        let Pipeline { model, space, .. } = pipeline;
+        Ok(match self {
+            Backend::Cpu(options) => model.open_cpu(space, problem, options)?,
+            Backend::Gpu { helper: Some(options), .. } if !has_kernels(pipeline) => {
+                model.open_cpu(space, problem, options)?
+            }
+            Backend::Gpu { gpu, .. } => model.open_gpu(space, problem, gpu)?,
+        })
     }
 
     pub(super) fn gpu(&self) -> Option<&Gpu> {
         match self {
             Backend::Cpu(_) => None,
-            Backend::Gpu(gpu) => Some(gpu),
+            Backend::Gpu { gpu, .. } => Some(gpu),
         }
     }
 
     pub(super) fn name(&self) -> &'static str {
         match self {
             Backend::Cpu(_) => "cpu",
-            Backend::Gpu(_) => "gpu",
+            Backend::Gpu { .. } => "gpu",
         }
     }
 
     pub(super) fn device(&self) -> String {
         match self {
             Backend::Cpu(options) => options.describe(),
-            Backend::Gpu(gpu) => gpu.name().to_owned(),
+            Backend::Gpu { gpu, .. } => gpu.name().to_owned(),
         }
     }
+}
+
+/// Whether a GPU can train a pipeline's model.
+fn has_kernels(pipeline: &Pipeline) -> bool {
+    !pipeline.model.kernels().is_empty()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::backend::gpu::Provoked;
-    use crate::data::problem::build_problem;
     use crate::study::StudyConfig;
 
     /// What trains a small study where the GPU has no room for its data; `None` where there is no adapter at all.
-    fn opened(sets: &[&str]) -> Option<Result<Opened, StudyError>> {
+    fn opened(sets: &[&str]) -> Option<Result<(Backend, Vec<String>), StudyError>> {
         let folder = tempfile::tempdir().unwrap();
         let rows: String = (0..60).map(|row| format!("{},{row},k{}\n", row % 7, row % 2)).collect();
         std::fs::write(folder.path().join("data.csv"), format!("a,b,kind\n{rows}")).unwrap();
@@ -114,13 +156,13 @@ mod tests {
         std::fs::write(&path, "[data]\nfile = 'data.csv'\ntarget = 'kind'\n").unwrap();
         let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
         let study = Study::resolve(StudyConfig::load(&path, &sets).unwrap()).unwrap();
-        let (folds, prepare) = (&study.splits.folds, &study.config.prepare);
-        let input = study.model.input();
-        let problem =
-            build_problem(&study.dataset, folds, prepare, input, study.metric, study.budget, study.key).unwrap();
+        let problems = study.pipelines.problems(&study).unwrap();
         let provoked = Provoked { largest_buffer: 64, ..Provoked::default() };
         match Gpu::open(&GpuOptions { device: Some("0".to_owned()), provoked, ..GpuOptions::default() }) {
-            Ok(gpu) => Some(Backend::Gpu(gpu).or_cpu(&study, Arc::new(problem))),
+            Ok(gpu) => {
+                let opened = Backend::Gpu { gpu, helper: None }.or_cpu(&study, &problems);
+                Some(opened.map(|opened| (opened.backend, opened.notes)))
+            }
             Err(error) => {
                 assert!(std::env::var_os("REQUIRE_GPU").is_none(), "REQUIRE_GPU is set, and {error}");
                 println!("SKIPPED: {error}");
@@ -133,8 +175,9 @@ mod tests {
     fn the_processor_trains_where_the_gpu_that_auto_found_is_too_small() {
         let Some(found) = opened(&[]) else { return };
         let found = found.map_err(|error| error.to_string()).unwrap();
-        assert_eq!(found.backend.name(), "cpu");
-        assert!(found.note.unwrap().contains("is too small"));
+        let (backend, notes) = found;
+        assert_eq!(backend.name(), "cpu");
+        assert!(notes[0].contains("is too small"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! default.
 
 use super::error::ConfigError;
+use super::model_options::ModelOptions;
 use super::source::{Place, Source, explain};
 use super::stopping::StopOptions;
 use crate::data::options::DataOptions;
@@ -40,23 +41,6 @@ pub struct StudyConfig {
     /// Where and on what it runs; nothing here changes a result.
     #[serde(default)]
     pub run: RunOptions,
-}
-
-/// The `[model]` section.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ModelOptions {
-    /// A name of the model registry.
-    pub name: String,
-    /// A lane's budget in the model's own unit (epochs, iterations); the model's default where it is not set.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub budget: Option<u64>,
-}
-
-impl Default for ModelOptions {
-    fn default() -> ModelOptions {
-        ModelOptions { name: "mlp".to_owned(), budget: None }
-    }
 }
 
 /// The `[search]` section.

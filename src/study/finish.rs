@@ -18,6 +18,7 @@ use crate::data::prepare::Preparation;
 use crate::data::problem::{FoldRows, prepare_fold};
 use crate::data::splits::Splits;
 use crate::data::{Affine, Problem};
+use crate::models::Model;
 use crate::space::{Points, Value};
 use indexmap::IndexMap;
 use std::ops::ControlFlow;
@@ -32,6 +33,8 @@ const REFIT: u32 = u32::MAX;
 
 /// What the search leaves to its last part.
 pub(super) struct Closing<'a> {
+    /// The run's name: a study that is resumed keeps that which it began with.
+    pub(super) name: String,
     pub(super) study: &'a Study,
     pub(super) history: &'a History,
     pub(super) backend: &'a Backend,
@@ -50,7 +53,7 @@ pub(super) fn finish(
     clock: &mut Clock,
     observers: &mut Observers,
 ) -> Result<Option<RunResult>, StudyError> {
-    let Closing { study, history, backend, reason, progress, mut notes, stop } = closing;
+    let Closing { name, study, history, backend, reason, progress, mut notes, stop } = closing;
     let direction = study.metric.direction();
     let scored: Vec<Scored<'_>> = scored(study, history);
     let nothing_to_choose = || match history.trials.len() as u64 {
@@ -84,8 +87,8 @@ pub(super) fn finish(
     let outer_values: Vec<f64> = outer_folds.iter().copied().flatten().collect();
     let complete = history.trials.values().filter(|trial| trial.status.is_scored()).count() as u64;
     let result = RunResult {
-        study: study.name.clone(),
-        model: study.model.name().to_owned(),
+        study: name,
+        model: study.pipelines.models().join(", "),
         task: study.dataset.task,
         metric: study.metric.name().to_owned(),
         direction,
@@ -132,11 +135,10 @@ pub(super) fn finish(
 fn scored<'a>(study: &Study, history: &'a History) -> Vec<Scored<'a>> {
     let trials = history.trials.values().filter(|trial| trial.status.is_scored());
     trials
-        .map(|trial| Scored {
-            candidate: trial.candidate,
-            value: trial.value(),
-            folds: &trial.scores,
-            cost: study.model.cost(&study.space, history.points.row(trial.candidate as usize), study.shape),
+        .map(|trial| {
+            let row = history.points.row(trial.candidate as usize);
+            let cost = study.pipelines.of(row).cost(row);
+            Scored { candidate: trial.candidate, value: trial.value(), folds: &trial.scores, cost }
         })
         .collect()
 }
@@ -307,26 +309,28 @@ impl Refits<'_> {
         let Refits { study, history, backend, stop } = self;
         let evals = if test.is_empty() { Vec::new() } else { vec![test.to_vec()] };
         let rows = FoldRows { repeat: REFIT, fold: 0, train: train.to_vec(), evals };
-        let (fold, preparation) =
-            prepare_fold(&study.dataset, &rows, &study.config.prepare, study.model.input(), study.key)?;
+        let row = history.points.row(candidate as usize);
+        let pipeline = study.pipelines.of(row);
+        let input = pipeline.model.input();
+        let (fold, preparation) = prepare_fold(&study.dataset, &rows, &pipeline.prepare, input, study.key)?;
         let target = fold.target;
         let problem = Problem {
             task: study.dataset.task,
-            outputs: study.shape.outputs,
-            budget: study.budget,
+            outputs: pipeline.shape.outputs,
+            budget: pipeline.budget,
             metric: study.metric,
             folds: vec![Arc::new(fold)],
         };
-        let mut trainer = backend.trainer(study, Arc::new(problem))?;
-        let point = history.points.row(candidate as usize);
-        let points = Points::from_values(point.len(), point.to_vec());
+        let mut trainer = backend.trainer(pipeline, Arc::new(problem))?;
+        let mut points = Points::new(pipeline.space.parameters.len());
+        points.push(&pipeline.own(row));
         let slots = trainer.start(&points, &[Lane { point: 0, fold: 0 }])?;
         let mut trained = None;
         let mut report = |lane: LaneReport| {
             trained = Some(lane);
             ControlFlow::Continue(())
         };
-        trainer.advance(&slots, study.budget, true, stop, &mut report)?;
+        trainer.advance(&slots, pipeline.budget, true, stop, &mut report)?;
         let Some(lane) = trained else { return Ok(Refit::Interrupted) };
         if lane.status == LaneStatus::NotFinite {
             return Ok(Refit::NotFinite);
@@ -338,15 +342,15 @@ impl Refits<'_> {
     /// Whether the model file is there and holds this candidate.
     fn is_model_of(&self, candidate: u64, dir: &RunDir) -> bool {
         FittedModel::load(&dir.model()).is_ok_and(|FittedModel { meta, .. }| {
-            meta.model == self.study.model.name() && meta.params == self.params(candidate)
+            meta.model == self.model(candidate).name() && meta.params == self.params(candidate)
         })
     }
 
     fn write_model(&self, candidate: u64, refitted: Refitted, dir: &RunDir) -> Result<(), StudyError> {
-        let Study { model, dataset, config, .. } = self.study;
+        let Study { dataset, config, .. } = self.study;
         let meta = ModelMeta {
             format: super::model_file::VERSION,
-            model: model.name().to_owned(),
+            model: self.model(candidate).name().to_owned(),
             task: dataset.task,
             target_name: dataset.target_name.clone(),
             class_names: dataset.class_names.clone(),
@@ -356,6 +360,10 @@ impl Refits<'_> {
             params: self.params(candidate),
         };
         FittedModel { meta, weights: refitted.weights }.save(&dir.model())
+    }
+
+    fn model(&self, candidate: u64) -> &'static dyn Model {
+        self.study.pipelines.of(self.history.points.row(candidate as usize)).model
     }
 
     fn params(&self, candidate: u64) -> IndexMap<String, Value> {

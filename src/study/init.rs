@@ -1,5 +1,6 @@
 //! A commented study file for a table: what was found in the data, and every choice with its alternatives.
 
+use super::pipeline::Pipeline;
 use super::resolve::Study;
 use crate::data::describe;
 use crate::data::error::{count, list, thousands};
@@ -155,8 +156,17 @@ fn model(study: &Study) -> String {
     let fitting: Vec<&str> =
         MODELS.iter().filter(|model| model.tasks().contains(&study.dataset.task)).map(|model| model.name()).collect();
     let mut text = String::from("[model]\n");
-    text += &key("name", &quoted(study.model.name()), &fitting.join(", "));
-    text += &key("budget", &study.budget.to_string(), study.model.budget().unit);
+    let models: Vec<String> = study.pipelines.models().into_iter().map(quoted).collect();
+    let (name, budget, unit) = match study.pipelines.single() {
+        Some(pipeline) => (models.concat(), pipeline.budget.to_string(), pipeline.model.budget().unit),
+        None => {
+            let each = |pipeline: &Pipeline| format!("{} = {}", pipeline.model.name(), pipeline.budget);
+            let each: Vec<String> = study.pipelines.iter().map(each).collect();
+            (format!("[{}]", models.join(", ")), format!("{{ {} }}", each.join(", ")), "each in its own unit")
+        }
+    };
+    text += &key("name", &name, &format!("{}; several as a list, or all", fitting.join(", ")));
+    text += &key("budget", &budget, unit);
     text
 }
 
@@ -165,7 +175,11 @@ fn space(study: &Study) -> String {
     let names = || study.space.parameters.iter().map(|parameter| parameter.name.as_str());
     let widest = names().map(str::len).max().unwrap_or(0);
     let mut text = String::from("[space]  # the model's own, for this data; a single value is not searched\n");
-    for (name, value) in names().filter_map(|name| Some((name, table.get(name)?))) {
+    let written = |name: &str| match name.split_once('.') {
+        Some((group, name)) => table.get(group)?.get(name),
+        None => table.get(name),
+    };
+    for (name, value) in names().filter_map(|name| Some((name, written(name)?))) {
         text += &format!("{name:widest$} = {}\n", inline(value));
     }
     text

@@ -2,19 +2,19 @@
 
 use super::config::{BackendChoice, LoadedConfig, StudyConfig};
 use super::error::{ConfigError, StudyError};
+use super::model_options::{ModelBudget, ModelNames, ModelOptions};
 use super::parts::Parts;
+use super::pipeline::{self, Pipelines, Searched, Unsearchable};
 use super::source::{About, Place, Source};
-use crate::backend::cpu::memory;
+use crate::backend::{BackendError, cpu};
 use crate::base::hash::Hasher;
 use crate::base::random::Key;
 use crate::base::registry::UnknownName;
 use crate::data::Task;
 use crate::data::dataset::Dataset;
 use crate::data::metrics::{self, METRICS, Metric};
-use crate::data::prepare::Preparation;
-use crate::data::problem::check_memory;
 use crate::data::splits::{SplitError, Splits, split};
-use crate::models::{self, DataShape, MODELS, Model};
+use crate::models::{self, MODELS, Model};
 use crate::schedulers::{self, SchedulerEntry};
 use crate::space::Space;
 use crate::strategies::{self, StrategyEntry, StrategyOptions};
@@ -36,13 +36,13 @@ pub struct Study {
     pub batch: u64,
     /// The score.
     pub metric: &'static dyn Metric,
-    /// What is trained.
-    pub model: &'static dyn Model,
+    /// What candidates are trained with.
+    pub pipelines: Pipelines,
     /// What is searched.
     pub space: Arc<Space>,
-    /// What the model's defaults were made for.
-    pub shape: DataShape,
-    /// A lane's full budget.
+    /// What the user should know of the models.
+    pub notes: Vec<String>,
+    /// A lane's full budget, as the scheduler counts it.
     pub budget: u64,
     /// How candidates are proposed.
     pub strategy: &'static dyn StrategyEntry,
@@ -62,7 +62,6 @@ impl Study {
             error => error.into(),
         })?;
         let named = |key: &'static str| move |error: UnknownName| at(source, key, error.into());
-        let model = models::find(&config.model.name).map_err(named("model.name"))?;
         let strategy = strategies::find(&config.search.strategy).map_err(named("search.strategy"))?;
         let scheduler = schedulers::find(&config.search.scheduler).map_err(named("search.scheduler"))?;
         let named_metric = config.validate.metric.as_deref().map(metrics::find).transpose();
@@ -70,17 +69,7 @@ impl Study {
         let dataset = Dataset::load(&config.data)?;
         let task = dataset.task;
         let outputs = dataset.target.outputs();
-        if !model.tasks().contains(&task) {
-            let fitting =
-                MODELS.iter().filter(|model| model.tasks().contains(&task)).map(|model| model.name()).collect();
-            return Err(at(source, "model.name", unfit("model", model.name(), task, outputs, fitting).into()));
-        }
-        if dataset.weight.is_some() && !model.takes_weights() {
-            let takes = |model: &&&dyn Model| model.takes_weights() && model.tasks().contains(&task);
-            let fitting = MODELS.iter().filter(takes).map(|model| model.name()).collect();
-            let error = ConfigError::NoWeights { kind: "model", name: model.name().to_owned(), fitting };
-            return Err(at(source, "data.weight", error.into()));
-        }
+        let (models, mut notes) = models_for(&config, source, &dataset)?;
         let metric = named_metric.unwrap_or_else(|| metrics::default_for(task));
         if !metric.supports(task, outputs) {
             let fits = |metric: &&&dyn Metric| metric.supports(task, outputs);
@@ -92,22 +81,18 @@ impl Study {
             SplitError::OutOfRange { key, .. } | SplitError::NothingLeft { key, .. } => at(source, key, error.into()),
             error => error.into(),
         })?;
-        let rows = splits.folds.iter().map(|fold| fold.train.len()).min().unwrap_or(0);
-        let preparation = Preparation::fit(&dataset, &splits.pool, &config.prepare, model.input());
-        check_memory(&dataset, &preparation, &splits.folds, memory().unwrap_or(u64::MAX))?;
-        let features = preparation.features().len();
-        let shape = DataShape { task, rows, features, outputs };
-        let space = model.space(shape).with_overrides(&config.space).map_err(|error| {
-            let place = error.key().and_then(|(key, is_name)| {
-                source.find(&format!("space.{key}"), if is_name { About::Name } else { About::Value })
-            });
-            placed(place, error.into())
-        })?;
+        let limit = cpu::memory_limit(config.run.memory.saturating_mul(1 << 20));
+        let Searched { space, pipelines } = searching(&config, source, models, &dataset, &splits, limit, &mut notes)?;
         config.space = space.to_toml();
         config.validate.metric = Some(metric.name().to_owned());
         config.data.task = Some(task);
-        let budget = config.model.budget.unwrap_or(model.budget().default);
-        config.model.budget = Some(budget);
+        let named = |name: &&str| (*name).to_owned();
+        config.model.name = ModelNames(pipelines.models().iter().map(named).collect());
+        config.model.budget = Some(match pipelines.single() {
+            Some(pipeline) => ModelBudget::One(pipeline.budget),
+            None => ModelBudget::Each(pipelines.iter().map(|p| (p.model.name().to_owned(), p.budget)).collect()),
+        });
+        let budget = pipelines.budget();
         let space = Arc::new(space);
         let batch = batch(&config);
         config.search.batch = Some(batch);
@@ -120,9 +105,9 @@ impl Study {
             parts,
             batch,
             metric,
-            model,
+            pipelines,
             space,
-            shape,
+            notes,
             budget,
             strategy,
             scheduler,
@@ -178,6 +163,110 @@ fn batch(config: &StudyConfig) -> u64 {
     config.search.batch.unwrap_or(by_patience.min(by_target))
 }
 
+/// The models that a study names; of `all` those that fit, with a note on the others.
+fn models_for(
+    config: &StudyConfig,
+    source: &Source,
+    dataset: &Dataset,
+) -> Result<(Vec<&'static dyn Model>, Vec<String>), StudyError> {
+    let (task, outputs) = (dataset.task, dataset.target.outputs());
+    let has_task = |model: &&dyn Model| model.tasks().contains(&task);
+    let takes_weights = |model: &&dyn Model| dataset.weight.is_none() || model.takes_weights();
+    let names = |fits: &dyn Fn(&&dyn Model) -> bool| -> Vec<&'static str> {
+        MODELS.iter().copied().filter(fits).map(|model| model.name()).collect()
+    };
+    if config.model.name.is_all() {
+        let fitting = MODELS.iter().copied().filter(has_task).filter(takes_weights).collect();
+        let left_out = names(&|model| has_task(model) && !takes_weights(model));
+        let note =
+            (!left_out.is_empty()).then(|| format!("{} left out: no use for sample weights", left_out.join(", ")));
+        return Ok((fitting, note.into_iter().collect()));
+    }
+    let mut models: Vec<&'static dyn Model> = Vec::new();
+    for name in &config.model.name.0 {
+        let model = models::find(name).map_err(|error| at(source, "model.name", error.into()))?;
+        if !has_task(&model) {
+            let fitting = names(&has_task);
+            return Err(at(source, "model.name", unfit("model", model.name(), task, outputs, fitting).into()));
+        }
+        if !takes_weights(&model) {
+            let fitting = names(&|model| has_task(model) && model.takes_weights());
+            let error = ConfigError::NoWeights { kind: "model", name: model.name().to_owned(), fitting };
+            return Err(at(source, "data.weight", error.into()));
+        }
+        if models.iter().any(|known| known.name() == model.name()) {
+            let (key, value, need) = ("model.name", name.clone(), "each model once");
+            return Err(at(source, key, ConfigError::OutOfRange { key, value, need }.into()));
+        }
+        models.push(model);
+    }
+    match &config.model.budget {
+        Some(ModelBudget::One(budget)) if models.len() > 1 => {
+            let (key, value) = ("model.budget", budget.to_string());
+            let need = "one for each model, as their units differ: { mlp = 30 }";
+            Err(at(source, key, ConfigError::OutOfRange { key, value, need }.into()))
+        }
+        Some(ModelBudget::Each(budgets)) => {
+            let is_there = |name: &&String| models.iter().any(|model| model.name() == name.as_str());
+            match budgets.keys().find(|name| !is_there(name)) {
+                Some(name) => {
+                    let (key, value, need) = ("model.budget", name.clone(), "the name of a model of this study");
+                    Err(at(source, key, ConfigError::OutOfRange { key, value, need }.into()))
+                }
+                None => Ok((models, Vec::new())),
+            }
+        }
+        _ => Ok((models, Vec::new())),
+    }
+}
+
+/// The space of these models; of `all` those whose method is not sane for the data are left out with a note.
+fn searching(
+    config: &StudyConfig,
+    source: &Source,
+    mut models: Vec<&'static dyn Model>,
+    dataset: &Dataset,
+    splits: &Splits,
+    memory: u64,
+    notes: &mut Vec<String>,
+) -> Result<Searched, StudyError> {
+    loop {
+        let error = match pipeline::searched(config, &models, dataset, splits, memory) {
+            Ok(searched) => return Ok(searched),
+            Err(error) => error,
+        };
+        return Err(match error {
+            Unsearchable::Model(name, BackendError::Unsuited { reason, .. })
+                if config.model.name.is_all() && models.len() > 1 =>
+            {
+                notes.push(format!("{name} left out: {reason}"));
+                models.retain(|model| model.name() != name);
+                continue;
+            }
+            Unsearchable::Model(_, error) => at(source, "model.name", error.into()),
+            Unsearchable::Config(error) => match &error {
+                ConfigError::OutOfRange { key, .. } => at(source, key, error.into()),
+                _ => error.into(),
+            },
+            Unsearchable::Data(error) => error.into(),
+            Unsearchable::Space(error) => {
+                let place = error.key().and_then(|(key, is_name)| {
+                    source.find(&format!("space.{key}"), if is_name { About::Name } else { About::Value })
+                });
+                placed(place, error.into())
+            }
+        });
+    }
+}
+
+fn has_no_budget(model: &ModelOptions) -> bool {
+    match &model.budget {
+        Some(ModelBudget::One(budget)) => *budget == 0,
+        Some(ModelBudget::Each(budgets)) => budgets.values().any(|budget| *budget == 0),
+        None => false,
+    }
+}
+
 /// An error about what a key holds, at the place where the study says it.
 fn at(source: &Source, key: &str, error: StudyError) -> StudyError {
     placed(source.find(key, About::Value), error)
@@ -208,7 +297,7 @@ fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
         () if search.candidates == 0 => out_of_range("search.candidates", "0".to_owned(), "1 or more"),
         () if search.batch == Some(0) => out_of_range("search.batch", "0".to_owned(), "1 or more"),
         () if search.resolution == 0 => out_of_range("search.resolution", "0".to_owned(), "1 or more"),
-        () if config.model.budget == Some(0) => out_of_range("model.budget", "0".to_owned(), "1 or more"),
+        () if has_no_budget(&config.model) => out_of_range("model.budget", "0".to_owned(), "1 or more"),
         () if config.stop.patience == Some(0) => out_of_range("stop.patience", "0".to_owned(), "1 or more"),
         () if config.stop.min_delta.is_nan() || config.stop.min_delta < 0.0 => {
             out_of_range("stop.min_delta", config.stop.min_delta.to_string(), "0 or more")

@@ -14,9 +14,7 @@ use super::search::{Ports, Search};
 use super::stopping::StopReason;
 use crate::backend::StopFlag;
 use crate::data::describe::columns_by_kind;
-use crate::data::problem::build_problem;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// This program's version.
 const PROGRAM: &str = env!("CARGO_PKG_VERSION");
@@ -59,27 +57,26 @@ pub fn tune(
     clock.enter(Phase::Loading, observers);
     absolute(&mut loaded.config.data.file);
     loaded.config.data.test_file.iter_mut().for_each(absolute);
-    let mut study = Study::resolve(loaded)?;
+    let study = Study::resolve(loaded)?;
     clock.enter(Phase::Preparing, observers);
-    let folds = &study.splits.folds;
-    let prepare = &study.config.prepare;
-    let problem =
-        build_problem(&study.dataset, folds, prepare, study.model.input(), study.metric, study.budget, study.key)?;
+    let problems = study.pipelines.problems(&study)?;
     clock.enter(Phase::Compiling, observers);
-    let Opened { backend, mut trainer, note } = Backend::open_with_trainer(&study, Arc::new(problem))?;
+    let Opened { backend, mut trainer, notes: told } = Backend::open_with_trainer(&study, &problems)?;
+    drop(problems);
     let dir = there.map_or_else(|| RunDir::open(&path, start.existing), Ok)?;
     // Only now is a run that was there before touched: whatever is wrong with this one has shown.
     let (mut journal, frames) = open_journal(&dir, &study, &backend, start)?;
-    if let Some(Frame::Header(header)) = frames.first() {
-        study.name.clone_from(&header.study);
-    }
-    let notes: Vec<String> = note.into_iter().chain(notes(&study, &backend, &frames)).collect();
+    let name = match frames.first() {
+        Some(Frame::Header(header)) => header.study.clone(),
+        _ => study.name.clone(),
+    };
+    let notes: Vec<String> = told.into_iter().chain(notes(&study, &backend, &frames)).collect();
     notes.iter().for_each(|note| observers.notify(&Event::Note(note.clone())));
 
     clock.enter(Phase::Searching, observers);
     let mut search = Search::new(&study, &frames, dir.path())?;
     observers.notify(&Event::Started {
-        study: &study.name,
+        study: &name,
         dir: dir.path(),
         metric: study.metric.name(),
         direction: study.metric.direction(),
@@ -87,7 +84,7 @@ pub fn tune(
         backend: &format!("{}, {}", backend.name(), backend.device()),
         progress: search.progress(),
     });
-    let reason = search.run(trainer.as_mut(), &mut Ports { journal: &mut journal, observers, stop })?;
+    let reason = search.run(&mut trainer, &mut Ports { journal: &mut journal, observers, stop })?;
     // The search's own rows and weights are not needed any more.
     drop(trainer);
     let progress = search.progress();
@@ -96,7 +93,7 @@ pub fn tune(
         return Ok(interrupted());
     }
     let history = search.into_history();
-    let closing = Closing { study: &study, history: &history, backend: &backend, reason, progress, notes, stop };
+    let closing = Closing { name, study: &study, history: &history, backend: &backend, reason, progress, notes, stop };
     match finish(closing, &dir, &frames, &mut journal, &mut clock, observers)? {
         None => Ok(interrupted()),
         Some(result) => {
@@ -189,6 +186,7 @@ fn other_key(dir: &RunDir, config: &StudyConfig) -> Option<String> {
 /// What the user should know of the data and of the run so far.
 fn notes(study: &Study, backend: &Backend, frames: &[Frame]) -> Vec<String> {
     let mut notes: Vec<String> = study.dataset.notes.iter().map(ToString::to_string).collect();
+    notes.extend(study.notes.iter().cloned());
     let Some(Frame::Header(header)) = frames.first() else { return notes };
     if header.backend != backend.name() {
         let (then, now) = (&header.backend, backend.name());

@@ -205,11 +205,11 @@ impl<'a> Search<'a> {
         let folds = 0..self.folds;
         let lanes: Vec<Lane> =
             places.iter().flat_map(|&point| folds.clone().map(move |fold| Lane { point, fold })).collect();
-        let Study { model, space, shape, .. } = self.study;
         let mut work = vec![0.0; batch.points.len()];
         for place in places {
             // A lane takes something even where there is nothing to multiply.
-            work[*place] = model.work(space, batch.points.row(*place), *shape, budget).flops.max(1.0);
+            let row = batch.points.row(*place);
+            work[*place] = self.study.pipelines.of(row).work(row).flops.max(1.0);
         }
         self.effort.admitted += work.iter().sum::<f64>() * self.folds as f64;
         self.effort.candidates += places.len() as u64;

@@ -130,8 +130,9 @@ fn flops_are_counted_from_every_lanes_own_shape() {
     let counted = |points: &thousandfold::space::Points| -> f64 {
         let work = |lane: usize| {
             let rows = study.splits.folds[lane % 3].train.len();
-            let shape = DataShape { rows, ..study.shape };
-            study.model.work(&study.space, points.row(lane / 3), shape, study.budget).flops
+            let pipeline = study.pipelines.single().unwrap();
+            let shape = DataShape { rows, ..pipeline.shape };
+            pipeline.model.work(&study.space, points.row(lane / 3), shape, study.budget).flops
         };
         (0..lanes).map(work).sum()
     };

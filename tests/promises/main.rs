@@ -17,6 +17,7 @@ mod logistic_gpu;
 mod metrics;
 mod mlp;
 mod model_file;
+mod pipelines;
 mod preparation;
 mod proposals;
 mod resume;

@@ -40,10 +40,15 @@ impl CpuOptions {
     }
 
     fn memory_limit(&self) -> u64 {
-        match self.memory {
-            0 => memory().map_or(1 << 30, |bytes| bytes / 2),
-            limit => limit,
-        }
+        memory_limit(self.memory)
+    }
+}
+
+/// Bytes that lanes in training may take, where so many are allowed; of 0, half of the machine's memory.
+pub fn memory_limit(allowed: u64) -> u64 {
+    match allowed {
+        0 => memory().map_or(1 << 30, |bytes| bytes / 2),
+        allowed => allowed,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::space::Points;
 use crate::study::backend::Backend;
 use crate::study::config::RunOptions;
 use crate::study::error::StudyError;
-use crate::study::resolve::Study;
+use crate::study::pipeline::Pipeline;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ struct Run {
 impl Contestant {
     /// Opens a backend, trains a first short lane on every fold, and measures the device's peaks.
     pub(super) fn open(
-        study: &Study,
+        pipeline: &Pipeline,
         problem: &Arc<Problem>,
         workload: &Workload,
         run: &RunOptions,
@@ -67,7 +67,7 @@ impl Contestant {
         let backend = Backend::open(run)?;
         let open = began.elapsed().as_secs_f64();
         let began = Instant::now();
-        let mut trainer = backend.trainer(study, problem.clone())?;
+        let mut trainer = backend.trainer(pipeline, problem.clone())?;
         let first: Vec<Lane> = (0..problem.folds.len()).map(|fold| Lane { point: 0, fold }).collect();
         if !workload.points.is_empty() {
             train(trainer.as_mut(), &workload.points, &first, 1, &StopFlag::default(), &mut |_| {})?;
@@ -76,7 +76,7 @@ impl Contestant {
         let compile = backend.gpu().map_or(0.0, |gpu| gpu.compile_seconds());
         let peaks = match &backend {
             Backend::Cpu(options) => cpu::measure::measure(options),
-            Backend::Gpu(gpu) => gpu::measure(gpu)?,
+            Backend::Gpu { gpu, .. } => gpu::measure(gpu)?,
         };
         let adapter = backend.gpu().map(|gpu| gpu.adapter());
         let report = BackendReport {
@@ -96,14 +96,14 @@ impl Contestant {
     /// Times every number of lanes that the limit allows, least first.
     pub(super) fn measure(
         &mut self,
-        study: &Study,
+        pipeline: &Pipeline,
         workload: &Workload,
         options: &BenchOptions,
         watch: &mut Watch<'_>,
         stop: &StopFlag,
     ) {
         for &count in &options.lanes {
-            match self.point(study, workload, count, options.seconds, watch, stop) {
+            match self.point(pipeline, workload, count, options.seconds, watch, stop) {
                 Ok(point) => {
                     watch(&BenchEvent::Measured { backend: self.report.backend, point: &point });
                     self.report.points.push(point);
@@ -124,7 +124,7 @@ impl Contestant {
 
     fn point(
         &mut self,
-        study: &Study,
+        pipeline: &Pipeline,
         workload: &Workload,
         count: usize,
         limit: f64,
@@ -140,7 +140,7 @@ impl Contestant {
             let mut report = |done| watch(&BenchEvent::Measuring(Measuring { backend, lanes: count, done }));
             let trainer = self.trainer.as_mut();
             let run = until(Duration::from_secs_f64(limit), stop, |stop| {
-                train(trainer, &workload.points, lanes, study.budget, stop, &mut report)
+                train(trainer, &workload.points, lanes, pipeline.budget, stop, &mut report)
             })?;
             let done = run.reports.iter().flatten().count();
             if done < count {
@@ -159,7 +159,7 @@ impl Contestant {
         }
         let run = fastest.ok_or_else(|| left_out("interrupted"))?;
         let reports: Vec<LaneReport> = run.reports.into_iter().flatten().collect();
-        let point = self.figures(study, workload, lanes, &reports, run.seconds);
+        let point = self.figures(pipeline, workload, lanes, &reports, run.seconds);
         self.scores = reports.into_iter().map(LaneScores::from).collect();
         Ok(Point { runs, kernels, ..point })
     }
@@ -190,7 +190,7 @@ impl Contestant {
 
     fn figures(
         &self,
-        study: &Study,
+        pipeline: &Pipeline,
         workload: &Workload,
         lanes: &[Lane],
         reports: &[LaneReport],
@@ -198,7 +198,7 @@ impl Contestant {
     ) -> Point {
         let mut work = Work::default();
         for (lane, report) in lanes.iter().zip(reports) {
-            let one = workload.work(study, *lane, report.used);
+            let one = workload.work(pipeline, *lane, report.used);
             work.flops += one.flops;
             work.bytes += one.bytes;
         }

@@ -14,12 +14,12 @@ pub use report::{BackendReport, BenchReport, DataReport, KernelTime, Machine, No
 pub use workload::Shapes;
 
 use super::config::{BackendChoice, LoadedConfig, RunOptions};
-use super::error::StudyError;
+use super::error::{ConfigError, StudyError};
+use super::pipeline::Pipeline;
 use super::resolve::Study;
 use crate::backend::{BackendError, StopFlag};
 use crate::data::Problem;
 use crate::data::metrics;
-use crate::data::problem::build_problem;
 use crate::models::Agreement;
 use contestant::Contestant;
 use std::sync::Arc;
@@ -71,21 +71,23 @@ pub fn bench(
 ) -> Result<BenchReport, StudyError> {
     watch(&BenchEvent::Preparing);
     let study = Study::resolve(loaded)?;
-    let (folds, prepare) = (&study.splits.folds, &study.config.prepare);
-    let problem =
-        build_problem(&study.dataset, folds, prepare, study.model.input(), study.metric, study.budget, study.key)?;
-    let problem = Arc::new(problem);
-    let workload = Workload::draw(&study, &problem, options);
-    let (mut contestants, without_gpu) = open(&study, &problem, &workload, watch)?;
+    let Some(pipeline) = study.pipelines.single() else {
+        let value = study.pipelines.models().join(", ");
+        let need = "one model behind one preparation, whose lanes can be compared";
+        return Err(ConfigError::OutOfRange { key: "model.name", value, need }.into());
+    };
+    let Some(problem) = study.pipelines.problems(&study)?.pop() else { return Err(StudyError::NoTime) };
+    let workload = Workload::draw(&study, pipeline, &problem, options);
+    let (mut contestants, without_gpu) = open(&study, pipeline, &problem, &workload, watch)?;
     let mut comparison = None;
     if let [cpu, gpu] = &contestants[..] {
         watch(&BenchEvent::Comparing);
-        comparison = agreement(&study, &problem, &workload, [cpu, gpu], stop)?;
+        comparison = agreement(pipeline, &problem, &workload, [cpu, gpu], stop)?;
     }
     for contestant in &mut contestants {
-        contestant.measure(&study, &workload, options, watch, stop);
+        contestant.measure(pipeline, &workload, options, watch, stop);
     }
-    let mut report = BenchReport::new(&study, options);
+    let mut report = BenchReport::new(&study, pipeline, options);
     report.without_gpu = without_gpu;
     report.comparison = comparison;
     if let [cpu, gpu] = &contestants[..] {
@@ -100,6 +102,7 @@ pub fn bench(
 /// Opens every backend that takes part; and why the GPU does not, where nobody asked for one by name.
 fn open(
     study: &Study,
+    pipeline: &Pipeline,
     problem: &Arc<Problem>,
     workload: &Workload,
     watch: &mut Watch<'_>,
@@ -115,7 +118,7 @@ fn open(
     for &backend in choices {
         watch(&BenchEvent::Opening(if backend == BackendChoice::Cpu { "cpu" } else { "gpu" }));
         let device = run.device.clone().filter(|_| backend == BackendChoice::Gpu);
-        match Contestant::open(study, problem, workload, &RunOptions { backend, device, ..run.clone() }) {
+        match Contestant::open(pipeline, problem, workload, &RunOptions { backend, device, ..run.clone() }) {
             Ok(contestant) => contestants.push(contestant),
             Err(StudyError::Backend(BackendError::NoAdapter { reason, .. })) if may_lack_gpu => {
                 without_gpu = Some(reason);
@@ -129,15 +132,15 @@ fn open(
 /// Trains some lanes on both for the short budget that the model names, and compares their scores by a metric that
 /// moves with every prediction: an accuracy hides small differences, and turns them into large ones.
 fn agreement(
-    study: &Study,
+    pipeline: &Pipeline,
     problem: &Problem,
     workload: &Workload,
     contestants: [&Contestant; 2],
     stop: &StopFlag,
 ) -> Result<Option<Comparison>, StudyError> {
     let lanes = workload.first(COMPARED_LANES.min(workload.lanes.len())).unwrap_or_default();
-    let agreement = study.model.agreement();
-    let agreement = Agreement { budget: agreement.budget.min(study.budget), ..agreement };
+    let agreement = pipeline.model.agreement();
+    let agreement = Agreement { budget: agreement.budget.min(pipeline.budget), ..agreement };
     // Log loss or the root mean squared error: the registry's first metric of each task.
     let smooth = Arc::new(Problem {
         metric: metrics::default_for(problem.task),
@@ -148,7 +151,7 @@ fn agreement(
     });
     let mut sides = Vec::new();
     for contestant in contestants {
-        let mut trainer = contestant.backend.trainer(study, smooth.clone())?;
+        let mut trainer = contestant.backend.trainer(pipeline, smooth.clone())?;
         sides.push(contestant::scores(trainer.as_mut(), &workload.points, lanes, agreement.budget, stop)?);
     }
     Ok(match &sides[..] {

@@ -5,6 +5,7 @@ use super::compare::{Comparison, Crossover, Drift};
 use super::workload::Shapes;
 use crate::backend::Peaks;
 use crate::backend::cpu::{self, Processor};
+use crate::study::pipeline::Pipeline;
 use crate::study::resolve::Study;
 use serde::Serialize;
 
@@ -154,23 +155,23 @@ pub struct NotRun {
 
 impl BenchReport {
     /// A report that names everything and holds no figures yet.
-    pub(super) fn new(study: &Study, options: &BenchOptions) -> BenchReport {
+    pub(super) fn new(study: &Study, pipeline: &Pipeline, options: &BenchOptions) -> BenchReport {
         let folds = study.splits.folds.len();
         BenchReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             study: study.name.clone(),
-            model: study.model.name().to_owned(),
-            budget: study.budget,
-            budget_unit: study.model.budget().unit.to_owned(),
+            model: pipeline.model.name().to_owned(),
+            budget: pipeline.budget,
+            budget_unit: pipeline.model.budget().unit.to_owned(),
             metric: study.metric.name().to_owned(),
             seed: study.config.search.seed,
             shapes: options.shapes,
             seconds_allowed: options.seconds,
             data: DataReport {
                 file: study.config.data.file.to_string_lossy().into_owned(),
-                rows: study.shape.rows,
-                features: study.shape.features,
-                outputs: study.shape.outputs,
+                rows: pipeline.shape.rows,
+                features: pipeline.shape.features,
+                outputs: pipeline.shape.outputs,
                 folds,
             },
             machine: Machine {

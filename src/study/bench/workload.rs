@@ -6,6 +6,7 @@ use crate::data::Problem;
 use crate::models::{DataShape, Work};
 use crate::space::{Domain, Points, Scale, Space};
 use crate::strategies::{self, Ask};
+use crate::study::pipeline::Pipeline;
 use crate::study::resolve::Study;
 use serde::Serialize;
 
@@ -30,7 +31,7 @@ pub(super) struct Workload {
 }
 
 impl Workload {
-    pub(super) fn draw(study: &Study, problem: &Problem, options: &BenchOptions) -> Workload {
+    pub(super) fn draw(study: &Study, pipeline: &Pipeline, problem: &Problem, options: &BenchOptions) -> Workload {
         let folds = problem.folds.len();
         let most = options.lanes.iter().copied().max().unwrap_or(0);
         let mut points = random_points(study, most.div_ceil(folds.max(1)));
@@ -42,7 +43,7 @@ impl Workload {
         let shape = |fold: &crate::data::Fold| DataShape {
             rows: fold.train.y.len(),
             features: fold.train.x.ncols(),
-            ..study.shape
+            ..pipeline.shape
         };
         Workload { points, lanes, shapes: problem.folds.iter().map(|fold| shape(fold)).collect() }
     }
@@ -53,9 +54,9 @@ impl Workload {
     }
 
     /// What a lane takes, counted from its own shape.
-    pub(super) fn work(&self, study: &Study, lane: Lane, used: u64) -> Work {
-        let shape = self.shapes.get(lane.fold).copied().unwrap_or(study.shape);
-        study.model.work(&study.space, self.points.row(lane.point), shape, used)
+    pub(super) fn work(&self, pipeline: &Pipeline, lane: Lane, used: u64) -> Work {
+        let shape = self.shapes.get(lane.fold).copied().unwrap_or(pipeline.shape);
+        pipeline.model.work(&pipeline.space, self.points.row(lane.point), shape, used)
     }
 }
 

@@ -1,0 +1,135 @@
+//! The `[model]` section of a study: one model or several, and how long each is trained.
+
+use indexmap::IndexMap;
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+/// Every model that fits, in a study's words.
+pub const ALL: &str = "all";
+
+/// The `[model]` section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelOptions {
+    /// Names of the model registry; of several the model is searched too.
+    pub name: ModelNames,
+    /// A lane's budget in the model's own unit (epochs, iterations); the model's default where it is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<ModelBudget>,
+}
+
+impl Default for ModelOptions {
+    fn default() -> ModelOptions {
+        ModelOptions { name: ModelNames(vec!["mlp".to_owned()]), budget: None }
+    }
+}
+
+/// `"mlp"`, `"mlp, logistic"`, `["mlp", "logistic"]` or `"all"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelNames(pub Vec<String>);
+
+impl ModelNames {
+    /// Whether every model that fits is meant.
+    pub fn is_all(&self) -> bool {
+        matches!(&self.0[..], [name] if name == ALL)
+    }
+}
+
+impl Serialize for ModelNames {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0[..] {
+            [name] => name.serialize(serializer),
+            names => names.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ModelNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ModelNames, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = ModelNames;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a model's name, or a list of names")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<ModelNames, E> {
+                let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+                Ok(ModelNames(names))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<ModelNames, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = list.next_element::<String>()? {
+                    names.push(name);
+                }
+                if names.is_empty() {
+                    return Err(A::Error::invalid_value(Unexpected::Other("an empty list"), &self));
+                }
+                Ok(ModelNames(names))
+            }
+        }
+        deserializer.deserialize_any(Names)
+    }
+}
+
+/// `30`, or `{ mlp = 30, logistic = 500 }` where there are several models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelBudget {
+    /// Of the only model.
+    One(u64),
+    /// By the models' names.
+    Each(IndexMap<String, u64>),
+}
+
+impl ModelBudget {
+    /// What is said of a model; a single number is for whatever model there is.
+    pub fn of(&self, model: &str) -> Option<u64> {
+        match self {
+            ModelBudget::One(budget) => Some(*budget),
+            ModelBudget::Each(budgets) => budgets.get(model).copied(),
+        }
+    }
+}
+
+impl Serialize for ModelBudget {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            ModelBudget::One(budget) => budget.serialize(serializer),
+            ModelBudget::Each(budgets) => budgets.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ModelBudget {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ModelBudget, D::Error> {
+        struct Budget;
+        impl<'de> Visitor<'de> for Budget {
+            type Value = ModelBudget;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number, or one for each model: { mlp = 30 }")
+            }
+
+            fn visit_i64<E: Error>(self, budget: i64) -> Result<ModelBudget, E> {
+                let is_bad = |_| E::invalid_value(Unexpected::Signed(budget), &self);
+                u64::try_from(budget).map(ModelBudget::One).map_err(is_bad)
+            }
+
+            fn visit_u64<E: Error>(self, budget: u64) -> Result<ModelBudget, E> {
+                Ok(ModelBudget::One(budget))
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<ModelBudget, A::Error> {
+                let mut budgets = IndexMap::new();
+                while let Some((name, budget)) = map.next_entry::<String, u64>()? {
+                    budgets.insert(name, budget);
+                }
+                Ok(ModelBudget::Each(budgets))
+            }
+        }
+        deserializer.deserialize_any(Budget)
+    }
+}

@@ -1,0 +1,119 @@
+//! The trainer of a whole study: each lane goes to the trainer of its candidate's pipeline.
+
+use super::pipeline::Pipelines;
+use crate::backend::{BackendError, Lane, LaneReport, Slot, StopFlag, Trainer, Weights};
+use crate::space::Points;
+use std::ops::ControlFlow;
+
+/// One trainer a pipeline, behind one set of slots.
+pub(super) struct PipelineTrainer<'a> {
+    pipelines: &'a Pipelines,
+    trainers: Vec<Box<dyn Trainer>>,
+    /// Where each slot's lane is: a pipeline, and the slot of its trainer.
+    slots: Vec<Option<(usize, Slot)>>,
+    free: Vec<u32>,
+}
+
+impl<'a> PipelineTrainer<'a> {
+    /// `trainers` in the order of the pipelines.
+    pub(super) fn new(pipelines: &'a Pipelines, trainers: Vec<Box<dyn Trainer>>) -> PipelineTrainer<'a> {
+        PipelineTrainer { pipelines, trainers, slots: Vec::new(), free: Vec::new() }
+    }
+
+    fn place(&self, slot: Slot) -> Result<(usize, Slot), BackendError> {
+        self.slots.get(slot.0 as usize).copied().flatten().ok_or(BackendError::NoSuchSlot(slot.0))
+    }
+
+    fn take_slot(&mut self, place: (usize, Slot)) -> Slot {
+        match self.free.pop() {
+            Some(free) => {
+                self.slots[free as usize] = Some(place);
+                Slot(free)
+            }
+            None => {
+                self.slots.push(Some(place));
+                Slot(self.slots.len() as u32 - 1)
+            }
+        }
+    }
+}
+
+impl Trainer for PipelineTrainer<'_> {
+    fn start(&mut self, points: &Points, lanes: &[Lane]) -> Result<Vec<Slot>, BackendError> {
+        let of_point: Vec<usize> = points.rows().map(|row| self.pipelines.index(row)).collect();
+        let mut slots = vec![Slot(u32::MAX); lanes.len()];
+        for (index, pipeline) in self.pipelines.iter().enumerate() {
+            let mine: Vec<usize> = (0..lanes.len()).filter(|lane| of_point[lanes[*lane].point] == index).collect();
+            if mine.is_empty() {
+                continue;
+            }
+            let mut own = Points::new(pipeline.space.parameters.len());
+            let mut own_place = vec![0; points.len()];
+            for point in (0..points.len()).filter(|point| of_point[*point] == index) {
+                own_place[point] = own.len();
+                own.push(&pipeline.own(points.row(point)));
+            }
+            let started: Vec<Lane> =
+                mine.iter().map(|lane| Lane { point: own_place[lanes[*lane].point], ..lanes[*lane] }).collect();
+            let inner = self.trainers[index].start(&own, &started)?;
+            for (lane, slot) in mine.into_iter().zip(inner) {
+                slots[lane] = self.take_slot((index, slot));
+            }
+        }
+        Ok(slots)
+    }
+
+    fn advance(
+        &mut self,
+        slots: &[Slot],
+        budget: u64,
+        keep: bool,
+        stop: &StopFlag,
+        report: &mut dyn FnMut(LaneReport) -> ControlFlow<()>,
+    ) -> Result<(), BackendError> {
+        let most = self.pipelines.budget();
+        let places = slots.iter().map(|slot| Ok((*slot, self.place(*slot)?))).collect::<Result<Vec<_>, _>>()?;
+        for (index, pipeline) in self.pipelines.iter().enumerate() {
+            let mut mine: Vec<(Slot, Slot)> = places
+                .iter()
+                .filter(|(_, (pipeline, _))| *pipeline == index)
+                .map(|(outer, (_, inner))| (*inner, *outer))
+                .collect();
+            if mine.is_empty() {
+                continue;
+            }
+            let inner: Vec<Slot> = mine.iter().map(|(inner, _)| *inner).collect();
+            mine.sort_unstable();
+            // The same share of the model's own budget; whole units, and one at least.
+            let share = u128::from(budget) * u128::from(pipeline.budget);
+            let own = share.div_ceil(u128::from(most)).min(u128::from(u64::MAX)) as u64;
+            let mut flow = ControlFlow::Continue(());
+            self.trainers[index].advance(&inner, own, keep, stop, &mut |lane| {
+                let Ok(place) = mine.binary_search_by_key(&lane.slot, |(inner, _)| *inner) else { return flow };
+                if report(LaneReport { slot: mine[place].1, ..lane }).is_break() {
+                    flow = ControlFlow::Break(());
+                }
+                flow
+            })?;
+            if flow.is_break() || stop.is_raised() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_back(&mut self, slot: Slot) -> Result<Weights, BackendError> {
+        let (pipeline, inner) = self.place(slot)?;
+        self.trainers[pipeline].read_back(inner)
+    }
+
+    fn release(&mut self, slots: &[Slot]) {
+        for slot in slots {
+            let Some(place) = self.slots.get_mut(slot.0 as usize) else { continue };
+            if let Some((pipeline, inner)) = place.take() {
+                self.trainers[pipeline].release(&[inner]);
+                self.free.push(slot.0);
+            }
+        }
+    }
+}
