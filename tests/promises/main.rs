@@ -19,6 +19,7 @@ mod mlp;
 mod model_file;
 mod pipelines;
 mod preparation;
+mod prologue;
 mod proposals;
 mod resume;
 mod shaders;

@@ -20,6 +20,17 @@ pub enum Role {
     Window,
     /// The plan's shared array of this index, read only, on the device for the trainer's whole life.
     Shared(usize),
+    /// The array of this index that the plan's prologue fills, as the prologue's kernels see it: read and written.
+    Prepare(usize),
+    /// The same, filled, as later kernels see it: read only.
+    Prepared(usize),
+}
+
+impl Role {
+    /// Whether a kernel may write to it.
+    pub(super) fn is_written(self) -> bool {
+        matches!(self, Role::Progress | Role::State | Role::Results | Role::Prepare(_))
+    }
 }
 
 /// One variable that the generated header declares, at the binding of its place in the list.
@@ -42,8 +53,8 @@ impl Binding {
     fn address_space(&self) -> &'static str {
         match self.role {
             Role::Span => "uniform",
-            Role::Progress | Role::State | Role::Results => "storage, read_write",
-            Role::Lanes | Role::Window | Role::Shared(_) => "storage, read",
+            _ if self.role.is_written() => "storage, read_write",
+            _ => "storage, read",
         }
     }
 }

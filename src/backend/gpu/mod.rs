@@ -15,7 +15,9 @@ mod trainer;
 pub use adapters::{Adapter, adapters};
 pub use kernel::{Binding, Kernel, Role, WgslStruct, WgslType};
 pub use measure::{measure, measure_kernels};
-pub use plan::{GpuPlan, LANE_DONE, LANE_LIMIT, LANE_NOT_FINITE, LANE_RUNNING, LanePlan, Phase, Progress, Span, words};
+pub use plan::{
+    GpuPlan, LANE_DONE, LANE_LIMIT, LANE_NOT_FINITE, LANE_RUNNING, LanePlan, Phase, Progress, Prologue, Span, words,
+};
 pub use scoring::{DeviceScoring, LaneSets, padded};
 pub use slices::LONGEST_DISPATCH;
 pub use statistic::{DeviceRows, DeviceSet, DeviceStatistic};

@@ -81,12 +81,32 @@ impl LanePlan {
     }
 }
 
+/// One pass of what all lanes share and the device computes itself: distances, products, sorted columns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prologue {
+    /// Its bindings may be of the roles Span, Shared, Prepare and Prepared. A workgroup is to the [`Span`] what a lane is
+    /// elsewhere: its number is `lane_of`, and it leaves at once where that is not below `span.lanes`.
+    pub kernel: Kernel,
+    /// How many workgroups it takes. They may run in any order and in any number of dispatches; each is far shorter than
+    /// [`super::LONGEST_DISPATCH`], because it is what a dispatch cannot be cut below.
+    pub workgroups: u32,
+}
+
 /// A model on one problem, as the GPU backend sees it.
 pub trait GpuPlan: Send {
     /// The kernels of a phase, in the order in which each span runs them. One workgroup a lane.
     fn kernels(&self, phase: Phase) -> &[Kernel];
     /// The arrays of [`super::Role::Shared`], uploaded once.
     fn shared(&self) -> Vec<Vec<u32>>;
+    /// Words of the arrays of [`super::Role::Prepared`]: not initialised, and on the device as long as it lives.
+    fn prepared(&self) -> Vec<u64> {
+        Vec::new()
+    }
+    /// The passes that fill those arrays, in their order. They run before a device's first batch, each once, and again on
+    /// a device that replaces a lost one: what they write depends on the shared arrays alone.
+    fn prologue(&self) -> Vec<Prologue> {
+        Vec::new()
+    }
     /// Lays a lane out.
     fn lane(&self, point: &[f64], fold: usize) -> LanePlan;
     /// Ticks of a phase's unit: what a dispatch can be cut into (portions of an epoch's rows; 1 where a unit is one step).

@@ -1,15 +1,58 @@
-//! Walks a batch of lanes through training and scoring, in dispatches that fit the time limit.
+//! Walks a batch of lanes through training and scoring, and before the first a plan's prologue, in dispatches that fit
+//! the time limit.
 
+use super::Provoked;
 use super::kernel::Role;
-use super::plan::{GpuPlan, LANE_RUNNING, Phase, Span, words};
-use super::session::{Buffer, Fault, Pass, Took};
+use super::plan::{GpuPlan, LANE_RUNNING, Phase, Prologue, Span, words};
+use super::session::{Buffer, Fault, Pass, Pipeline, Took};
 use super::slices::Slicer;
 use super::trainer::{Batch, Resident};
 use crate::backend::StopFlag;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Bytes of window that are on the device at a time.
 const WINDOW_BYTES: u64 = 64 << 20;
+
+/// How far a device has come in a plan's prologue.
+pub(super) struct Opening {
+    passes: Vec<(Prologue, Arc<Pipeline>)>,
+    /// Passes done, and workgroups of the one at hand.
+    done: (usize, u32),
+}
+
+impl Opening {
+    /// Nothing is done yet.
+    pub(super) fn new(passes: Vec<Prologue>, pipelines: Vec<Arc<Pipeline>>) -> Opening {
+        Opening { passes: passes.into_iter().zip(pipelines).collect(), done: (0, 0) }
+    }
+}
+
+impl Resident {
+    /// Goes on with the prologue to its end; false when the stop flag was raised before.
+    pub(super) fn open(&mut self, stop: &StopFlag, provoked: &Provoked) -> Result<bool, Fault> {
+        while let Some((pass, pipeline)) = self.opening.passes.get(self.opening.done.0) {
+            let mut slicer = Slicer::new(u64::from(pass.workgroups), provoked);
+            let mut first = self.opening.done.1;
+            while first < pass.workgroups {
+                if stop.is_raised() {
+                    self.opening.done.1 = first;
+                    return Ok(false);
+                }
+                let until = u64::from(first) + slicer.lanes();
+                let until = until.min(u64::from(pass.workgroups)) as u32;
+                let span = Span { first_lane: first, lanes: until, ..Span::default() };
+                self.session.write(&self.span, 0, &words(&span))?;
+                let bindings = pass.kernel.bindings.iter().filter_map(|binding| self.buffer(binding.role)).collect();
+                let took = self.session.run(&[Pass { pipeline, bindings, workgroups: until - first }])?;
+                slicer.record(1, u64::from(until - first), took.wall);
+                first = until;
+            }
+            self.opening.done = (self.opening.done.0 + 1, 0);
+        }
+        Ok(true)
+    }
+}
 
 /// Walks one batch through its phases.
 pub(super) struct Runner<'a, P> {
@@ -121,9 +164,7 @@ impl<P: GpuPlan> Runner<'_, P> {
             Role::Progress => &self.batch.progress,
             Role::State => &self.batch.state,
             Role::Results => &self.batch.results,
-            Role::Span => &self.resident.span,
-            Role::Window => &self.resident.window,
-            Role::Shared(index) => self.resident.shared.get(index)?,
+            role => self.resident.buffer(role)?,
         })
     }
 

@@ -184,12 +184,7 @@ impl Session {
                 ty: wgpu::BindingType::Buffer {
                     ty: match binding.role {
                         Role::Span => wgpu::BufferBindingType::Uniform,
-                        Role::Progress | Role::State | Role::Results => {
-                            wgpu::BufferBindingType::Storage { read_only: false }
-                        }
-                        Role::Lanes | Role::Window | Role::Shared(_) => {
-                            wgpu::BufferBindingType::Storage { read_only: true }
-                        }
+                        role => wgpu::BufferBindingType::Storage { read_only: !role.is_written() },
                     },
                     has_dynamic_offset: false,
                     min_binding_size: None,

@@ -2,9 +2,9 @@
 //! limit. A batch that ran out of memory is halved; one whose device was lost runs again on a rebuilt one.
 
 use super::Gpu;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, Role};
 use super::plan::{GpuPlan, LANE_DONE, LANE_LIMIT, LANE_NOT_FINITE, LanePlan, Phase, Progress, Span, words};
-use super::runner::Runner;
+use super::runner::{Opening, Runner};
 use super::session::{Buffer, Copy, Fault, Pipeline, Session};
 use super::slices::Slicer;
 use crate::backend::{BackendError, Lane, LaneReport, LaneStatus, Slot, StopFlag, Trainer, Weights};
@@ -59,6 +59,8 @@ struct Home {
 pub(super) struct Resident {
     pub(super) session: Arc<Session>,
     pub(super) shared: Vec<Buffer>,
+    pub(super) prepared: Vec<Buffer>,
+    pub(super) opening: Opening,
     pub(super) span: Buffer,
     pub(super) window: Buffer,
     pub(super) window_units: Range<u64>,
@@ -111,24 +113,34 @@ impl<P: GpuPlan> GpuTrainer<P> {
     fn settle(&mut self) -> Result<(), Fault> {
         let session = self.gpu.session();
         let largest = session.largest_binding();
-        let shared = self
-            .plan
-            .shared()
-            .iter()
-            .map(|array| match 4 * array.len() as u64 {
-                bytes if bytes > largest => Err(Fault::OutOfMemory(format!(
-                    "the data takes {} MiB, one binding may hold {} MiB",
-                    bytes >> 20,
-                    largest >> 20
-                ))),
-                _ => session.upload("shared", array),
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let fits = |what: &str, bytes: u64| match bytes {
+            bytes if bytes > largest => Err(Fault::OutOfMemory(format!(
+                "{what} takes {} MiB, one binding may hold {} MiB",
+                bytes >> 20,
+                largest >> 20
+            ))),
+            bytes => Ok(bytes),
+        };
+        let shared = self.plan.shared();
+        let shared = shared.iter().map(|array| {
+            fits("the data", 4 * array.len() as u64)?;
+            session.upload("shared", array)
+        });
+        let shared = shared.collect::<Result<Vec<_>, _>>()?;
+        let prepared = self.plan.prepared().into_iter().map(|words| {
+            let bytes = fits("what all lanes share", words.saturating_mul(4))?;
+            session.storage("prepared", bytes)
+        });
+        let prepared = prepared.collect::<Result<Vec<_>, _>>()?;
+        let prologue = self.plan.prologue();
+        let pipelines = prologue.iter().map(|pass| session.pipeline(&pass.kernel)).collect::<Result<Vec<_>, _>>()?;
         let compile = |kernels: &[Kernel]| -> Result<Vec<_>, Fault> {
             kernels.iter().map(|kernel| session.pipeline(kernel)).collect()
         };
         self.resident = Some(Resident {
             shared,
+            prepared,
+            opening: Opening::new(prologue, pipelines),
             span: session.uniform("span", size_of::<Span>() as u64)?,
             window: session.storage("window", 4)?,
             window_units: 0..0,
@@ -182,6 +194,14 @@ impl<P: GpuPlan> GpuTrainer<P> {
         batch.first().and_then(|slot| self.slots.get(slot)).map(|state| state.done)
     }
 
+    /// Makes the device ready for a batch, with all that lanes share on it; false when the stop flag was raised before.
+    fn make_ready(&mut self, stop: &StopFlag) -> Result<bool, Fault> {
+        if self.resident.is_none() {
+            self.settle()?;
+        }
+        self.resident.as_mut().map_or(Ok(false), |resident| resident.open(stop, &self.gpu.options().provoked))
+    }
+
     /// Trains and scores one batch; `None` when the stop flag was raised before its end.
     fn run_batch(
         &mut self,
@@ -191,9 +211,6 @@ impl<P: GpuPlan> GpuTrainer<P> {
         stop: &StopFlag,
     ) -> Result<Option<Vec<Scored>>, Fault> {
         let start = Instant::now();
-        if self.resident.is_none() {
-            self.settle()?;
-        }
         let Some(resident) = self.resident.as_mut() else { return Err(Fault::Failed("no device".to_owned())) };
         let lanes: Vec<(u32, &SlotState)> =
             slots.iter().filter_map(|slot| Some((*slot, self.slots.get(slot)?))).collect();
@@ -304,9 +321,14 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
         let done = |slot: &u32| self.slots.get(slot).map_or(0, |state| state.done);
         waiting.make_contiguous().sort_by_key(done);
         while !waiting.is_empty() && !stop.is_raised() {
+            let ready = self.make_ready(stop);
             let batch = self.next_batch(&waiting);
             let start = Instant::now();
-            match self.run_batch(&batch, budget, keep, stop) {
+            let ran = ready.and_then(|ready| match ready {
+                true => self.run_batch(&batch, budget, keep, stop),
+                false => Ok(None),
+            });
+            match ran {
                 Ok(None) => return Ok(()),
                 Ok(Some(scored)) => {
                     self.losses_in_a_row = 0;
@@ -360,6 +382,19 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
     fn release(&mut self, slots: &[Slot]) {
         for slot in slots {
             self.slots.remove(&slot.0);
+        }
+    }
+}
+
+impl Resident {
+    /// What a binding is filled with that does not depend on a batch.
+    pub(super) fn buffer(&self, role: Role) -> Option<&Buffer> {
+        match role {
+            Role::Span => Some(&self.span),
+            Role::Window => Some(&self.window),
+            Role::Shared(index) => self.shared.get(index),
+            Role::Prepare(index) | Role::Prepared(index) => self.prepared.get(index),
+            Role::Lanes | Role::Progress | Role::State | Role::Results => None,
         }
     }
 }
