@@ -23,6 +23,7 @@ mod prologue;
 mod proposals;
 mod resume;
 mod shaders;
+mod shared_work;
 mod space;
 mod splits;
 mod study;

@@ -1,7 +1,8 @@
 //! The CPU's trainer: lanes become groups of sixteen, groups become tasks for threads, scores stream back.
 //!
 //! A model says only how one group walks ([`LaneModel`]). Which lanes share a group changes no bit of any of them, so
-//! the trainer is free to sort lanes by shape, to take as many threads as there are, and to regroup survivors.
+//! the trainer is free to sort lanes by shape, to take as many threads as there are, and to regroup survivors. What lanes
+//! of a fold share is done before them, in pieces, so that one fold's work too has all threads.
 
 use super::CpuOptions;
 use super::simd::{LANES, Lanes, Level};
@@ -70,6 +71,19 @@ pub trait LaneModel: Send + Sync + 'static {
     fn open_fold(&self, fold: &Arc<Fold>) -> Self::Fold;
     /// Bytes of a group's state.
     fn bytes(&self, fold: &Self::Fold, lanes: &[Self::Params]) -> u64;
+    /// Bytes that a fold holds of shared work when that of these lanes is done, what is there already included. Where the
+    /// folds of a call do not fit into memory together, they are trained some at a time, and what they shared is dropped.
+    fn shared_bytes(&self, _fold: &Self::Fold, _lanes: &[Self::Params]) -> u64 {
+        0
+    }
+    /// Numbers of the pieces of shared work that these lanes need and the fold does not have yet. Pieces may be done on
+    /// any thread in any order, or left because of a stop: each depends on the fold alone, and the fold keeps it whole. When
+    /// all are done the model is asked again, until there are none: what needs one stage's pieces is the next stage.
+    fn missing_pieces(&self, _fold: &Self::Fold, _lanes: &[Self::Params]) -> Vec<usize> {
+        Vec::new()
+    }
+    /// Does a piece of shared work; short enough for a stop to be heard between two.
+    fn do_piece(&self, _level: Level, _fold: &Self::Fold, _piece: usize) {}
     /// How long a group trains, in units of the model's own; 0 where groups sorted by their keys already are longest
     /// first.
     fn duration(&self, _fold: &Self::Fold, _lanes: &[Self::Params]) -> u64 {
@@ -139,6 +153,15 @@ struct Job<M: LaneModel> {
     params: Vec<M::Params>,
     /// `None` until the lanes' first training.
     state: Option<M::Group>,
+}
+
+/// Folds whose lanes are trained together.
+struct Wave {
+    folds: Vec<usize>,
+    /// What the lanes of all folds that are held meanwhile share.
+    bytes: u64,
+    /// Whether no other fold's shared work has room beside it.
+    is_alone: bool,
 }
 
 impl<M: LaneModel> CpuTrainer<M> {
@@ -271,22 +294,143 @@ impl<M: LaneModel> CpuTrainer<M> {
         }
     }
 
-    /// How many groups fit in memory at a time.
-    fn width(&self, jobs: &[Job<M>]) -> Result<usize, BackendError> {
-        let largest = jobs
-            .iter()
-            .filter(|job| job.state.is_none())
-            .map(|job| self.model.bytes(self.fold(job.fold), &job.params))
-            .max()
-            .unwrap_or(0);
-        if largest > self.memory {
-            return Err(BackendError::OutOfMemory {
-                need_mib: largest.div_ceil(1 << 20),
-                limit_mib: self.memory >> 20,
-            });
+    /// Bytes of the largest group that is yet to start.
+    fn largest_group(&self, jobs: &[Job<M>]) -> u64 {
+        let fresh = jobs.iter().filter(|job| job.state.is_none());
+        fresh.map(|job| self.model.bytes(self.fold(job.fold), &job.params)).max().unwrap_or(0)
+    }
+
+    /// The parameters of each fold's lanes.
+    fn params_by_fold(jobs: &[Job<M>]) -> BTreeMap<usize, Vec<M::Params>> {
+        let mut params: BTreeMap<usize, Vec<M::Params>> = BTreeMap::new();
+        jobs.iter().for_each(|job| params.entry(job.fold).or_default().extend_from_slice(&job.params));
+        params
+    }
+
+    /// The folds of these jobs in as few sets as fit into memory one after another, with what their lanes share.
+    fn waves(&self, jobs: &[Job<M>]) -> Result<Vec<Wave>, BackendError> {
+        let largest = self.largest_group(jobs);
+        let params = Self::params_by_fold(jobs);
+        let shared: Vec<(usize, u64)> =
+            params.iter().map(|(fold, lanes)| (*fold, self.model.shared_bytes(self.fold(*fold), lanes))).collect();
+        let need = largest.saturating_add(shared.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0));
+        if need > self.memory {
+            return Err(BackendError::OutOfMemory { need_mib: need.div_ceil(1 << 20), limit_mib: self.memory >> 20 });
         }
-        let fitting = self.memory.checked_div(largest).unwrap_or(u64::MAX);
-        Ok(self.pool.current_num_threads().min(fitting as usize).max(1))
+        let room = self.memory - largest;
+        // What earlier calls left in other folds counts too, as long as everything may stay.
+        let others = (0..self.folds.len()).filter(|fold| !params.contains_key(fold));
+        let others = others.filter_map(|fold| self.folds[fold].get()).map(|fold| self.model.shared_bytes(fold, &[]));
+        let all = shared.iter().map(|(_, bytes)| *bytes).chain(others).fold(0u64, u64::saturating_add);
+        if all <= room {
+            return Ok(vec![Wave { folds: params.into_keys().collect(), bytes: all, is_alone: false }]);
+        }
+        let mut waves: Vec<Wave> = Vec::new();
+        for (fold, bytes) in shared {
+            match waves.last_mut() {
+                Some(wave) if wave.bytes + bytes <= room => {
+                    wave.folds.push(fold);
+                    wave.bytes += bytes;
+                }
+                _ => waves.push(Wave { folds: vec![fold], bytes, is_alone: true }),
+            }
+        }
+        Ok(waves)
+    }
+
+    /// How many groups fit in memory at a time, beside what they share.
+    fn width(&self, jobs: &[Job<M>], shared: u64) -> usize {
+        let fitting = self.memory.saturating_sub(shared).checked_div(self.largest_group(jobs)).unwrap_or(u64::MAX);
+        self.pool.current_num_threads().min(fitting as usize).max(1)
+    }
+
+    /// Does what the jobs' lanes share; false when the stop flag was raised before its end.
+    fn share(&self, jobs: &[Job<M>], stop: &StopFlag) -> bool {
+        let params = Self::params_by_fold(jobs);
+        loop {
+            let missing = params.iter().flat_map(|(fold, lanes)| {
+                let pieces = self.model.missing_pieces(self.fold(*fold), lanes);
+                pieces.into_iter().map(|piece| (*fold, piece))
+            });
+            let missing: Vec<(usize, usize)> = missing.collect();
+            if missing.is_empty() {
+                return true;
+            }
+            let next = AtomicUsize::new(0);
+            self.pool.in_place_scope(|scope| {
+                for _ in 0..self.pool.current_num_threads().min(missing.len()) {
+                    scope.spawn(|_| {
+                        while !stop.is_raised() {
+                            let Some((fold, piece)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                            self.model.do_piece(self.level, self.fold(*fold), *piece);
+                        }
+                    });
+                }
+            });
+            if stop.is_raised() {
+                return false;
+            }
+        }
+    }
+
+    /// Trains and scores groups; false when it was to end early. `shared`: bytes of what lanes share.
+    fn run(
+        &mut self,
+        jobs: Vec<Job<M>>,
+        shared: u64,
+        budget: u64,
+        keep: bool,
+        stop: &StopFlag,
+        report: &mut dyn FnMut(LaneReport) -> ControlFlow<()>,
+    ) -> bool {
+        let threads = self.width(&jobs, shared);
+        let is_ready = self.share(&jobs, stop);
+        let (sender, receiver) = mpsc::sync_channel::<(Job<M>, Vec<LaneReport>)>(2 * threads);
+        let next = AtomicUsize::new(0);
+        let is_broken = AtomicBool::new(!is_ready);
+        let jobs: Vec<std::sync::Mutex<Option<Job<M>>>> =
+            jobs.into_iter().map(|job| std::sync::Mutex::new(Some(job))).collect();
+        let mut done = Vec::new();
+        let this: &CpuTrainer<M> = self;
+        this.pool.in_place_scope(|scope| {
+            for _ in 0..threads {
+                let (sender, jobs, next, is_broken) = (sender.clone(), &jobs, &next, &is_broken);
+                scope.spawn(move |_| {
+                    while !stop.is_raised() && !is_broken.load(Ordering::Relaxed) {
+                        let Some(place) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                        let Some(mut job) = place.lock().ok().and_then(|mut job| job.take()) else { break };
+                        let Some(reports) = this.train(&mut job, budget, stop) else {
+                            if let Ok(mut place) = place.lock() {
+                                *place = Some(job);
+                            }
+                            break;
+                        };
+                        if !keep {
+                            job.state = None;
+                        }
+                        if sender.send((job, reports)).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            for (job, reports) in receiver {
+                done.push(job);
+                for lane in reports {
+                    if report(lane).is_break() {
+                        is_broken.store(true, Ordering::Relaxed);
+                    }
+                }
+            }
+        });
+        // What a stop left untouched: trained lanes go back to where they stood.
+        let untouched = jobs.into_iter().filter_map(|job| job.into_inner().ok().flatten());
+        for job in done {
+            self.put_back(job);
+        }
+        untouched.filter(|job| job.state.is_some()).for_each(|job| self.put_back(job));
+        !is_broken.into_inner() && !stop.is_raised()
     }
 
     /// Trains and scores one group; `None` if it was left because of a stop. Lanes that had been trained before are then
@@ -431,53 +575,20 @@ impl<M: LaneModel> Trainer for CpuTrainer<M> {
         stop: &StopFlag,
         report: &mut dyn FnMut(LaneReport) -> ControlFlow<()>,
     ) -> Result<(), BackendError> {
-        let jobs = self.jobs(slots)?;
-        let threads = self.width(&jobs)?;
-        let (sender, receiver) = mpsc::sync_channel::<(Job<M>, Vec<LaneReport>)>(2 * threads);
-        let next = AtomicUsize::new(0);
-        let is_broken = AtomicBool::new(false);
-        let jobs: Vec<std::sync::Mutex<Option<Job<M>>>> =
-            jobs.into_iter().map(|job| std::sync::Mutex::new(Some(job))).collect();
-        let mut done = Vec::new();
-        let this: &CpuTrainer<M> = self;
-        this.pool.in_place_scope(|scope| {
-            for _ in 0..threads {
-                let (sender, jobs, next, is_broken) = (sender.clone(), &jobs, &next, &is_broken);
-                scope.spawn(move |_| {
-                    while !stop.is_raised() && !is_broken.load(Ordering::Relaxed) {
-                        let Some(place) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-                        let Some(mut job) = place.lock().ok().and_then(|mut job| job.take()) else { break };
-                        let Some(reports) = this.train(&mut job, budget, stop) else {
-                            if let Ok(mut place) = place.lock() {
-                                *place = Some(job);
-                            }
-                            break;
-                        };
-                        if !keep {
-                            job.state = None;
-                        }
-                        if sender.send((job, reports)).is_err() {
-                            break;
-                        }
-                    }
-                });
+        let mut left = self.jobs(slots)?;
+        for wave in self.waves(&left)? {
+            let (jobs, later): (Vec<Job<M>>, Vec<Job<M>>) =
+                left.into_iter().partition(|job| wave.folds.contains(&job.fold));
+            left = later;
+            if wave.is_alone {
+                let others = self.folds.iter_mut().enumerate().filter(|(fold, _)| !wave.folds.contains(fold));
+                others.for_each(|(_, fold)| *fold = OnceLock::new());
             }
-            drop(sender);
-            for (job, reports) in receiver {
-                done.push(job);
-                for lane in reports {
-                    if report(lane).is_break() {
-                        is_broken.store(true, Ordering::Relaxed);
-                    }
-                }
+            if !self.run(jobs, wave.bytes, budget, keep, stop, report) {
+                break;
             }
-        });
-        // What a stop left untouched: trained lanes go back to where they stood.
-        let untouched = jobs.into_iter().filter_map(|job| job.into_inner().ok().flatten());
-        for job in done {
-            self.put_back(job);
         }
-        untouched.filter(|job| job.state.is_some()).for_each(|job| self.put_back(job));
+        left.into_iter().filter(|job| job.state.is_some()).for_each(|job| self.put_back(job));
         Ok(())
     }
 
