@@ -2,6 +2,7 @@
 
 pub mod logistic;
 pub mod mlp;
+pub mod naive_bayes;
 mod predict;
 
 use crate::backend::cpu::CpuOptions;
@@ -109,7 +110,7 @@ pub trait Model: Named {
 pub struct WeightsError(pub String);
 
 /// Every model.
-pub static MODELS: &[&dyn Model] = &[&logistic::Logistic, &mlp::Mlp];
+pub static MODELS: &[&dyn Model] = &[&logistic::Logistic, &mlp::Mlp, &naive_bayes::NaiveBayes];
 
 /// Finds a model by name.
 pub fn find(name: &str) -> Result<&'static dyn Model, UnknownName> {

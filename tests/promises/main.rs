@@ -18,6 +18,7 @@ mod metrics;
 mod mlp;
 mod model_file;
 mod pipelines;
+mod naive_bayes;
 mod preparation;
 mod prologue;
 mod proposals;

@@ -1,4 +1,5 @@
 //! Plain f64 loops, never tuned: what both backends are tested against.
 
 pub mod mlp;
+pub mod naive_bayes;
 pub mod softmax;
