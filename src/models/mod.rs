@@ -1,9 +1,11 @@
 //! Layer 3: the built-in models. One file or folder, one shader, one line in [`MODELS`].
 
+mod linear;
 pub mod logistic;
 pub mod mlp;
 pub mod naive_bayes;
 mod predict;
+pub mod ridge;
 
 use crate::backend::cpu::CpuOptions;
 use crate::backend::gpu::{Gpu, Kernel};
@@ -110,7 +112,13 @@ pub trait Model: Named {
 pub struct WeightsError(pub String);
 
 /// Every model.
-pub static MODELS: &[&dyn Model] = &[&logistic::Logistic, &mlp::Mlp, &naive_bayes::NaiveBayes];
+pub static MODELS: &[&dyn Model] = &[
+    // A line each.
+    &logistic::Logistic,
+    &mlp::Mlp,
+    &naive_bayes::NaiveBayes,
+    &ridge::Ridge,
+];
 
 /// Finds a model by name.
 pub fn find(name: &str) -> Result<&'static dyn Model, UnknownName> {

@@ -1,8 +1,41 @@
 //! What models share when they predict on the host from weights that may come from a file.
 
 use super::WeightsError;
-use crate::backend::WeightArray;
-use ndarray::{Array2, Axis};
+use crate::backend::{WeightArray, Weights};
+use crate::data::{Affine, Task};
+use ndarray::{Array2, ArrayView2, Axis};
+
+/// What a model that is linear in the features predicts, from its `weight` `[outputs, features]` and `intercept`
+/// `[outputs]`: `[rows, outputs]` probabilities, or values in the target's own units.
+pub(super) fn linear(
+    weights: &Weights,
+    task: Task,
+    target: Affine,
+    x: ArrayView2<'_, f32>,
+) -> Result<Array2<f32>, WeightsError> {
+    let find = |name: &str| {
+        let array = weights.arrays.iter().find(|array| array.name == name);
+        array.ok_or_else(|| WeightsError(format!("{name} is missing")))
+    };
+    let (weight, intercept) = (find("weight")?, find("intercept")?);
+    let [outputs, features] = weight.shape[..] else { return Err(wrong_shape(weight)) };
+    let matrix = ArrayView2::from_shape((outputs, features), &weight.values).map_err(|_| wrong_shape(weight))?;
+    if intercept.values.len() != outputs || outputs == 0 {
+        return Err(wrong_shape(intercept));
+    }
+    if features != x.ncols() {
+        return Err(WeightsError(format!("the model has {features} features, the rows have {}", x.ncols())));
+    }
+    let mut predicted = x.dot(&matrix.t());
+    for mut row in predicted.axis_iter_mut(Axis(0)) {
+        row.iter_mut().zip(&intercept.values).for_each(|(z, b)| *z += b);
+    }
+    match task {
+        Task::Classification => softmax(&mut predicted),
+        Task::Regression => predicted.mapv_inplace(|z| z * target.scale + target.shift),
+    }
+    Ok(predicted)
+}
 
 /// Each row's logits become its probabilities.
 pub(super) fn softmax(logits: &mut Array2<f32>) {

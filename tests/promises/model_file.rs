@@ -45,7 +45,7 @@ fn shapes(fitted: &FittedModel) -> Vec<(String, Vec<usize>)> {
 
 #[test]
 fn a_model_predicts_the_same_after_it_was_written_and_read() {
-    for name in ["mlp", "logistic"] {
+    for name in ["mlp", "logistic", "ridge"] {
         let folder = Folder::new();
         let path = model(&folder, name);
         let fitted = FittedModel::load(&path).unwrap();

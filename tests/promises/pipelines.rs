@@ -1,6 +1,6 @@
 //! Studies that search over models, or over how the data are prepared.
 
-use crate::support::{Folder, quiet, studies};
+use crate::support::{Folder, quiet, studies, without_models};
 use std::collections::BTreeSet;
 use thousandfold::backend::StopFlag;
 use thousandfold::space::Value;
@@ -137,7 +137,7 @@ fn what_cannot_be_searched_together_says_why() {
                 loaded.config.run.dir = Some(folder.path().join("run"));
                 tune(loaded, Start::default(), &mut quiet(), &StopFlag::default())
             });
-            ended.unwrap_err().to_string() + "\n"
+            without_models(&ended.unwrap_err().to_string()) + "\n"
         })
         .collect();
     insta::assert_snapshot!(told.join("\n"));

@@ -1,6 +1,6 @@
 //! Studies from file to result.
 
-use crate::support::{Folder, quiet, studies};
+use crate::support::{Folder, quiet, studies, without_models};
 use std::cell::Cell;
 use std::rc::Rc;
 use thousandfold::backend::StopFlag;
@@ -232,7 +232,7 @@ fn refusal(lines: &str, sets: &[&str]) -> String {
     let ended = StudyConfig::load(&path, &sets)
         .map_err(StudyError::from)
         .and_then(|loaded| tune(loaded, Start::default(), &mut quiet(), &StopFlag::default()));
-    ended.unwrap_err().to_string().replace(&format!("{}/", folder.path().display()), "")
+    without_models(&ended.unwrap_err().to_string()).replace(&format!("{}/", folder.path().display()), "")
 }
 
 const DATA: &str = "[data]\nfile = 'flowers.csv'\ntarget = 'kind'\n";

@@ -146,6 +146,12 @@ pub fn bits(reports: &[LaneReport]) -> Vec<u64> {
         .collect()
 }
 
+/// A text without the list of all models, which grows.
+pub fn without_models(text: &str) -> String {
+    let names: Vec<&str> = thousandfold::models::MODELS.iter().map(|model| model.name()).collect();
+    text.replace(&names.join(", "), "(every model)")
+}
+
 /// A temporary folder that goes when the test ends.
 pub struct Folder(tempfile::TempDir);
 

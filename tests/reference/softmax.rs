@@ -78,7 +78,7 @@ fn softmax(logits: Vec<f64>) -> Vec<f64> {
 }
 
 /// Gaussian elimination with partial pivoting.
-fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
+pub fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
     let size = right.len();
     for column in 0..size {
         let pivot =

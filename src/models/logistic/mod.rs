@@ -13,11 +13,10 @@ mod cpu;
 mod gpu;
 mod loss;
 pub mod path;
-mod predict;
 pub mod solver;
 mod walk;
 
-use super::{Agreement, Budget, DataShape, Model, WeightsError, Work};
+use super::{Agreement, Budget, DataShape, Model, WeightsError, Work, predict};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
@@ -116,11 +115,11 @@ impl Model for Logistic {
     fn predict(
         &self,
         weights: &Weights,
-        _: Task,
-        _: Affine,
+        task: Task,
+        target: Affine,
         x: ArrayView2<'_, f32>,
     ) -> Result<Array2<f32>, WeightsError> {
-        predict::predict(weights, x)
+        predict::linear(weights, task, target, x)
     }
 }
 

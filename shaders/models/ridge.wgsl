@@ -1,0 +1,87 @@
+// Ridge: one workgroup solves one lane in the fold's eigenbasis, then other dispatches score it.
+//
+// src/models/ridge/fold.rs says what a fold is. Shapes, in `solutions` from the lane's `solution` on: spectrum [rank],
+// products [rank, outputs], basis [rank, features], means of the features and of the targets. The state is weights
+// [features, outputs], intercepts [outputs], shares [rank], and a tile's predictions [outputs, capacity].
+
+fn shares(lane: u32) -> u32 {
+    return lanes[lane].state + (lanes[lane].features + 1u) * lanes[lane].outputs;
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32) {
+    let lane = lane_of(group, groups);
+    if (lane >= span.lanes) {
+        return;
+    }
+    var at = progress_of(lane, thread);
+    if (at.status != LANE_RUNNING || at.unit >= span.budget) {
+        return;
+    }
+    let features = lanes[lane].features;
+    let outputs = lanes[lane].outputs;
+    let rank = lanes[lane].rank;
+    let spectrum = lanes[lane].solution;
+    let products = spectrum + rank;
+    let basis = products + rank * outputs;
+    let mean = basis + rank * features;
+    let target_mean = mean + features;
+    for (var r = thread; r < rank; r += WORKGROUP) {
+        let sum = solutions[spectrum + r] + lanes[lane].l2;
+        state[shares(lane) + r] = select(0.0, 1.0 / sum, sum > lanes[lane].least);
+    }
+    storageBarrier();
+    for (var entry = thread; entry < features * outputs; entry += WORKGROUP) {
+        let feature = entry / outputs;
+        let output = entry % outputs;
+        var sum = 0.0;
+        for (var r = 0u; r < rank; r += 1u) {
+            let scaled = state[shares(lane) + r] * solutions[products + r * outputs + output];
+            sum = fma(solutions[basis + r * features + feature], scaled, sum);
+        }
+        state[lanes[lane].state + entry] = sum;
+    }
+    storageBarrier();
+    for (var output = thread; output < outputs; output += WORKGROUP) {
+        var sum = solutions[target_mean + output];
+        for (var feature = 0u; feature < features; feature += 1u) {
+            sum = fma(-solutions[mean + feature], state[lanes[lane].state + feature * outputs + output], sum);
+        }
+        state[lanes[lane].state + features * outputs + output] = sum;
+    }
+    if (thread == 0u) {
+        at.unit += 1u;
+        at.step = 1u;
+        at.status = LANE_DONE;
+        progress[lane] = at;
+    }
+}
+
+// Scores the tiles of the span.
+@compute @workgroup_size(WORKGROUP)
+fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32) {
+    let lane = lane_of(group, groups);
+    if (lane >= span.lanes) {
+        return;
+    }
+    var at = progress_of(lane, thread);
+    if (at.status == LANE_NOT_FINITE) {
+        return;
+    }
+    let out = shares(lane) + lanes[lane].rank;
+    for (var number = span.from_unit; number < span.until_unit; number += 1u) {
+        let tile = tile_of(lane, number);
+        if (tile.rows == 0u) {
+            break;
+        }
+        if (!score_tile(lane, tile, lanes[lane].state, out, lanes[lane].capacity, thread)) {
+            if (thread == 0u) {
+                at.status = LANE_NOT_FINITE;
+                progress[lane] = at;
+            }
+            return;
+        }
+    }
+}
