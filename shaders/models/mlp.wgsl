@@ -250,18 +250,23 @@ fn loss_gradient(lane: u32, rows: u32, first: u32, thread: u32) {
     let share = 1.0 / f32(rows);
     for (var row = thread; row < rows; row += WORKGROUP) {
         let at = base + row * outputs;
-        let truth = y[lanes[lane].sets.y[0] + order[first + row]];
+        let of_row = order[first + row];
+        let truth = y[lanes[lane].sets.y[0] + of_row];
+        var counts = 1.0;
+        if (lanes[lane].weight > 0u) {
+            counts = weight[lanes[lane].weight + of_row];
+        }
         if (lanes[lane].is_classifier == 1u) {
             softmax(at, 1u, outputs);
             let smoothing = lanes[lane].label_smoothing;
             let off = smoothing / f32(outputs);
             for (var i = 0u; i < outputs; i += 1u) {
                 let goal = off + select(0.0, 1.0 - smoothing, i == truth);
-                state[at + i] = (state[at + i] - goal) * share;
+                state[at + i] = (state[at + i] - goal) * share * counts;
             }
         } else {
             let goal = (bitcast<f32>(truth) - lanes[lane].target_shift) / lanes[lane].target_scale;
-            state[at] = (state[at] - goal) * share;
+            state[at] = (state[at] - goal) * share * counts;
         }
     }
     storageBarrier();

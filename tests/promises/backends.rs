@@ -2,9 +2,11 @@
 
 use crate::gpu;
 use crate::support::{mixed_points, open_cpu, problem, train};
+use std::sync::Arc;
+use thousandfold::backend::LaneReport;
 use thousandfold::backend::cpu::CpuOptions;
 use thousandfold::backend::gpu::GpuOptions;
-use thousandfold::data::Task;
+use thousandfold::data::{Fold, Problem, Task};
 use thousandfold::models::{DataShape, MODELS};
 
 /// Two roundings of the same arithmetic drift apart by some f32 ulps a step; over two epochs of at most four steps, and
@@ -47,6 +49,49 @@ fn largest_differences(perturb: bool) -> Option<Vec<(String, f64)>> {
 fn cpu_and_gpu_agree_on_every_model_and_task() {
     for (of, difference) in largest_differences(false).unwrap_or_default() {
         assert!(difference < TOLERANCE, "{of}: {difference:e}");
+    }
+}
+
+/// A problem whose training rows count for something each; with `alike` for 1.
+fn weighted(classes: usize, budget: u64, alike: bool) -> Arc<Problem> {
+    let problem = problem(2, 50, 9, classes, budget);
+    let fold = |fold: &Arc<Fold>| {
+        let mut fold = (**fold).clone();
+        fold.train.weight = Some((0..50).map(|row| if alike { 1.0 } else { 0.5 + (row * 7 % 5) as f32 }).collect());
+        Arc::new(fold)
+    };
+    Arc::new(Problem { folds: problem.folds.iter().map(fold).collect(), ..(*problem).clone() })
+}
+
+#[test]
+fn weights_count_in_every_model_that_takes_them_and_are_alike_on_both_backends() {
+    let gpu = gpu::open(GpuOptions::default());
+    for model in MODELS.iter().filter(|model| model.takes_weights()) {
+        for task in model.tasks() {
+            let classes = if *task == Task::Classification { 3 } else { 1 };
+            let budget = if model.budget().default < 100 { 2 } else { 2000 };
+            let space = model.space(DataShape { task: *task, rows: 50, features: 9, outputs: classes });
+            let points = mixed_points(&space, 4, 24.0);
+            let evals = |reports: &[LaneReport]| -> Vec<f64> {
+                reports.iter().flat_map(|report| report.evals.clone()).collect()
+            };
+            let on_cpu = |problem: &Arc<Problem>| {
+                evals(&train(&mut *open_cpu(*model, &space, problem, &CpuOptions::default()), &points, 2, budget))
+            };
+            let plain = on_cpu(&problem(2, 50, 9, classes, budget));
+            let alike = on_cpu(&weighted(classes, budget, true));
+            let other = on_cpu(&weighted(classes, budget, false));
+            let largest = |a: &[f64], b: &[f64]| {
+                a.iter().zip(b).map(|(a, b)| (a - b).abs() / a.abs().max(1e-3)).fold(0.0, f64::max)
+            };
+            let name = model.name();
+            assert!(largest(&plain, &alike) < TOLERANCE, "{name}, {task:?}: weights of 1 changed something");
+            assert!(largest(&plain, &other) > TOLERANCE, "{name}, {task:?}: weights changed nothing");
+            let (Some(gpu), false) = (&gpu, model.kernels().is_empty()) else { continue };
+            let mut trainer = model.open_gpu(&space, weighted(classes, budget, false), gpu).unwrap();
+            let difference = largest(&other, &evals(&train(&mut *trainer, &points, 2, budget)));
+            assert!(difference < TOLERANCE, "{name}, {task:?}: {difference:e} between backends");
+        }
     }
 }
 

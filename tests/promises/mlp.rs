@@ -3,10 +3,11 @@
 use crate::reference;
 use crate::support::{bits, mixed_points, open_cpu, problem, train, weights};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use thousandfold::backend::cpu::CpuOptions;
 use thousandfold::backend::cpu::simd::Level;
 use thousandfold::backend::{Lane, LaneReport, LaneStatus, StopFlag};
-use thousandfold::data::Task;
+use thousandfold::data::{Problem, Task};
 use thousandfold::models::mlp::recipe::MlpParams;
 use thousandfold::models::{DataShape, Model, mlp::Mlp};
 use thousandfold::space::{Points, Space};
@@ -14,7 +15,9 @@ use thousandfold::space::{Points, Space};
 const BUDGET: u64 = 4;
 
 fn space(task: Task) -> Space {
-    Mlp.space(DataShape { task, rows: 100, features: 10, outputs: 3 })
+    let space = Mlp.space(DataShape { task, rows: 100, features: 10, outputs: 3 });
+    let open = if task == Task::Classification { "class_weight = ['none', 'balanced']" } else { "" };
+    space.with_overrides(&toml::from_str(open).unwrap()).unwrap()
 }
 
 /// The defaults with some parameters set, by their encoded values.
@@ -26,10 +29,18 @@ fn point(space: &Space, set: &[(&str, f64)]) -> Vec<f64> {
     row
 }
 
-/// Largest difference between predictions of the CPU's network and the plain loop's, in units of the scaled target.
-fn distance_to_plain_loop(task: Task, set: &[(&str, f64)], perturb: impl Fn(&mut MlpParams)) -> f64 {
-    let classes = if task == Task::Classification { 3 } else { 1 };
+/// Rows that count from 0 to 2.
+fn weighted_problem(classes: usize) -> Arc<Problem> {
     let problem = problem(1, 90, 10, classes, BUDGET);
+    let mut fold = (*problem.folds[0]).clone();
+    fold.train.weight = Some((0..90).map(|row| (row * 7 % 9) as f32 * 0.25).collect());
+    Arc::new(Problem { folds: vec![Arc::new(fold)], ..(*problem).clone() })
+}
+
+/// Largest difference between predictions of the CPU's network and the plain loop's, in units of the scaled target.
+fn distance_to_plain_loop(task: Task, weighted: bool, set: &[(&str, f64)], perturb: impl Fn(&mut MlpParams)) -> f64 {
+    let classes = if task == Task::Classification { 3 } else { 1 };
+    let problem = if weighted { weighted_problem(classes) } else { problem(1, 90, 10, classes, BUDGET) };
     let space = space(task);
     let row = point(&space, set);
     let mut trainer = open_cpu(&Mlp, &space, &problem, &CpuOptions::default());
@@ -62,12 +73,26 @@ fn training_equals_a_plain_f64_loop() {
         &[("optimizer", 1.0), ("hidden", 17.0), ("dropout", 0.2), ("momentum", 0.8)],
     ];
     for set in settings {
-        let distance = distance_to_plain_loop(Task::Classification, set, |_| {});
+        let distance = distance_to_plain_loop(Task::Classification, false, set, |_| {});
         assert!(distance < TOLERANCE, "{set:?}: {distance:e}");
         let set: Vec<_> = set.iter().copied().filter(|(name, _)| *name != "label_smoothing").collect();
-        let distance = distance_to_plain_loop(Task::Regression, &set, |_| {});
+        let distance = distance_to_plain_loop(Task::Regression, false, &set, |_| {});
         assert!(distance < TOLERANCE, "regression, {set:?}: {distance:e}");
     }
+}
+
+#[test]
+fn weighted_rows_and_balanced_classes_train_as_the_plain_loop() {
+    for weighted in [false, true] {
+        let balanced = [("class_weight", 1.0), ("dropout", 0.1)];
+        let distance = distance_to_plain_loop(Task::Classification, weighted, &balanced, |_| {});
+        assert!(distance < TOLERANCE, "{distance:e}");
+        let distance =
+            distance_to_plain_loop(Task::Classification, weighted, &balanced, |params| params.is_balanced = false);
+        assert!(distance > TOLERANCE, "a weight of a class is seen: {distance:e}");
+    }
+    let distance = distance_to_plain_loop(Task::Regression, true, &[], |_| {});
+    assert!(distance < TOLERANCE, "regression: {distance:e}");
 }
 
 #[test]
@@ -82,7 +107,7 @@ fn the_comparison_with_the_plain_loop_sees_small_perturbations() {
         ("smoothing", |params| params.label_smoothing += 0.01),
     ];
     for (name, perturb) in perturbations {
-        let distance = distance_to_plain_loop(Task::Classification, &set, perturb);
+        let distance = distance_to_plain_loop(Task::Classification, false, &set, perturb);
         assert!(distance > TOLERANCE, "{name}: {distance:e}");
     }
 }

@@ -17,6 +17,24 @@ pub struct Mlp {
     shift: f64,
     scale: f64,
     is_classifier: bool,
+    /// What each training row counts for; empty where all count alike.
+    weights: Vec<f64>,
+}
+
+/// Own weights times those of balanced classes, about a mean of 1.
+fn row_weights(fold: &Fold, is_balanced: bool) -> Vec<f64> {
+    let n = fold.train.y.len();
+    let mut weights: Vec<f64> = match &fold.train.weight {
+        Some(weights) => weights.iter().map(|weight| f64::from(*weight)).collect(),
+        None => vec![1.0; n],
+    };
+    if let (Target::Classes { codes, .. }, true) = (&fold.train.y, is_balanced) {
+        for (weight, code) in weights.iter_mut().zip(codes) {
+            *weight /= codes.iter().filter(|other| *other == code).count() as f64;
+        }
+    }
+    let mean = weights.iter().sum::<f64>() / n as f64;
+    weights.iter().map(|weight| weight / mean).collect()
 }
 
 fn activate(activation: Activation, z: f64) -> (f64, f64) {
@@ -47,6 +65,7 @@ impl Mlp {
             shift: f64::from(fold.target.shift),
             scale: f64::from(fold.target.scale),
             is_classifier: matches!(fold.train.y, Target::Classes { .. }),
+            weights: row_weights(fold, params.is_balanced),
         };
         for (index, (inputs, units)) in params.shapes(features, outputs).enumerate() {
             let is_output = index == params.layers as usize;
@@ -82,7 +101,8 @@ impl Mlp {
             let x: Vec<f64> = fold.train.x.row(row as usize).iter().map(|&x| f64::from(x)).collect();
             let (outputs, slopes) = self.forward(&x, Some((fold.key, step, place)));
             let mut delta = self.loss_gradient(fold, row as usize, outputs.last().unwrap());
-            delta.iter_mut().for_each(|d| *d /= minibatch.len() as f64);
+            let counts = self.weights.get(row as usize).copied().unwrap_or(1.0);
+            delta.iter_mut().for_each(|d| *d *= counts / minibatch.len() as f64);
             for index in (0..self.layers.len()).rev() {
                 let below: &[f64] = if index == 0 { &x } else { &outputs[index - 1] };
                 for (input, a) in below.iter().enumerate() {

@@ -321,6 +321,26 @@ impl LossGradient {
         }
     }
 
+    /// Multiplies each row's gradient by what the row counts for in each lane.
+    #[inline(always)]
+    pub fn weigh<V: Simd>(gradient: &mut [Pair], rows: usize, weights: impl Iterator<Item = Lanes> + Clone) {
+        for column in gradient.chunks_exact_mut(rows) {
+            for (values, weight) in column.iter_mut().zip(weights.clone()) {
+                values.iter_mut().for_each(|value| V::load(value).mul(V::load(&weight)).store(value));
+            }
+        }
+    }
+
+    /// The same for strips of one network.
+    #[inline(always)]
+    pub fn weigh_strips<V: Simd>(gradient: &mut [Lanes], rows: usize, weights: impl Iterator<Item = Lanes> + Clone) {
+        for column in gradient.chunks_exact_mut(rows) {
+            for (value, weight) in column.iter_mut().zip(weights.clone()) {
+                V::load(value).mul(V::splat(weight.0[0])).store(value);
+            }
+        }
+    }
+
     /// `(prediction - target) / rows`, in place of the predictions.
     #[inline(always)]
     pub fn squared_error<V: Simd>(&self, predictions: &mut [Pair], rows: usize, targets: &[f32]) {

@@ -100,13 +100,15 @@ impl Kernel for Training<'_> {
             for ((params, layers), optimizer) in params.iter().zip(layers.iter_mut()).zip(&mut optimizers) {
                 let lanes = [*params; LANES];
                 let hidden = Hidden::new(&lanes);
+                let weights = fold.weights(&lanes[..1]);
                 for (step, minibatch) in (epoch * steps_per_epoch..).zip(order.chunks(batch)) {
                     let rows = scratch.fill(fold.features, minibatch.iter().map(|&row| fold.row(row)));
                     fold.y.gather(minibatch, &mut scratch.classes, &mut scratch.values);
                     optimizer.next(&lanes[..1], step, steps_per_epoch * of);
                     optimizer.spread();
                     let loss = LossGradient::new(&lanes, fold.outputs, minibatch.len());
-                    train_step::<V>(fold, layers, &mut scratch, rows, &hidden, &loss, step, optimizer);
+                    let weights = weights.as_ref().map(|weights| minibatch.iter().map(|row| weights.of(*row)));
+                    train_step::<V>(fold, layers, &mut scratch, rows, &hidden, &loss, weights, step, optimizer);
                 }
             }
         }
@@ -122,6 +124,7 @@ fn train_step<V: Simd>(
     rows: usize,
     hidden: &Hidden,
     loss: &LossGradient,
+    weights: Option<impl Iterator<Item = Lanes> + Clone>,
     step: u64,
     optimizer: &Step,
 ) {
@@ -133,6 +136,9 @@ fn train_step<V: Simd>(
             loss.cross_entropy_strips::<V>(output, rows, &scratch.classes, &mut scratch.turned);
         }
         FoldTargets::Values(_) => loss.squared_error_strips(output, &scratch.values),
+    }
+    if let Some(weights) = weights {
+        LossGradient::weigh_strips::<V>(output, rows, weights);
     }
     for layer in (0..=last).rev() {
         let strips = layers[layer].biases[0].len();

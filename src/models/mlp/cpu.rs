@@ -1,7 +1,7 @@
 //! The perceptron on the CPU: groups of up to sixteen networks of one fold, each group by one of two walks.
 
 use super::networks::{Networks, Walk};
-use super::recipe::MlpParams;
+use super::recipe::{MlpParams, row_weights};
 use super::{MlpLanes, alone, together};
 use crate::backend::cpu::simd::{LANES, Lanes, Level, dispatch};
 use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
@@ -24,6 +24,18 @@ pub struct MlpFold {
     pub y: FoldTargets,
     pub outputs: usize,
     pub target: Affine,
+    /// What rows count for, without and with classes balanced; `None` where all count alike.
+    weights: [Option<Vec<f32>>; 2],
+}
+
+/// What training rows count for in each lane.
+pub struct RowWeights<'a>([Option<&'a [f32]>; LANES]);
+
+impl RowWeights<'_> {
+    /// What a row counts for in each lane.
+    pub fn of(&self, row: u32) -> Lanes {
+        Lanes(self.0.map(|weights| weights.map_or(1.0, |weights| weights[row as usize])))
+    }
 }
 
 /// Training targets as the loss wants them.
@@ -35,6 +47,15 @@ pub enum FoldTargets {
 }
 
 impl MlpFold {
+    /// What training rows count for in some lanes; `None` where all count alike in all of them.
+    pub fn weights(&self, params: &[MlpParams]) -> Option<RowWeights<'_>> {
+        let mut of_lane = [None; LANES];
+        for (of_lane, params) in of_lane.iter_mut().zip(params) {
+            *of_lane = self.weights[usize::from(params.is_balanced)].as_deref();
+        }
+        of_lane.iter().any(Option::is_some).then_some(RowWeights(of_lane))
+    }
+
     /// A training row, with zeros up to whole vectors.
     pub fn row(&self, row: u32) -> &[f32] {
         &self.x[row as usize * self.columns..][..self.columns]
@@ -92,7 +113,8 @@ impl LaneModel for MlpLanes {
             Target::Values(values) => FoldTargets::Values(values.iter().map(|y| (y - shift) / scale).collect()),
         };
         let outputs = fold.train.y.outputs();
-        MlpFold { key: fold.key, rows, features, x, columns, y, outputs, target: fold.target }
+        let weights = [false, true].map(|is_balanced| row_weights(&fold.train, is_balanced));
+        MlpFold { key: fold.key, rows, features, x, columns, y, outputs, target: fold.target, weights }
     }
 
     fn bytes(&self, fold: &MlpFold, lanes: &[MlpParams]) -> u64 {
@@ -223,6 +245,7 @@ mod tests {
                 schedule: Schedule::from_code((lane % 3) as f64),
                 dropout: if is_plain || lane.is_multiple_of(5) { 0.0 } else { 0.5 * draw(7) },
                 label_smoothing: if classes == 1 { 0.0 } else { 0.2 * draw(8) },
+                is_balanced: classes > 1 && lane.is_multiple_of(3),
             }
         };
         (0..count).map(lane).collect()

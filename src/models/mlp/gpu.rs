@@ -6,7 +6,7 @@ use crate::backend::gpu::{
     with_lane_header, words,
 };
 use crate::backend::{LaneStatus, WeightArray, Weights};
-use crate::data::{Problem, Task};
+use crate::data::{Fold, Problem, Task};
 use crate::space::{Codec, Space};
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,6 +36,8 @@ wgsl_struct! {
         pub is_classifier: u32,
         /// What it is scored on.
         pub sets: LaneSets,
+        /// First word of what its training rows count for; 0 where all count alike.
+        pub weight: u32,
         /// First entry of the fold in an epoch's part of the window.
         pub order_at: u32,
         /// Entries of an epoch in the window.
@@ -90,6 +92,10 @@ pub struct MlpPlan {
     space: Space,
     problem: Arc<Problem>,
     rows: DeviceRows,
+    /// What training rows count for, behind a word that is not used.
+    weight: Vec<u32>,
+    /// First word there of each fold, without and with classes balanced; 0 where all count alike.
+    weights: Vec<[u32; 2]>,
     scoring: DeviceScoring,
     tick_rows: u32,
     train: Vec<Kernel>,
@@ -122,6 +128,7 @@ pub fn kernels() -> Vec<Kernel> {
                 Binding::new(Role::Window, "order", "array<u32>"),
                 Binding::new(Role::Shared(0), "x", "array<f32>"),
                 Binding::new(Role::Shared(1), "y", "array<u32>"),
+                Binding::new(Role::Shared(2), "weight", "array<f32>"),
             ])
     };
     vec![kernel("mlp_train", "train"), kernel("mlp_score", "score")]
@@ -135,7 +142,18 @@ impl MlpPlan {
         let rows = DeviceRows::pack(&problem, |_, rows| rows.x.iter().copied().collect());
         let scoring = DeviceScoring::new(problem.clone(), TILE_ROWS);
         let tick_rows = tick_rows(&space);
-        MlpPlan { space, problem, rows, scoring, tick_rows, train: kernels, score }
+        let mut weight = vec![0];
+        let mut place = |weights: Option<Vec<f32>>| match weights {
+            None => 0,
+            Some(weights) => {
+                let first = weight.len() as u32;
+                weight.extend(weights.into_iter().map(f32::to_bits));
+                first
+            }
+        };
+        let of_fold = |fold: &Arc<Fold>| [false, true].map(|is_balanced| recipe::row_weights(&fold.train, is_balanced));
+        let weights = problem.folds.iter().map(|fold| of_fold(fold).map(&mut place)).collect();
+        MlpPlan { space, problem, rows, weight, weights, scoring, tick_rows, train: kernels, score }
     }
 }
 
@@ -162,7 +180,7 @@ impl GpuPlan for MlpPlan {
     }
 
     fn shared(&self) -> Vec<Vec<u32>> {
-        vec![self.rows.x.clone(), self.rows.y.clone()]
+        vec![self.rows.x.clone(), self.rows.y.clone(), self.weight.clone()]
     }
 
     fn lane(&self, point: &[f64], fold_index: usize) -> LanePlan {
@@ -189,6 +207,7 @@ impl GpuPlan for MlpPlan {
             outputs: outputs as u32,
             is_classifier: u32::from(self.problem.task == Task::Classification),
             sets: self.scoring.lane_sets(fold_index, &self.rows.sets[fold_index]),
+            weight: self.weights[fold_index][usize::from(params.is_balanced)],
             order_at: order_at as u32,
             order_stride: self.window_words() as u32,
             hidden: params.hidden,

@@ -12,6 +12,7 @@ mod predict;
 pub mod recipe;
 mod together;
 
+use super::linear::ClassWeight;
 use super::{Agreement, Budget, DataShape, Model, WeightsError, Work};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
@@ -47,10 +48,6 @@ impl Model for Mlp {
         &[Task::Classification, Task::Regression]
     }
 
-    fn takes_weights(&self) -> bool {
-        false
-    }
-
     fn budget(&self) -> Budget {
         Budget { unit: "epochs", default: 30 }
     }
@@ -79,7 +76,12 @@ impl Model for Mlp {
             .float("dropout", 0.0, 0.5, 0.0)
             .within(0.0, 0.99);
         match shape.task {
-            Task::Classification => builder.float("label_smoothing", 0.0, 0.2, 0.0).within(0.0, 1.0).build(),
+            Task::Classification => builder
+                .float("label_smoothing", 0.0, 0.2, 0.0)
+                .within(0.0, 1.0)
+                .categorical("class_weight", &ClassWeight::NAMES, "none")
+                .held()
+                .build(),
             Task::Regression => builder.build(),
         }
     }
@@ -163,6 +165,7 @@ impl MlpParams {
             schedule: Schedule::from_code(code("schedule", &Schedule::NAMES)),
             dropout: number("dropout", 0.0) as f32,
             label_smoothing: number("label_smoothing", 0.0) as f32,
+            is_balanced: code("class_weight", &ClassWeight::NAMES) == 1.0,
         }
     }
 }

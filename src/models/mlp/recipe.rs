@@ -10,7 +10,7 @@
 //! - **Minibatches**: epoch `e` walks [`epoch_order`] in pieces of `batch` rows; the last piece may be short.
 //! - **Loss**: mean over the minibatch's rows of softmax cross-entropy against `(1 - s) onehot + s / classes`
 //!   (`s` = label smoothing), or of half the squared error on the scaled target. So the output's gradient is
-//!   `(softmax - smoothed) / rows`, or `(prediction - target) / rows`.
+//!   `(softmax - smoothed) / rows`, or `(prediction - target) / rows`, times what the row counts for ([`row_weights`]).
 //! - **Dropout** (inverted) after each hidden activation: kept and scaled by `1 / (1 - rate)` where
 //!   [`dropout_uniforms`] `>= rate`.
 //! - **Adam** (Kingma & Ba 2015) with decoupled decay (Loshchilov & Hutter 2019, AdamW) of weights, not biases:
@@ -21,6 +21,8 @@
 //! - **Rate**: [`Schedule::factor`] times the learning rate, by step out of all steps of the full budget.
 
 use crate::base::random::{self, Key};
+use crate::data::Rows;
+use crate::models::linear::{self, ClassWeight};
 use std::f64::consts::PI;
 
 /// Most hidden layers.
@@ -154,6 +156,17 @@ pub struct MlpParams {
     pub dropout: f32,
     /// Share of each target spread over all classes; 0 in regression.
     pub label_smoothing: f32,
+    /// Whether rows count by their class, so that all classes count alike; false in regression.
+    pub is_balanced: bool,
+}
+
+/// What each training row's loss is multiplied by: its own weight times its class's, scaled to a mean of 1 over the fold so
+/// that learning rates keep their meaning. `None` where all count alike.
+pub fn row_weights(rows: &Rows, is_balanced: bool) -> Option<Vec<f32>> {
+    let class_weight = if is_balanced { ClassWeight::Balanced } else { ClassWeight::None };
+    let weights = linear::row_weights(rows, class_weight)?;
+    let mean = weights.iter().sum::<f64>() / weights.len() as f64;
+    Some(weights.iter().map(|weight| (weight / mean) as f32).collect())
 }
 
 impl MlpParams {

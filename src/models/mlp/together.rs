@@ -70,12 +70,14 @@ impl Kernel for Training<'_> {
         let mut step = from * steps_per_epoch;
         let mut optimizer = Step::new(params);
         optimizer.skip_to(step);
+        let weights = fold.weights(params);
         for epoch in from..until {
             let order = recipe::epoch_order(fold.key, epoch, fold.rows);
             for minibatch in order.chunks(batch) {
                 let rows = scratch.gather(fold, minibatch);
                 optimizer.next(params, step, steps_per_epoch * of);
-                train_step::<V>(fold, params, layers, &mut scratch, rows, minibatch.len(), step, &optimizer);
+                let weights = weights.as_ref().map(|weights| minibatch.iter().map(|row| weights.of(*row)));
+                train_step::<V>(fold, params, layers, &mut scratch, rows, minibatch.len(), weights, step, &optimizer);
                 step += 1;
             }
         }
@@ -91,6 +93,7 @@ fn train_step<V: Simd>(
     scratch: &mut Scratch,
     rows: usize,
     real_rows: usize,
+    weights: Option<impl Iterator<Item = Lanes> + Clone>,
     step: u64,
     optimizer: &Step,
 ) {
@@ -103,6 +106,9 @@ fn train_step<V: Simd>(
     match &fold.y {
         FoldTargets::Classes(_) => loss.cross_entropy::<V>(output, rows, &scratch.classes),
         FoldTargets::Values(_) => loss.squared_error::<V>(output, rows, &scratch.values),
+    }
+    if let Some(weights) = weights {
+        LossGradient::weigh::<V>(output, rows, weights);
     }
     for layer in (0..=last).rev() {
         let units = layers[layer].pairs();
