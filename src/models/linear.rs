@@ -67,6 +67,8 @@ pub struct Centred<'a> {
     /// Of each target. Without an intercept it is the target's own zero, so that a number is fitted as it is, and not about
     /// the mean that its scaling takes away.
     pub target_mean: Vec<f64>,
+    /// What all rows together count for.
+    pub total: f64,
 }
 
 impl<'a> Centred<'a> {
@@ -97,7 +99,7 @@ impl<'a> Centred<'a> {
                 target_mean.iter_mut().zip(target).for_each(|(mean, y)| *mean += share * y);
             }
         }
-        Centred { x, targets, weights, outputs, mean, target_mean }
+        Centred { x, targets, weights, outputs, mean, target_mean, total }
     }
 
     /// Ranges of rows, in order.

@@ -1,5 +1,6 @@
 //! Layer 3: the built-in models. One file or folder, one shader, one line in [`MODELS`].
 
+pub mod elastic_net;
 mod linear;
 pub mod logistic;
 pub mod mlp;
@@ -118,6 +119,7 @@ pub static MODELS: &[&dyn Model] = &[
     &mlp::Mlp,
     &naive_bayes::NaiveBayes,
     &ridge::Ridge,
+    &elastic_net::ElasticNet,
 ];
 
 /// Finds a model by name.

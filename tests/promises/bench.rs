@@ -173,8 +173,10 @@ fn sides(is_moved: bool, on_gpu: bool) -> Vec<(&'static str, bool)> {
     let mut verdicts = Vec::new();
     for model in MODELS {
         let agreement = model.agreement();
-        let problem = problem(2, 50, 9, 3, model.budget().default);
-        let space = model.space(DataShape { task: Task::Classification, rows: 50, features: 9, outputs: 3 });
+        let task = model.tasks()[0];
+        let outputs = if task == Task::Classification { 3 } else { 1 };
+        let problem = problem(2, 50, 9, outputs, model.budget().default);
+        let space = model.space(DataShape { task, rows: 50, features: 9, outputs });
         let (still, moved) = (mixed_points(&space, 8, 24.0), mixed_points(&space, 8, 24.5));
         let cpu = || open_cpu(*model, &space, &problem, &CpuOptions::default());
         let first = train(&mut *cpu(), &still, 2, agreement.budget);

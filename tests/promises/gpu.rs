@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thousandfold::backend::gpu::{Gpu, GpuOptions, Provoked, adapters};
 use thousandfold::backend::{BackendError, Lane, LaneStatus, StopFlag, Trainer};
 use thousandfold::data::metrics::{Metric, Reduced};
-use thousandfold::data::{Affine, Fold, Prediction, Problem, Task};
+use thousandfold::data::{Fold, Prediction, Problem, Task};
 use thousandfold::models::{DataShape, MODELS, Model};
 use thousandfold::space::{Points, Space};
 
@@ -32,15 +32,25 @@ struct Case {
     model: &'static dyn Model,
     space: Space,
     points: Points,
+    /// Classes of its problems, or 1 for numbers.
+    classes: usize,
+}
+
+impl Case {
+    fn problem(&self, folds: usize, rows: usize) -> Arc<Problem> {
+        problem(folds, rows, 6, self.classes, BUDGET)
+    }
 }
 
 fn cases() -> Vec<Case> {
     let on_gpu = MODELS.iter().filter(|model| !model.kernels().is_empty());
     on_gpu
         .map(|model| {
-            let space = model.space(DataShape { task: Task::Classification, rows: 60, features: 6, outputs: 3 });
+            let task = model.tasks()[0];
+            let classes = if task == Task::Classification { 3 } else { 1 };
+            let space = model.space(DataShape { task, rows: 60, features: 6, outputs: classes });
             let points = mixed_points(&space, 8, 20.0);
-            Case { model: *model, space, points }
+            Case { model: *model, space, points, classes }
         })
         .collect()
 }
@@ -50,7 +60,7 @@ fn scores(case: &Case, options: GpuOptions) -> Option<Vec<u64>> {
 }
 
 fn scores_of(case: &Case, rows: usize, options: GpuOptions) -> Option<Vec<u64>> {
-    let problem = problem(2, rows, 6, 3, BUDGET);
+    let problem = case.problem(2, rows);
     let gpu = open(options)?;
     let mut trainer = case.model.open_gpu(&case.space, problem, &gpu).unwrap();
     Some(bits(&train(&mut *trainer, &case.points, 2, BUDGET)))
@@ -79,12 +89,13 @@ const TOLERANCE: f64 = 2e-5;
 
 #[test]
 fn a_set_of_more_rows_than_are_trained_on_is_scored_by_its_own_rows() {
-    // The minibatches' window holds far fewer entries than the set has rows.
-    let set = rows(300, 3000, 6, 3);
-    let small = problem(1, 40, 6, 3, BUDGET);
-    let fold = Arc::new(Fold { evals: vec![set.clone()], ..(*small.folds[0]).clone() });
-    let large = Arc::new(Problem { folds: vec![fold], ..(*small).clone() });
     for case in cases() {
+        // The minibatches' window holds far fewer entries than the set has rows.
+        let set = rows(300, 3000, 6, case.classes);
+        let small = case.problem(1, 40);
+        let fold = Arc::new(Fold { evals: vec![set.clone()], ..(*small.folds[0]).clone() });
+        let (task, target) = (small.task, fold.target);
+        let large = Arc::new(Problem { folds: vec![fold], ..(*small).clone() });
         let score = |checked| {
             let gpu = open(GpuOptions { checked, ..GpuOptions::default() })?;
             let mut trainer = case.model.open_gpu(&case.space, large.clone(), &gpu).unwrap();
@@ -94,10 +105,13 @@ fn a_set_of_more_rows_than_are_trained_on_is_scored_by_its_own_rows() {
         };
         let Some((plain, scored, weights)) = score(false) else { return };
         assert_eq!(score(true).unwrap().0, plain, "{}", case.model.name());
-        let predicted = case.model.predict(&weights, Task::Classification, Affine::IDENTITY, set.x.view()).unwrap();
+        let predicted = case.model.predict(&weights, task, target, set.x.view()).unwrap();
         let values: Vec<f32> = predicted.iter().copied().collect();
-        let own = SquaredError
-            .finish(set.truth(), Reduced::Predictions(Prediction::Probabilities { classes: 3, values: &values }));
+        let prediction = match task {
+            Task::Classification => Prediction::Probabilities { classes: case.classes, values: &values },
+            Task::Regression => Prediction::Values(&values),
+        };
+        let own = SquaredError.finish(set.truth(), Reduced::Predictions(prediction));
         assert!((own - scored).abs() < TOLERANCE * scored, "{}: {own} and {scored}", case.model.name());
     }
 }
@@ -134,7 +148,7 @@ fn a_lost_device_is_rebuilt_and_a_second_loss_ends_the_run() {
         assert_eq!(scores(&case, GpuOptions { provoked: lost, ..GpuOptions::default() }).unwrap(), plain);
         let twice = Provoked { losses_after: vec![2, 1], largest_slice: 1, ..Provoked::default() };
         let Some(gpu) = open(GpuOptions { provoked: twice, ..GpuOptions::default() }) else { return };
-        let mut trainer = case.model.open_gpu(&case.space, problem(2, 40, 6, 3, BUDGET), &gpu).unwrap();
+        let mut trainer = case.model.open_gpu(&case.space, case.problem(2, 40), &gpu).unwrap();
         let lanes: Vec<Lane> = (0..8).map(|point| Lane { point, fold: 0 }).collect();
         let slots = trainer.start(&case.points, &lanes).unwrap();
         let error = trainer.advance(&slots, BUDGET, false, &StopFlag::default(), &mut |_| ControlFlow::Continue(()));
@@ -148,7 +162,7 @@ fn a_kept_lane_survives_a_loss() {
         let read = |losses_after: Vec<u64>| {
             let provoked = Provoked { losses_after, ..Provoked::default() };
             let gpu = open(GpuOptions { provoked, ..GpuOptions::default() })?;
-            let mut trainer = case.model.open_gpu(&case.space, problem(1, 40, 6, 3, BUDGET), &gpu).unwrap();
+            let mut trainer = case.model.open_gpu(&case.space, case.problem(1, 40), &gpu).unwrap();
             let lanes = [Lane { point: 0, fold: 0 }, Lane { point: 1, fold: 0 }];
             let slots = trainer.start(&case.points, &lanes).unwrap();
             for slot in &slots {
@@ -194,7 +208,7 @@ fn rungs_end_with_the_bits_of_one_go() {
     for case in cases() {
         let Some(plain) = scores(&case, GpuOptions::default()) else { return };
         let Some(gpu) = open(GpuOptions::default()) else { return };
-        let mut trainer = case.model.open_gpu(&case.space, problem(2, 40, 6, 3, BUDGET), &gpu).unwrap();
+        let mut trainer = case.model.open_gpu(&case.space, case.problem(2, 40), &gpu).unwrap();
         let lanes: Vec<Lane> = (0..16).map(|i| Lane { point: i / 2, fold: i % 2 }).collect();
         let slots = trainer.start(&case.points, &lanes).unwrap();
         let advance = |trainer: &mut dyn Trainer, budget| {

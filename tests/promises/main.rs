@@ -10,6 +10,7 @@ mod cli;
 mod configs;
 mod data;
 mod docs;
+mod elastic_net;
 mod errors;
 mod gpu;
 mod linear;

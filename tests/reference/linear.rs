@@ -1,4 +1,5 @@
-//! Linear models as plain loops in f64: ridge by elimination on the normal equations, one row at a time.
+//! Linear models as plain loops in f64: ridge by elimination on the normal equations, the elastic net by coordinate descent
+//! over residuals, one row at a time.
 
 use super::softmax::solve;
 use ndarray::ArrayView2;
@@ -45,6 +46,46 @@ impl Linear {
         }
         (0..features).for_each(|i| gram[i][i] += l2);
         Linear::at(solve(gram, right), &rows)
+    }
+
+    /// Minimises `sum of weight (y - x w - b)^2 / (2 sum of weight) + l1 |w|_1 + l2 / 2 |w|^2`, with no negative weight where
+    /// they must be positive.
+    pub fn elastic_net(
+        x: ArrayView2<'_, f32>,
+        y: &[f64],
+        weights: &[f64],
+        [l1, l2]: [f64; 2],
+        fit_intercept: bool,
+        is_positive: bool,
+    ) -> Linear {
+        let rows = centred(x, y, weights, fit_intercept);
+        let total: f64 = weights.iter().sum();
+        let mut weight = vec![0.0; x.ncols()];
+        let mut residual = rows.y.clone();
+        for _ in 0..200_000 {
+            let mut largest = 0.0f64;
+            for j in 0..weight.len() {
+                let (mut product, mut square) = (0.0, 0.0);
+                for ((row, residual), share) in rows.x.iter().zip(&residual).zip(weights) {
+                    product += share * row[j] * residual / total;
+                    square += share * row[j] * row[j] / total;
+                }
+                if square == 0.0 {
+                    continue;
+                }
+                let free: f64 = product + square * weight[j];
+                let shrunk = free.signum() * (free.abs() - l1).max(0.0) / (square + l2);
+                let found = if is_positive { shrunk.max(0.0) } else { shrunk };
+                let step = found - weight[j];
+                weight[j] = found;
+                largest = largest.max(step.abs());
+                residual.iter_mut().zip(&rows.x).for_each(|(residual, row)| *residual -= step * row[j]);
+            }
+            if largest < 1e-12 {
+                break;
+            }
+        }
+        Linear::at(weight, &rows)
     }
 
     fn at(weight: Vec<f64>, rows: &Centred) -> Linear {

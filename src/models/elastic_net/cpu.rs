@@ -1,0 +1,129 @@
+//! The elastic net on the CPU: sixteen candidates of one fold walk in step, each in its own SIMD lane.
+
+use super::ElasticNetLanes;
+use super::fold::Prepared;
+use super::solver::ElasticNetParams;
+use super::walk::{Advance, Walk};
+use crate::backend::Weights;
+use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
+use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
+use crate::data::{Affine, Fold};
+use crate::models::linear::{self, Fitted};
+use ndarray::ArrayView2;
+use std::sync::{Arc, OnceLock};
+
+/// A fold, summed up when its first lane is trained.
+pub struct ElasticNetFold {
+    fold: Arc<Fold>,
+    prepared: [OnceLock<Prepared>; 2],
+}
+
+impl ElasticNetFold {
+    fn prepared(&self, group: &Group) -> &Prepared {
+        let has_intercept = group.params.first().is_none_or(|params| params.fit_intercept);
+        self.prepared[usize::from(has_intercept)].get_or_init(|| Prepared::new(&self.fold, has_intercept))
+    }
+}
+
+/// Up to sixteen candidates on one fold.
+pub struct Group {
+    params: Vec<ElasticNetParams>,
+    /// None before the first iteration.
+    walk: Option<Walk>,
+    fitted: Fitted,
+}
+
+impl LaneModel for ElasticNetLanes {
+    type Params = ElasticNetParams;
+    type Fold = ElasticNetFold;
+    type Group = Group;
+
+    fn params(&self, point: &[f64]) -> ElasticNetParams {
+        ElasticNetParams::read(&self.space, point)
+    }
+
+    fn key(&self, params: &ElasticNetParams) -> GroupKey {
+        // Small penalties take longest: the bits of positive floats are in their order, and the trainer starts with the
+        // greatest key.
+        let order = |penalty: f64| u32::MAX - (penalty.max(0.0) as f32).to_bits();
+        GroupKey {
+            step: [u32::from(params.fit_intercept), 0],
+            likeness: [order(params.l1 + params.l2), order(params.l1), 0, 0],
+        }
+    }
+
+    fn open_fold(&self, fold: &Arc<Fold>) -> ElasticNetFold {
+        ElasticNetFold { fold: fold.clone(), prepared: Default::default() }
+    }
+
+    fn bytes(&self, fold: &ElasticNetFold, _: &[ElasticNetParams]) -> u64 {
+        let features = fold.fold.train.x.ncols();
+        (Walk::bytes(features) + features * size_of::<Lanes>()) as u64
+    }
+
+    fn start(&self, fold: &ElasticNetFold, lanes: &[ElasticNetParams]) -> Group {
+        Group { params: lanes.to_vec(), walk: None, fitted: Fitted::zeros(fold.fold.train.x.ncols(), 1) }
+    }
+
+    fn gather(&self, fold: &ElasticNetFold, lanes: &[(&Group, usize)]) -> Group {
+        let params: Vec<ElasticNetParams> = lanes.iter().map(|(group, lane)| group.params[*lane]).collect();
+        let mut gathered = self.start(fold, &params);
+        let mut walk = Walk::new(fold.prepared(&gathered), &params);
+        for (to, (group, from)) in lanes.iter().enumerate() {
+            if let Some(source) = &group.walk {
+                walk.copy_lane(to, source, *from);
+            }
+        }
+        gathered.walk = Some(walk);
+        gathered
+    }
+
+    fn advance(&self, level: Level, fold: &ElasticNetFold, group: &mut Group, budget: u64) -> Vec<LaneProgress> {
+        let prepared = fold.prepared(group);
+        let walk = group.walk.get_or_insert_with(|| Walk::new(prepared, &group.params));
+        dispatch(level, Advance { fold: prepared, walk, until: budget });
+        group.fitted = fitted(prepared, walk);
+        let lanes = walk.searches[..group.params.len()].iter();
+        lanes.map(|search| LaneProgress { used: search.iterations, is_capped: !search.is_done }).collect()
+    }
+
+    fn predict(&self, level: Level, fold: &ElasticNetFold, group: &mut Group, rows: RowBlock<'_>, out: &mut [Lanes]) {
+        let (fitted, target) = (&group.fitted, fold.fold.target);
+        dispatch(level, Predict { fitted, target, x: rows.x, out });
+    }
+
+    fn read_back(&self, _: &ElasticNetFold, group: &Group, lane: usize) -> Weights {
+        group.fitted.read_back(lane)
+    }
+}
+
+/// Where the lanes stand, as they predict: intercepts take up the means.
+fn fitted(fold: &Prepared, walk: &Walk) -> Fitted {
+    let mut fitted = Fitted::zeros(fold.features, 1);
+    let mut intercepts = [fold.target_mean; LANES];
+    for ((place, weight), mean) in fitted.weights.iter_mut().zip(&walk.weights).zip(&fold.mean) {
+        *place = Lanes(weight.map(|weight| weight as f32));
+        intercepts.iter_mut().zip(weight).for_each(|(intercept, weight)| *intercept -= mean * weight);
+    }
+    fitted.intercepts[0] = Lanes(intercepts.map(|intercept| intercept as f32));
+    fitted
+}
+
+/// Predictions for a block of rows, in the target's own units.
+struct Predict<'a, 'x> {
+    fitted: &'a Fitted,
+    target: Affine,
+    x: ArrayView2<'x, f32>,
+    out: &'a mut [Lanes],
+}
+
+impl Kernel for Predict<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Simd>(self) {
+        let Predict { fitted, target, x, out } = self;
+        fitted.forward::<V>(x, out);
+        linear::unscale::<V>(out, target);
+    }
+}
