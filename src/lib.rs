@@ -10,7 +10,7 @@
 //! | 3 | [`models`], [`strategies`], [`schedulers`] | the three registries; none imports another |
 //! | 2 | [`backend`] | the trainer contract; `cpu` (threads, SIMD lanes), `gpu` (the only place that names wgpu) |
 //! | 1 | [`space`], [`data`] | parameters, conditions, codec; tables, preparation, splits, metrics |
-//! | 0 | [`base`] | random numbers, NaN-last ordering, registries |
+//! | 0 | [`base`] | random numbers, NaN-last ordering, registries, ONNX graphs |
 #![warn(missing_docs)]
 
 pub mod backend;

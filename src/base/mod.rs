@@ -1,6 +1,7 @@
 //! Layer 0: what everything else stands on, and what knows of nothing else here.
 
 pub mod hash;
+pub mod onnx;
 pub mod order;
 pub mod permutation;
 pub mod random;
