@@ -3,6 +3,7 @@
 
 mod bench;
 mod devices;
+mod export;
 mod failure;
 mod flags;
 mod init;
@@ -45,6 +46,7 @@ enum Command {
     Resume(tune::ResumeArguments),
     Show(show::ShowArguments),
     Predict(predict::PredictArguments),
+    Export(export::ExportArguments),
     Init(init::InitArguments),
     List(list::ListArguments),
     Devices(devices::DevicesArguments),
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Resume(resume) => resume.run(&arguments.terminal),
         Command::Show(show) => show.run(),
         Command::Predict(predict) => predict.run(),
+        Command::Export(export) => export.run(),
         Command::Init(init) => init.run(),
         Command::List(list) => list.run(),
         Command::Devices(devices) => devices.run(),

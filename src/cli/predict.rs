@@ -33,10 +33,9 @@ impl PredictArguments {
     /// Predictions are CSV, and replace neither what they are made of nor a study.
     fn check_output(&self) -> Result<(), Failure> {
         let Some(output) = &self.output else { return Ok(()) };
-        let is_same = |input: &PathBuf| matches!((std::fs::canonicalize(input), std::fs::canonicalize(output)), (Ok(a), Ok(b)) if a == b);
         let ending = output.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
         match ending.as_str() {
-            _ if is_same(&self.data) || is_same(&self.model) => Err(Failure::Input(format!(
+            _ if is_same(&self.data, output) || is_same(&self.model, output) => Err(Failure::Input(format!(
                 "{} is what the predictions are made of, and is left as it is\n  Write another file: -o predictions.csv",
                 output.display()
             ))),
@@ -50,8 +49,7 @@ impl PredictArguments {
 
     pub(super) fn run(&self) -> Result<(), Failure> {
         self.check_output()?;
-        let path = if self.model.is_dir() { model_of(&self.model)? } else { self.model.clone() };
-        let model = FittedModel::load(&path)?;
+        let model = load_model(&self.model)?;
         let preparation = &model.meta.preparation;
         let table = read_table(&self.data, &preparation.read_options(&model.meta.missing))?;
         let predicted = model.predict(&table)?;
@@ -72,6 +70,17 @@ impl PredictArguments {
             None => print(&csv),
         }
     }
+}
+
+/// Whether two paths lead to the same file.
+pub(super) fn is_same(a: &Path, b: &Path) -> bool {
+    matches!((std::fs::canonicalize(a), std::fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// A model from its file, or from the directory of its run.
+pub(super) fn load_model(path: &Path) -> Result<FittedModel, Failure> {
+    let path = if path.is_dir() { model_of(path)? } else { path.to_owned() };
+    Ok(FittedModel::load(&path)?)
 }
 
 /// The model of a run that has come to its end.

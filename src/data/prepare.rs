@@ -5,6 +5,7 @@
 //! Models that take columns as they are ([`Input::Columns`]) get numbers and codes instead, missing cells as NaN.
 
 mod fit;
+mod onnx;
 mod options;
 mod transform;
 
@@ -16,6 +17,7 @@ use super::table::Cells;
 use super::{Affine, ColumnKind, Input, Target};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// A fitted preparation. It goes into the model file, and says by name which columns it needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -157,9 +159,15 @@ impl Preparation {
             Plan::Cell(plan) => fits(&plan.feature),
             Plan::Code(plan) => fits(&plan.feature),
         };
-        match self.columns.iter().find(|plan| !is_whole(plan)) {
-            _ if width == 0 => Err("it has no feature".to_owned()),
-            Some(plan) => Err(format!("its preparation of column \"{}\" makes no sense", plan.name())),
+        if width == 0 {
+            return Err("it has no feature".to_owned());
+        }
+        if let Some(plan) = self.columns.iter().find(|plan| !is_whole(plan)) {
+            return Err(format!("its preparation of column \"{}\" makes no sense", plan.name()));
+        }
+        let made: HashSet<u32> = self.columns.iter().flat_map(Plan::features).collect();
+        match self.features.iter().zip(0..).find(|(_, feature)| !made.contains(feature)) {
+            Some((name, _)) => Err(format!("its feature \"{name}\" comes of no column")),
             None => Ok(()),
         }
     }
@@ -182,6 +190,16 @@ impl Preparation {
 }
 
 impl Plan {
+    /// What it makes of its column.
+    fn features(&self) -> Vec<u32> {
+        match self {
+            Plan::Number(plan) => [plan.value, plan.indicator].into_iter().flatten().collect(),
+            Plan::Category(plan) => plan.features(),
+            Plan::Cell(plan) => plan.feature.into_iter().collect(),
+            Plan::Code(plan) => plan.feature.into_iter().collect(),
+        }
+    }
+
     /// Moves all feature indices up, which a plan counts from 0 when it is fitted.
     fn shift_features(&mut self, by: u32) {
         let shift = |feature: &mut Option<u32>| feature.iter_mut().for_each(|feature| *feature += by);
@@ -194,6 +212,17 @@ impl Plan {
             Plan::Cell(plan) => shift(&mut plan.feature),
             Plan::Code(plan) => shift(&mut plan.feature),
         }
+    }
+}
+
+impl CategoryPlan {
+    /// Its features, ascending.
+    fn features(&self) -> Vec<u32> {
+        let of_levels = self.levels.iter().filter_map(|(_, feature)| *feature);
+        let mut features: Vec<u32> = of_levels.chain([self.rare, self.unknown].into_iter().flatten()).collect();
+        features.sort_unstable();
+        features.dedup();
+        features
     }
 }
 

@@ -117,6 +117,16 @@ pub fn level_order(a: &str, b: &str) -> Ordering {
     }
 }
 
+/// How other programs write a level of these: `True` for `true`, `2.0` for `2`. [`Categories::canonical`] takes each for it.
+pub fn other_spellings(level: &str, levels: &[&str]) -> Vec<String> {
+    if levels.iter().all(|level| is_bool(level)) {
+        let capital = level.chars().take(1).flat_map(char::to_uppercase).chain(level.chars().skip(1)).collect();
+        return vec![capital, level.to_uppercase()];
+    }
+    let fractional = format!("{level}.0");
+    if integer_part(&fractional) == Some(level) { vec![fractional] } else { Vec::new() }
+}
+
 fn is_bool(level: &str) -> bool {
     level.eq_ignore_ascii_case("true") || level.eq_ignore_ascii_case("false")
 }

@@ -5,12 +5,14 @@ mod linear;
 pub mod logistic;
 pub mod mlp;
 pub mod naive_bayes;
+mod onnx;
 mod predict;
 pub mod ridge;
 
 use crate::backend::cpu::CpuOptions;
 use crate::backend::gpu::{Gpu, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
+use crate::base::onnx::{Graph, Value};
 use crate::base::registry::{self, Named, UnknownName};
 use crate::data::{Affine, Input, Problem, Task};
 use crate::space::Space;
@@ -105,7 +107,14 @@ pub trait Model: Named {
         target: Affine,
         x: ArrayView2<'_, f32>,
     ) -> Result<Array2<f32>, WeightsError>;
+    /// How the operators of ONNX say what `predict` does; `None` where they cannot.
+    fn onnx(&self) -> Option<ToOnnx> {
+        None
+    }
 }
+
+/// Adds a model to a graph: from the features `[rows, features]` to what `predict` gives of them.
+pub type ToOnnx = fn(&Weights, Task, Affine, &mut Graph, &Value) -> Result<Value, WeightsError>;
 
 /// Weights that do not fit the model or the rows they are used on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -13,6 +13,23 @@ pub(super) fn linear(
     target: Affine,
     x: ArrayView2<'_, f32>,
 ) -> Result<Array2<f32>, WeightsError> {
+    let (weight, intercept) = linear_parts(weights)?;
+    if weight.ncols() != x.ncols() {
+        return Err(WeightsError(format!("the model has {} features, the rows have {}", weight.ncols(), x.ncols())));
+    }
+    let mut predicted = x.dot(&weight.t());
+    for mut row in predicted.axis_iter_mut(Axis(0)) {
+        row.iter_mut().zip(intercept).for_each(|(z, b)| *z += b);
+    }
+    match task {
+        Task::Classification => softmax(&mut predicted),
+        Task::Regression => predicted.mapv_inplace(|z| z * target.scale + target.shift),
+    }
+    Ok(predicted)
+}
+
+/// `weight` `[outputs, features]` and `intercept` `[outputs]` of a model that is linear in the features.
+pub(super) fn linear_parts(weights: &Weights) -> Result<(ArrayView2<'_, f32>, &[f32]), WeightsError> {
     let find = |name: &str| {
         let array = weights.arrays.iter().find(|array| array.name == name);
         array.ok_or_else(|| WeightsError(format!("{name} is missing")))
@@ -23,18 +40,7 @@ pub(super) fn linear(
     if intercept.values.len() != outputs || outputs == 0 {
         return Err(wrong_shape(intercept));
     }
-    if features != x.ncols() {
-        return Err(WeightsError(format!("the model has {features} features, the rows have {}", x.ncols())));
-    }
-    let mut predicted = x.dot(&matrix.t());
-    for mut row in predicted.axis_iter_mut(Axis(0)) {
-        row.iter_mut().zip(&intercept.values).for_each(|(z, b)| *z += b);
-    }
-    match task {
-        Task::Classification => softmax(&mut predicted),
-        Task::Regression => predicted.mapv_inplace(|z| z * target.scale + target.shift),
-    }
-    Ok(predicted)
+    Ok((matrix, &intercept.values))
 }
 
 /// Each row's logits become its probabilities.

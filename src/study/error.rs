@@ -1,5 +1,6 @@
 //! Everything that can go wrong with a study, in words: what and where, then what to do.
 
+use super::export::ExportError;
 use super::run_dir::journal_path;
 use super::source::Place;
 use crate::backend::BackendError;
@@ -278,6 +279,9 @@ pub enum StudyError {
     /// The weights in it.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// The model in another program's format.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// The backend.
     #[error(transparent)]
     Backend(#[from] BackendError),

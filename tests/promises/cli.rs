@@ -236,6 +236,19 @@ fn predictions_go_to_a_file_or_a_pipe_which_may_close() {
 }
 
 #[test]
+fn export_writes_the_same_model_from_a_run_and_from_its_file() {
+    let folder = flowers();
+    done(&folder, &tune(&["--candidates", "2", "--run-dir", "run"]));
+    folder.write("old.onnx", "an older one");
+    let told = done(&folder, &["export", "run", "--format", "onnx", "--output", "old.onnx"]);
+    let said = "written to old.onnx: mlp of kind; in: 5 columns of [rows, 1]; out: label, probabilities\n";
+    assert_eq!(told.out, said);
+    done(&folder, &["export", "run/model.safetensors", "-o", "new.onnx"]);
+    let bytes = ["old.onnx", "new.onnx"].map(|name| std::fs::read(folder.path().join(name)).unwrap());
+    assert!(bytes[0] == bytes[1] && bytes[0].len() > 1000);
+}
+
+#[test]
 fn a_study_that_init_wrote_runs_as_it_is() {
     let folder = flowers();
     let told = done(&folder, &["init", "flowers.csv", "--target", "kind", "--model", "logistic"]);

@@ -50,6 +50,11 @@ fn models() -> String {
     text
 }
 
+fn in_onnx() -> String {
+    let named = MODELS.iter().filter(|model| model.onnx().is_some()).map(|model| format!("`{}`", model.name()));
+    named.collect::<Vec<_>>().join(", ") + "\n"
+}
+
 fn metrics() -> String {
     let mut text = "| metric | scores | better is | what it is |\n|---|---|---|---|\n".to_owned();
     for metric in METRICS {
@@ -78,6 +83,7 @@ fn space(name: &str) -> String {
 fn tables_hold_what_the_registries_hold() {
     let mut blocks = vec![
         ("docs/models.md", "registry: models".to_owned(), models()),
+        ("docs/export.md", "registry: onnx".to_owned(), in_onnx()),
         ("docs/metrics.md", "registry: metrics".to_owned(), metrics()),
         ("docs/strategies.md", "registry: strategies".to_owned(), table("strategy", STRATEGIES)),
         ("docs/strategies.md", "registry: schedulers".to_owned(), table("scheduler", SCHEDULERS)),

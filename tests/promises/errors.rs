@@ -355,6 +355,7 @@ fn what_stands_in_the_way_of_a_run_is_left_as_it_is() {
     account.run("no result yet", &["show", "runs/data"]);
     std::fs::remove_file(folder.path().join("runs/data/model.safetensors")).unwrap();
     account.run("no model yet", &["predict", "runs/data", "data.csv"]);
+    account.run("nothing to export yet", &["export", "runs/data", "-o", "model.onnx"]);
     folder.write("data.csv", &good_table().replace("0,0,a", "1,0,a"));
     account.run("other data", &["resume", "runs/data"]);
     insta::assert_snapshot!(account.text);
@@ -492,6 +493,22 @@ fn rows_that_a_model_cannot_predict_say_why_and_unknown_categories_are_only_note
     folder.write("study.toml", "# mine");
     account.run("a study that is there", &["init", "data.csv", "--target", "y"]);
     assert_eq!(std::fs::read_to_string(folder.path().join("study.toml")).unwrap(), "# mine");
+    insta::assert_snapshot!(account.text);
+}
+
+#[test]
+fn what_cannot_be_exported_says_why_and_leaves_files_as_they_are() {
+    let folder = Folder::new();
+    let bytes = model(&folder);
+    let mut account = Account::new(&folder);
+    account.run("another format", &["export", "run", "--format", "pickle", "-o", "model.pkl"]);
+    account.run("nowhere to go", &["export", "run"]);
+    account.run("no model", &["export", "data.csv", "-o", "model.onnx"]);
+    account.run("over a table", &["export", "run", "-o", "data.csv"]);
+    account.run("over itself", &["export", "run/model.safetensors", "-o", "run/model.safetensors"]);
+    account.run("no such folder", &["export", "run", "-o", "nowhere/model.onnx"]);
+    account.run("a directory", &["export", "run", "-o", "."]);
+    assert_eq!(std::fs::read(folder.path().join("run/model.safetensors")).unwrap(), bytes);
     insta::assert_snapshot!(account.text);
 }
 

@@ -111,7 +111,10 @@ fn files_that_are_no_model_say_why() {
     preparation["features"] = serde_json::json!([]);
     assert!(with("preparation", preparation.clone()).contains("no feature"));
     preparation["features"] = serde_json::json!(["a"]);
-    assert!(with("preparation", preparation).contains("makes no sense"));
+    assert!(with("preparation", preparation.clone()).contains("makes no sense"));
+    preparation["features"] = meta["preparation"]["features"].clone();
+    preparation["features"].as_array_mut().unwrap().push("z".into());
+    assert!(with("preparation", preparation).contains("feature \"z\" comes of no column"));
     let meta = meta.to_string();
     assert!(refusal(&file_of(&folder, "{}", &shapes(&fitted))).contains("format"));
     assert!(refusal(&file_of(&folder, &meta, &[])).contains("layer_0.weight is missing"));

@@ -2,9 +2,10 @@
 
 use super::recipe::{Activation, MAX_LAYERS};
 use crate::backend::Weights;
+use crate::base::onnx::{Graph, Value};
 use crate::data::{Affine, Task};
-use crate::models::WeightsError;
 use crate::models::predict::{softmax, wrong_shape};
+use crate::models::{WeightsError, onnx};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
 /// `[rows, outputs]` probabilities, or values in the target's own units.
@@ -31,6 +32,28 @@ pub fn predict(
         Task::Regression => outputs.mapv_inplace(|z| z * target.scale + target.shift),
     }
     Ok(outputs)
+}
+
+/// The same in a graph.
+pub fn to_onnx(
+    weights: &Weights,
+    task: Task,
+    target: Affine,
+    graph: &mut Graph,
+    x: &Value,
+) -> Result<Value, WeightsError> {
+    let (layers, activation) = parse(weights)?;
+    let mut outputs = x.clone();
+    for (index, layer) in layers.iter().enumerate() {
+        outputs = onnx::affine(graph, &outputs, layer.weight, &layer.bias.to_vec());
+        if index + 1 < layers.len() {
+            outputs = activate_in(graph, activation, &outputs);
+        }
+    }
+    Ok(match task {
+        Task::Classification => onnx::softmax(graph, &outputs),
+        Task::Regression => onnx::unscale(graph, target, &outputs),
+    })
 }
 
 struct Layer<'a> {
@@ -73,5 +96,29 @@ fn activate(activation: Activation, z: f32) -> f32 {
         Activation::Tanh => libm::tanhf(z),
         Activation::Gelu => 0.5 * z * (1.0 + libm::tanhf(0.797_884_6 * (z + 0.044_715 * z * z * z))),
         Activation::Silu => z / (1.0 + libm::expf(-z)),
+    }
+}
+
+/// [`activate`] in a graph.
+fn activate_in(graph: &mut Graph, activation: Activation, z: &Value) -> Value {
+    match activation {
+        Activation::Relu => graph.node("Relu", &[z], &[]),
+        Activation::Tanh => graph.node("Tanh", &[z], &[]),
+        Activation::Silu => {
+            let gate = graph.node("Sigmoid", &[z], &[]);
+            graph.node("Mul", &[z, &gate], &[])
+        }
+        Activation::Gelu => {
+            let [half, one, rate, cubic] = [0.5, 1.0, 0.797_884_6, 0.044_715].map(|value| graph.floats(&[], &[value]));
+            let square = graph.node("Mul", &[z, z], &[]);
+            let square = graph.node("Mul", &[&square, &cubic], &[]);
+            let bent = graph.node("Add", &[&square, &one], &[]);
+            let bent = graph.node("Mul", &[&bent, z], &[]);
+            let bent = graph.node("Mul", &[&bent, &rate], &[]);
+            let gate = graph.node("Tanh", &[&bent], &[]);
+            let gate = graph.node("Add", &[&gate, &one], &[]);
+            let gate = graph.node("Mul", &[&gate, &half], &[]);
+            graph.node("Mul", &[z, &gate], &[])
+        }
     }
 }
