@@ -21,6 +21,8 @@ pub mod stream {
     pub const TRAINING: u32 = 4;
     /// Bootstraps in the choice of the winner.
     pub const CHOICE: u32 = 5;
+    /// Shuffles and bootstraps that tell how much a column matters.
+    pub const IMPORTANCE: u32 = 6;
 }
 
 impl Key {

@@ -172,6 +172,11 @@ impl Preparation {
         }
     }
 
+    /// Each column with its features; a column that does not vary has none.
+    pub fn features_by_column(&self) -> impl Iterator<Item = (&str, Vec<u32>)> {
+        self.columns.iter().map(|plan| (plan.name(), plan.features()))
+    }
+
     /// The columns it needs.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(Plan::name)

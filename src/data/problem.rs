@@ -97,7 +97,7 @@ pub fn prepare_fold(
 }
 
 /// The targets of some rows.
-fn pick(target: &Target, rows: &[u32]) -> Target {
+pub fn pick(target: &Target, rows: &[u32]) -> Target {
     match target {
         Target::Classes { codes, classes } => {
             Target::Classes { codes: rows.iter().map(|&row| codes[row as usize]).collect(), classes: *classes }

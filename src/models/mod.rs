@@ -1,6 +1,7 @@
 //! Layer 3: the built-in models. One file or folder, one shader, one line in [`MODELS`].
 
 pub mod elastic_net;
+mod explain;
 mod linear;
 pub mod logistic;
 pub mod mlp;
@@ -8,6 +9,8 @@ pub mod naive_bayes;
 mod onnx;
 mod predict;
 pub mod ridge;
+
+pub use explain::{Explanation, FeatureKind, FeatureNumbers};
 
 use crate::backend::cpu::CpuOptions;
 use crate::backend::gpu::{Gpu, Kernel};
@@ -107,6 +110,10 @@ pub trait Model: Named {
         target: Affine,
         x: ArrayView2<'_, f32>,
     ) -> Result<Array2<f32>, WeightsError>;
+    /// What trained weights say of themselves, in the features' order. Errors as `predict` does.
+    fn explain(&self, _weights: &Weights, _task: Task, _target: Affine) -> Result<Explanation, WeightsError> {
+        Ok(Explanation::default())
+    }
     /// How the operators of ONNX say what `predict` does; `None` where they cannot.
     fn onnx(&self) -> Option<ToOnnx> {
         None

@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod chart;
+pub mod explain;
 pub mod predictions;
 pub mod progress;
 pub mod style;

@@ -7,6 +7,7 @@ mod clock;
 pub mod config;
 pub mod error;
 pub mod events;
+pub mod explain;
 pub mod export;
 mod finish;
 pub mod history;

@@ -13,7 +13,7 @@ pub mod recipe;
 mod together;
 
 use super::linear::ClassWeight;
-use super::{Agreement, Budget, DataShape, Model, ToOnnx, WeightsError, Work};
+use super::{Agreement, Budget, DataShape, Explanation, Model, ToOnnx, WeightsError, Work};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
@@ -139,6 +139,10 @@ impl Model for Mlp {
         x: ArrayView2<'_, f32>,
     ) -> Result<Array2<f32>, WeightsError> {
         predict::predict(weights, task, target, x)
+    }
+
+    fn explain(&self, weights: &Weights, _: Task, _: Affine) -> Result<Explanation, WeightsError> {
+        predict::explain(weights)
     }
 
     fn onnx(&self) -> Option<ToOnnx> {

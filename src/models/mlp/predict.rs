@@ -5,7 +5,7 @@ use crate::backend::Weights;
 use crate::base::onnx::{Graph, Value};
 use crate::data::{Affine, Task};
 use crate::models::predict::{softmax, wrong_shape};
-use crate::models::{WeightsError, onnx};
+use crate::models::{Explanation, WeightsError, onnx};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
 /// `[rows, outputs]` probabilities, or values in the target's own units.
@@ -54,6 +54,21 @@ pub fn to_onnx(
         Task::Classification => onnx::softmax(graph, &outputs),
         Task::Regression => onnx::unscale(graph, target, &outputs),
     })
+}
+
+/// Its layers.
+pub fn explain(weights: &Weights) -> Result<Explanation, WeightsError> {
+    let (layers, activation) = parse(weights)?;
+    let inputs = layers.iter().map(|layer| layer.weight.nrows()).take(1);
+    let widths: Vec<String> =
+        inputs.chain(layers.iter().map(|layer| layer.bias.len())).map(|width| width.to_string()).collect();
+    let count: usize = layers.iter().map(|layer| layer.weight.len() + layer.bias.len()).sum();
+    let facts = vec![
+        ("layers", widths.join("-")),
+        ("activation", Activation::NAMES[activation as usize].to_owned()),
+        ("weights", count.to_string()),
+    ];
+    Ok(Explanation { facts, features: Vec::new() })
 }
 
 struct Layer<'a> {

@@ -22,7 +22,7 @@ mod gpu;
 pub use super::logistic::solver::ABSENT;
 
 use super::linear::{self, ClassWeight};
-use super::{Agreement, Budget, DataShape, Model, ToOnnx, WeightsError, Work, onnx, predict};
+use super::{Agreement, Budget, DataShape, Explanation, Model, ToOnnx, WeightsError, Work, explain, onnx, predict};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
@@ -152,6 +152,10 @@ impl Model for Ridge {
         x: ArrayView2<'_, f32>,
     ) -> Result<Array2<f32>, WeightsError> {
         predict::linear(weights, task, target, x)
+    }
+
+    fn explain(&self, weights: &Weights, task: Task, target: Affine) -> Result<Explanation, WeightsError> {
+        explain::linear(weights, task, target)
     }
 
     fn onnx(&self) -> Option<ToOnnx> {
