@@ -84,8 +84,8 @@ fn an_importance_is_the_mean_loss_over_shuffles_of_the_columns_own_cells() {
     }
 }
 
-/// Log odds of every class by coefficients, up to what is the same for all classes.
-fn log_odds(explained: &Explained, x: &Array2<f32>) -> Vec<Vec<f64>> {
+/// What coefficients say of rows of features: numbers, or log odds of every class up to what is the same for all classes.
+fn by_coefficients(explained: &Explained, x: &Array2<f32>) -> Vec<Vec<f64>> {
     let of = |row: usize| {
         let odds = explained.features.iter().map(|table| {
             assert_eq!(table.kind, FeatureKind::Coefficient);
@@ -98,7 +98,7 @@ fn log_odds(explained: &Explained, x: &Array2<f32>) -> Vec<Vec<f64>> {
 }
 
 #[test]
-fn coefficients_are_the_log_odds_of_classes() {
+fn coefficients_are_the_by_coefficients_of_classes() {
     for classes in [2, 3] {
         let folder = Folder::new();
         let table = std::fs::read_to_string(studies::flowers(&folder)).unwrap();
@@ -115,7 +115,7 @@ fn coefficients_are_the_log_odds_of_classes() {
         let x = fitted.meta.preparation.transform(&study.dataset.features, &all).unwrap();
         assert_eq!(explained.features[0].values.len(), x.ncols());
         let predicted = fitted.predict(&study.dataset.features).unwrap();
-        for (odds, row) in log_odds(&explained, &x).into_iter().zip(predicted.outer_iter()) {
+        for (odds, row) in by_coefficients(&explained, &x).into_iter().zip(predicted.outer_iter()) {
             let odds = if classes == 2 { vec![0.0, odds[0]] } else { odds };
             let sum: f64 = odds.iter().map(|odds| odds.exp()).sum();
             for (odds, p) in odds.iter().zip(row) {
@@ -123,6 +123,24 @@ fn coefficients_are_the_log_odds_of_classes() {
                 assert!((odds.exp() / sum - f64::from(*p)).abs() < 1e-5, "{odds} {p}");
             }
         }
+    }
+}
+
+#[test]
+fn coefficients_of_a_number_are_in_its_own_units() {
+    let folder = Folder::new();
+    studies::flowers(&folder);
+    let tune = ["tune", "flowers.csv", "--target", "a", "--model", "ridge", "--candidates", "2", "-q"];
+    done(&folder, &[&tune[..], &["--backend", "cpu", "--run-dir", "run"]].concat());
+    let explained = explained(&folder);
+    assert_eq!((explained.features.len(), &explained.features[0].class), (1, &None));
+    let fitted = FittedModel::load(&folder.path().join("run/model.safetensors")).unwrap();
+    let study = Study::resolve(load_run(&folder.path().join("run"), &[]).unwrap()).unwrap();
+    let all: Vec<u32> = (0..120).collect();
+    let x = fitted.meta.preparation.transform(&study.dataset.features, &all).unwrap();
+    let predicted = fitted.predict(&study.dataset.features).unwrap();
+    for (odds, row) in by_coefficients(&explained, &x).iter().zip(predicted.outer_iter()) {
+        assert!((odds[0] - f64::from(row[0])).abs() < 1e-5, "{odds:?} {row}");
     }
 }
 

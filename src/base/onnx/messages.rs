@@ -106,6 +106,9 @@ pub struct AttributeProto {
     /// A text.
     #[prost(bytes = "vec", optional, tag = "4")]
     pub s: Option<Vec<u8>>,
+    /// What the node repeats.
+    #[prost(message, optional, tag = "6")]
+    pub g: Option<GraphProto>,
     /// Numbers.
     #[prost(float, repeated, packed = "false", tag = "7")]
     pub floats: Vec<f32>,

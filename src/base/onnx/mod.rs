@@ -64,6 +64,8 @@ pub enum Attribute {
     Floats(Vec<f32>),
     /// Texts.
     Texts(Vec<String>),
+    /// What the node repeats.
+    Graph(GraphProto),
 }
 
 /// A file that no reader could take in.
@@ -113,6 +115,33 @@ impl Graph {
     pub fn ml_node(&mut self, operator: &str, inputs: &[&Value], attributes: &[(&str, Attribute)]) -> Value {
         let name = self.free_name(&format!("{operator}_{}", self.proto.node.len()));
         self.push(ML_DOMAIN, operator, inputs, attributes, name)
+    }
+
+    /// A value that every slice of some others changes, one after another: `step(state, slices)` gives the next state, and may
+    /// use any value of this graph. The state is a matrix, and so are slices along the first axis of what is scanned.
+    pub fn scan(
+        &mut self,
+        element: Element,
+        start: &Value,
+        scanned: &[&Value],
+        step: impl FnOnce(&mut Graph, &Value, &[Value]) -> Value,
+    ) -> Value {
+        let mut body = Graph { names: std::mem::take(&mut self.names), ..Graph::default() };
+        let matrix = |body: &mut Graph, name: &str| {
+            let name = body.free_name(name);
+            body.proto.input.push(matrix_info(&name, element));
+            Value(name)
+        };
+        let state = matrix(&mut body, "state");
+        let slices: Vec<Value> = scanned.iter().map(|_| matrix(&mut body, "slice")).collect();
+        let next = step(&mut body, &state, &slices);
+        body.proto.output.push(matrix_info(&next.0, element));
+        self.names = body.names;
+        let settings = [
+            ("body", Attribute::Graph(GraphProto { name: "step".to_owned(), ..body.proto })),
+            ("num_scan_inputs", Attribute::Integer(scanned.len() as i64)),
+        ];
+        self.node("Scan", &[&[start], scanned].concat(), &settings)
     }
 
     /// The same elements in another type.
@@ -203,6 +232,16 @@ fn shape(element: Element, extents: &[usize]) -> TensorProto {
     TensorProto { dims, data_type: element as i32, ..TensorProto::default() }
 }
 
+/// A matrix of any extent.
+fn matrix_info(name: &str, element: Element) -> ValueInfoProto {
+    let mut info = info(name, element, &[None, None], "");
+    let tensor = info.r#type.as_mut().and_then(|kind| kind.tensor_type.as_mut());
+    if let Some(shape) = tensor.and_then(|tensor| tensor.shape.as_mut()) {
+        shape.dim.fill(Dimension::default());
+    }
+    info
+}
+
 fn info(name: &str, element: Element, extents: &[Option<usize>], meaning: &str) -> ValueInfoProto {
     let dimension = |extent: &Option<usize>| Dimension {
         value: Some(extent.map_or_else(|| Extent::Name(ROWS.to_owned()), |extent| Extent::Value(extent as i64))),
@@ -223,6 +262,7 @@ fn attribute(name: &str, value: &Attribute) -> AttributeProto {
         Attribute::Float(value) => AttributeProto { f: Some(*value), kind: 1, ..named },
         Attribute::Integer(value) => AttributeProto { i: Some(*value), kind: 2, ..named },
         Attribute::Text(text) => AttributeProto { s: Some(text.as_bytes().to_vec()), kind: 3, ..named },
+        Attribute::Graph(graph) => AttributeProto { g: Some(graph.clone()), kind: 5, ..named },
         Attribute::Floats(values) => AttributeProto { floats: values.clone(), kind: 6, ..named },
         Attribute::Integers(values) => AttributeProto { ints: values.clone(), kind: 7, ..named },
         Attribute::Texts(texts) => {

@@ -12,7 +12,7 @@ mod gpu;
 pub mod moments;
 mod predict;
 
-use super::{Agreement, Budget, DataShape, Model, WeightsError, Work};
+use super::{Agreement, Budget, DataShape, Model, ToOnnx, WeightsError, Work};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
@@ -122,5 +122,9 @@ impl Model for NaiveBayes {
         x: ArrayView2<'_, f32>,
     ) -> Result<Array2<f32>, WeightsError> {
         predict::predict(weights, x)
+    }
+
+    fn onnx(&self) -> Option<ToOnnx> {
+        Some(predict::to_onnx)
     }
 }
