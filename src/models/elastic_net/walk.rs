@@ -91,9 +91,9 @@ impl Kernel for Advance<'_> {
             Scratch { inverse: zeros.clone(), residual: zeros.clone(), direction: zeros.clone(), product: zeros };
         for (j, inverse) in scratch.inverse.iter_mut().enumerate() {
             let square = fold.gram[j * fold.features + j];
-            for lane in 0..LANES {
-                let curvature = square + walk.l2[lane];
-                inverse[lane] = if curvature > 0.0 { 1.0 / curvature } else { 0.0 };
+            for (inverse, l2) in inverse.iter_mut().zip(&walk.l2) {
+                let curvature = square + l2;
+                *inverse = if curvature > 0.0 { 1.0 / curvature } else { 0.0 };
             }
         }
         loop {
