@@ -2,6 +2,8 @@
 
 pub mod elastic_net;
 mod explain;
+pub mod kernel_ridge;
+mod kernels;
 mod linear;
 pub mod logistic;
 pub mod mlp;
@@ -9,6 +11,7 @@ pub mod naive_bayes;
 mod onnx;
 mod predict;
 pub mod ridge;
+pub mod svm;
 
 pub use explain::{Explanation, FeatureKind, FeatureNumbers};
 
@@ -136,6 +139,8 @@ pub static MODELS: &[&dyn Model] = &[
     &naive_bayes::NaiveBayes,
     &ridge::Ridge,
     &elastic_net::ElasticNet,
+    &kernel_ridge::KernelRidge,
+    &svm::Svm,
 ];
 
 /// Finds a model by name.

@@ -1,6 +1,8 @@
 //! Plain f64 loops, never tuned: what both backends are tested against.
 
+pub mod kernel_ridge;
 pub mod linear;
 pub mod mlp;
 pub mod naive_bayes;
 pub mod softmax;
+pub mod svm;

@@ -1,5 +1,6 @@
 //! The CPU backend: a lane is a SIMD lane, sixteen of them a group, groups spread over threads.
 
+pub mod double;
 pub mod gemm;
 pub mod math;
 pub mod measure;
@@ -39,7 +40,8 @@ impl CpuOptions {
         self.simd.unwrap_or_else(simd::Level::detect)
     }
 
-    fn memory_limit(&self) -> u64 {
+    /// Bytes that lanes in training may take.
+    pub fn memory_limit(&self) -> u64 {
         memory_limit(self.memory)
     }
 }

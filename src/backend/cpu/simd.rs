@@ -4,6 +4,8 @@
 //! [`dispatch`] is the one place that chooses. Everything below it is `#[inline(always)]`, because a function that is
 //! not inlined into the dispatching one would be compiled without the processor's features.
 
+use super::double::Double;
+
 /// Lanes of a group; the width of every [`Lanes`] array.
 pub const LANES: usize = 16;
 
@@ -99,6 +101,8 @@ pub fn dispatch<K: Kernel>(level: Level, kernel: K) -> K::Output {
 pub trait Simd: Copy {
     /// One truth value a lane.
     type Mask: Copy;
+    /// Sixteen lanes of f64.
+    type Double: Double;
     /// Rows of a register tile of two columns that this instruction set has registers for: 8, or less on 16 registers.
     const TILE_ROWS: usize;
 
@@ -185,6 +189,7 @@ mod x86 {
     //! AVX-512 and AVX2. Values of these types exist only below the two `run_` functions, which is what makes the
     //! intrinsics safe to call.
 
+    use super::super::double::{Wide256, Wide512};
     use super::{Kernel, Lanes, Simd};
     use std::arch::x86_64::*;
 
@@ -215,6 +220,7 @@ mod x86 {
 
     impl Simd for Avx512 {
         type Mask = __mmask16;
+        type Double = Wide512;
         const TILE_ROWS: usize = 8;
 
         #[inline(always)]
@@ -300,6 +306,7 @@ mod x86 {
 
     impl Simd for Avx2 {
         type Mask = (__m256, __m256);
+        type Double = Wide256;
         const TILE_ROWS: usize = 2;
 
         #[inline(always)]
@@ -385,6 +392,7 @@ mod x86 {
 mod neon {
     //! NEON, which every 64-bit Arm processor has.
 
+    use super::super::double::PlainDouble;
     use super::{Lanes, Simd};
     use std::arch::aarch64::*;
 
@@ -404,6 +412,7 @@ mod neon {
 
     impl Simd for Neon {
         type Mask = [uint32x4_t; 4];
+        type Double = PlainDouble;
         const TILE_ROWS: usize = 2;
 
         #[inline(always)]
@@ -488,6 +497,7 @@ mod neon {
 mod plain {
     //! Plain Rust: what every other processor runs, and what the others are tested against.
 
+    use super::super::double::PlainDouble;
     use super::{LANES, Lanes, Simd};
 
     #[derive(Clone, Copy)]
@@ -510,6 +520,7 @@ mod plain {
 
     impl Simd for Plain {
         type Mask = [bool; LANES];
+        type Double = PlainDouble;
         const TILE_ROWS: usize = 2;
 
         #[inline(always)]

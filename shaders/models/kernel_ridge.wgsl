@@ -1,0 +1,82 @@
+// Kernel ridge: a lane brings its solution along, and is scored where its predictions are. Workgroup = one lane; thread t
+// has row t of a tile. x holds the measures of each row to score with every training row.
+
+@compute @workgroup_size(WORKGROUP)
+fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32) {
+    let lane = lane_of(group, groups);
+    if (lane < span.lanes && thread == 0u && progress[lane].status == LANE_RUNNING) {
+        progress[lane].unit = 1u;
+        progress[lane].status = LANE_DONE;
+    }
+}
+
+// exp_of(x) - 1 without its rounding at 1, for x at most 0.
+fn exp_less_one(x: f32) -> f32 {
+    if (x < -0.3) {
+        return exp_of(x) - 1.0;
+    }
+    // The polynomial of exp_of where it needs no power of 2.
+    var p = 1.9875691e-4;
+    p = fma(p, x, 1.3981999e-3);
+    p = fma(p, x, 8.333452e-3);
+    p = fma(p, x, 4.1665796e-2);
+    p = fma(p, x, 1.6666665e-1);
+    p = fma(p, x, 0.5);
+    return fma(p, x * x, x);
+}
+
+// The scaled prediction of a row: what the solution's own equation says of a training row, else the kernel's sum.
+fn value_of(lane: u32, tile: Tile, row: u32) -> f32 {
+    if (tile.part == 0u) {
+        return lanes[lane].fitted[tile.first + row];
+    }
+    let rows = lanes[lane].sets.rows[0];
+    let at = lanes[lane].sets.x[tile.part] + (tile.first + row) * rows;
+    var sum = Sum(lanes[lane].sum, lanes[lane].sum_rest);
+    for (var i = 0u; i < rows; i += 1u) {
+        var value = 0.0;
+        if (lanes[lane].less == 1.0) {
+            value = exp_less_one(-lanes[lane].gamma * x[at + i]);
+        } else {
+            value = kernel_of(lanes[lane].kind, lanes[lane].gamma, lanes[lane].degree, lanes[lane].coef0, x[at + i]);
+        }
+        // A product in two parts: the weights cancel.
+        let dual = lanes[lane].duals[i];
+        let product = value * dual;
+        sum = add_to(sum, product);
+        sum.rest += fma(value, dual, -product);
+    }
+    return sum.value + sum.rest;
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32) {
+    let lane = lane_of(group, groups);
+    if (lane >= span.lanes) {
+        return;
+    }
+    var at = progress_of(lane, thread);
+    if (at.status == LANE_NOT_FINITE) {
+        return;
+    }
+    for (var number = span.from_unit; number < span.until_unit; number += 1u) {
+        let tile = tile_of(lane, number);
+        if (tile.rows == 0u) {
+            break;
+        }
+        for (var row = thread; row < tile.rows; row += WORKGROUP) {
+            state[lanes[lane].state + row] = fma(value_of(lane, tile, row), lanes[lane].scale, lanes[lane].shift);
+        }
+        storageBarrier();
+        if (!reduce_tile(lane, tile, lanes[lane].state, 1u, 1u, thread)) {
+            if (thread == 0u) {
+                at.status = LANE_NOT_FINITE;
+                progress[lane] = at;
+            }
+            return;
+        }
+        storageBarrier();
+    }
+}
