@@ -51,7 +51,8 @@ impl Key {
     }
 
     /// Words at consecutive counters, hashed side by side in SIMD.
-    fn words_together(self, first: u64) -> [[u32; 2]; TOGETHER] {
+    #[inline(always)]
+    pub fn words_together(self, first: u64) -> [[u32; 2]; TOGETHER] {
         let counters: [u64; TOGETHER] = std::array::from_fn(|place| first.wrapping_add(place as u64));
         let key = schedule(self.0);
         let mut x0 = counters.map(|counter| (counter as u32).wrapping_add(key[0]));
@@ -76,7 +77,7 @@ impl Key {
 }
 
 /// Counters that are hashed side by side.
-const TOGETHER: usize = 8;
+pub const TOGETHER: usize = 8;
 
 /// By how much each of eight rounds rotates.
 pub const ROTATIONS: [u32; 8] = [13, 15, 26, 6, 17, 29, 16, 24];

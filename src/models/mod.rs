@@ -2,6 +2,7 @@
 
 pub mod elastic_net;
 mod explain;
+pub mod forest;
 pub mod kernel_ridge;
 mod kernels;
 mod linear;
@@ -12,6 +13,7 @@ mod onnx;
 mod predict;
 pub mod ridge;
 pub mod svm;
+pub mod trees;
 
 pub use explain::{Explanation, FeatureKind, FeatureNumbers};
 
@@ -133,14 +135,15 @@ pub struct WeightsError(pub String);
 
 /// Every model.
 pub static MODELS: &[&dyn Model] = &[
-    // A line each.
-    &logistic::Logistic,
-    &mlp::Mlp,
-    &naive_bayes::NaiveBayes,
+    // A line each: what is linear in the features, what compares rows, trees, networks.
     &ridge::Ridge,
     &elastic_net::ElasticNet,
+    &logistic::Logistic,
+    &naive_bayes::NaiveBayes,
     &kernel_ridge::KernelRidge,
     &svm::Svm,
+    &forest::Forest,
+    &mlp::Mlp,
 ];
 
 /// Finds a model by name.

@@ -14,6 +14,7 @@ mod elastic_net;
 mod errors;
 mod explain;
 mod export;
+mod forest;
 mod gpu;
 mod kernel_ridge;
 mod kernels;

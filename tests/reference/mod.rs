@@ -1,5 +1,6 @@
 //! Plain f64 loops, never tuned: what both backends are tested against.
 
+pub mod forest;
 pub mod kernel_ridge;
 pub mod linear;
 pub mod mlp;
