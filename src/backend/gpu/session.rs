@@ -402,6 +402,12 @@ impl Session {
 
     /// What the driver has reported since the last call.
     pub fn check(&self) -> Result<(), Fault> {
+        let has_errors = !lock(&self.reports).errors.is_empty();
+        if has_errors {
+            // A loss is told of only when the device is asked, and what it made fail before that: its buffers are invalid.
+            // Whether anything is still in the queue does not matter here.
+            let _ = self.device.poll(wgpu::PollType::Poll);
+        }
         let mut reports = lock(&self.reports);
         if let Some(reason) = &reports.lost {
             return Err(Fault::Lost(reason.clone()));
