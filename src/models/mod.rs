@@ -5,6 +5,7 @@ mod explain;
 pub mod forest;
 pub mod kernel_ridge;
 mod kernels;
+pub mod knn;
 mod linear;
 pub mod logistic;
 pub mod mlp;
@@ -140,6 +141,7 @@ pub static MODELS: &[&dyn Model] = &[
     &elastic_net::ElasticNet,
     &logistic::Logistic,
     &naive_bayes::NaiveBayes,
+    &knn::Knn,
     &kernel_ridge::KernelRidge,
     &svm::Svm,
     &forest::Forest,

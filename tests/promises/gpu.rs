@@ -1,6 +1,8 @@
 //! The GPU backend's own rules, on whatever adapter there is: a software one is enough.
 
 use crate::support::{SquaredError, bits, mixed_points, problem, rows, train};
+use std::cell::OnceCell;
+use std::mem::ManuallyDrop;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use thousandfold::backend::gpu::{Gpu, GpuOptions, Provoked, adapters};
@@ -21,6 +23,17 @@ pub fn open(options: GpuOptions) -> Option<Gpu> {
             None
         }
     }
+}
+
+thread_local! {
+    /// Never dropped: a thread that ends has no longer what the driver's clean-up asks of it.
+    static SHARED: OnceCell<Option<ManuallyDrop<Gpu>>> = const { OnceCell::new() };
+}
+
+/// An adapter as it is without options, opened once a test: kernels are then compiled once for many small problems.
+pub fn shared() -> Option<Gpu> {
+    let open = || open(GpuOptions::default()).map(ManuallyDrop::new);
+    SHARED.with(|shared| shared.get_or_init(open).as_deref().cloned())
 }
 
 const BUDGET: u64 = 2;

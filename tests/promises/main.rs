@@ -18,6 +18,7 @@ mod forest;
 mod gpu;
 mod kernel_ridge;
 mod kernels;
+mod knn;
 mod linear;
 mod logistic;
 mod logistic_gpu;

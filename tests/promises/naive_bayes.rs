@@ -7,7 +7,6 @@ use ndarray::{Array2, s};
 use std::sync::Arc;
 use thousandfold::backend::cpu::CpuOptions;
 use thousandfold::backend::cpu::simd::Level;
-use thousandfold::backend::gpu::GpuOptions;
 use thousandfold::backend::{LaneReport, LaneStatus, Trainer};
 use thousandfold::base::random::Key;
 use thousandfold::data::{Affine, Fold, Problem, Rows, Target, Task};
@@ -30,17 +29,17 @@ fn one_fold(train: Rows, evals: Vec<Rows>) -> Arc<Problem> {
     Arc::new(Problem { task: Task::Classification, outputs, metric, budget: 1, folds: vec![fold] })
 }
 
-fn fixture(file: &str) -> String {
+pub fn fixture(file: &str) -> String {
     let path = format!("{}/tests/fixtures/{file}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A table as the scripts beside the fixtures prepare it: training rows, and every fifth row, which is held out.
-pub fn prepared(file: &str) -> (Rows, Rows) {
+/// A table as the scripts beside the fixtures prepare it: features and last column of the training rows, and of every
+/// fifth row, which is held out.
+pub fn split(file: &str) -> [(Array2<f32>, Vec<f64>); 2] {
     let number = |cell: &str| cell.parse::<f64>().unwrap();
     let table: Vec<Vec<f64>> = fixture(file).lines().map(|line| line.split(',').map(number).collect()).collect();
     let features = table[0].len() - 1;
-    let classes = table.iter().map(|row| row[features] as usize + 1).max().unwrap();
     let part = |is_held_out: bool| {
         let rows = table.iter().enumerate().filter(|(i, _)| (i % 5 == 0) == is_held_out);
         rows.map(|(_, row)| row).collect::<Vec<_>>()
@@ -51,12 +50,20 @@ pub fn prepared(file: &str) -> (Rows, Rows) {
     let deviation = |j: usize| (train.iter().map(|row| (row[j] - mean(j)).powi(2)).sum::<f64>() / n).sqrt();
     let unit = |j: usize| if deviation(j) > 0.0 { deviation(j) } else { 1.0 };
     let moments: Vec<(f64, f64)> = (0..features).map(|j| (mean(j), unit(j))).collect();
-    let rows = |part: &[&Vec<f64>]| {
+    [train, held_out].map(|part| {
         let cell = |(i, j): (usize, usize)| ((part[i][j] - moments[j].0) / moments[j].1) as f32;
-        let codes = part.iter().map(|row| row[features] as u32).collect();
-        Rows::new(Array2::from_shape_fn((part.len(), features), cell), Target::Classes { codes, classes })
+        (Array2::from_shape_fn((part.len(), features), cell), part.iter().map(|row| row[features]).collect())
+    })
+}
+
+/// The same with classes in the last column.
+pub fn prepared(file: &str) -> (Rows, Rows) {
+    let [train, held_out] = split(file);
+    let classes = train.1.iter().chain(&held_out.1).fold(0.0f64, |most, code| most.max(*code)) as usize + 1;
+    let rows = |(x, codes): (Array2<f32>, Vec<f64>)| {
+        Rows::new(x, Target::Classes { codes: codes.into_iter().map(|code| code as u32).collect(), classes })
     };
-    (rows(&train), rows(&held_out))
+    (rows(train), rows(held_out))
 }
 
 /// What scikit-learn predicts at one setting.
@@ -98,7 +105,7 @@ impl Prediction {
     }
 }
 
-fn codes(rows: &Rows) -> &[u32] {
+pub fn codes(rows: &Rows) -> &[u32] {
     match &rows.y {
         Target::Classes { codes, .. } => codes,
         Target::Values(_) => panic!("not classes"),
@@ -151,7 +158,7 @@ fn on_cpu(problem: &Arc<Problem>) -> Option<Box<dyn Trainer>> {
 }
 
 fn on_gpu(problem: &Arc<Problem>) -> Option<Box<dyn Trainer>> {
-    let gpu = gpu::open(GpuOptions::default())?;
+    let gpu = gpu::shared()?;
     Some(NaiveBayes.open_gpu(&space(), problem.clone(), &gpu).unwrap())
 }
 

@@ -2,6 +2,7 @@
 
 pub mod forest;
 pub mod kernel_ridge;
+pub mod knn;
 pub mod linear;
 pub mod mlp;
 pub mod naive_bayes;

@@ -132,6 +132,8 @@ pub trait Simd: Copy {
     fn less(self, other: Self) -> Self::Mask;
     /// `mask ? yes : no`
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+    /// Lane `i`'s truth value as bit `i`.
+    fn mask_bits(mask: Self::Mask) -> u32;
     /// Absolute value.
     fn abs(self) -> Self;
     /// The bits as integers, shifted left by 23 places: an integer in the low bits becomes an exponent.
@@ -269,6 +271,10 @@ mod x86 {
             Avx512(unsafe { _mm512_mask_blend_ps(mask, no.0, yes.0) })
         }
         #[inline(always)]
+        fn mask_bits(mask: __mmask16) -> u32 {
+            u32::from(mask)
+        }
+        #[inline(always)]
         fn rotate_bits(self, places: u32) -> Self {
             // SAFETY: see the module's first lines.
             unsafe {
@@ -357,6 +363,11 @@ mod x86 {
         fn select(mask: (__m256, __m256), yes: Self, no: Self) -> Self {
             // SAFETY: see the module's first lines.
             unsafe { Avx2(_mm256_blendv_ps(no.0, yes.0, mask.0), _mm256_blendv_ps(no.1, yes.1, mask.1)) }
+        }
+        #[inline(always)]
+        fn mask_bits(mask: (__m256, __m256)) -> u32 {
+            // SAFETY: see the module's first lines.
+            unsafe { (_mm256_movemask_ps(mask.0) | _mm256_movemask_ps(mask.1) << 8) as u32 }
         }
         #[inline(always)]
         fn rotate_bits(self, places: u32) -> Self {
@@ -472,6 +483,15 @@ mod neon {
             ))
         }
         #[inline(always)]
+        fn mask_bits(mask: [uint32x4_t; 4]) -> u32 {
+            // SAFETY: NEON is part of the architecture. Each lane keeps the bit of its place.
+            let quarter = |i: usize| unsafe {
+                let places = vld1q_u32([1, 2, 4, 8].as_ptr());
+                vaddvq_u32(vandq_u32(mask[i], places)) << (4 * i)
+            };
+            quarter(0) | quarter(1) | quarter(2) | quarter(3)
+        }
+        #[inline(always)]
         fn rotate_bits(self, places: u32) -> Self {
             // SAFETY: NEON is part of the architecture. Shifting left by a negative number shifts right.
             Neon(self.0.map(
@@ -561,6 +581,10 @@ mod plain {
         #[inline(always)]
         fn select(mask: [bool; LANES], yes: Self, no: Self) -> Self {
             Plain(std::array::from_fn(|i| if mask[i] { yes.0[i] } else { no.0[i] }))
+        }
+        #[inline(always)]
+        fn mask_bits(mask: [bool; LANES]) -> u32 {
+            mask.iter().enumerate().fold(0, |bits, (i, is_set)| bits | u32::from(*is_set) << i)
         }
         #[inline(always)]
         fn rotate_bits(self, places: u32) -> Self {

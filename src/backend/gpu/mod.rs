@@ -18,7 +18,7 @@ pub use measure::{measure, measure_kernels};
 pub use plan::{
     GpuPlan, LANE_DONE, LANE_LIMIT, LANE_NOT_FINITE, LANE_RUNNING, LanePlan, Phase, Progress, Prologue, Span, words,
 };
-pub use scoring::{DeviceScoring, LaneSets, padded};
+pub use scoring::{DeviceScoring, LaneSets, SETS, padded};
 pub use slices::LONGEST_DISPATCH;
 pub use statistic::{DeviceRows, DeviceSet, DeviceStatistic};
 pub use trainer::GpuTrainer;

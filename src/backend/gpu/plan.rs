@@ -85,7 +85,8 @@ impl LanePlan {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prologue {
     /// Its bindings may be of the roles Span, Shared, Prepare and Prepared. A workgroup is to the [`Span`] what a lane is
-    /// elsewhere: its number is `lane_of`, and it leaves at once where that is not below `span.lanes`.
+    /// elsewhere: its number is `workgroup_of` of shaders/shared/prologue.wgsl, and it leaves at once where that is not
+    /// below `span.lanes`.
     pub kernel: Kernel,
     /// How many workgroups it takes. They may run in any order and in any number of dispatches; each is far shorter than
     /// [`super::LONGEST_DISPATCH`], because it is what a dispatch cannot be cut below.

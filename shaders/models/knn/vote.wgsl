@@ -1,0 +1,71 @@
+// Lets the neighbours of rows vote: one workgroup a lane, one thread a row. Each lane reads the head of its fold's lists.
+//
+// Shapes: lists [most, rows] of a set to score, each entry a weight and a class or the bits of a number; the lane's state
+// holds a tile's predictions [rows, outputs].
+
+// There is nothing to train.
+@compute @workgroup_size(WORKGROUP)
+fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32) {
+    let lane = lane_of(group, groups);
+    if (lane < span.lanes && thread == 0u) {
+        progress[lane].unit = 1u;
+        progress[lane].status = LANE_DONE;
+    }
+}
+
+fn vote(lane: u32, tile: Tile, row: u32) {
+    let outputs = lanes[lane].outputs;
+    let at = lanes[lane].state + row * outputs;
+    let list = lanes[lane].lists[tile.part] + tile.first + row;
+    let stride = lanes[lane].sets.rows[tile.part];
+    for (var i = 0u; i < outputs; i += 1u) {
+        state[at + i] = 0.0;
+    }
+    var total = 0.0;
+    for (var j = 0u; j < lanes[lane].neighbours; j += 1u) {
+        let neighbour = lists[list + j * stride];
+        let weight = select(1.0, bitcast<f32>(neighbour.x), lanes[lane].is_by_distance == 1u);
+        total += weight;
+        if (lanes[lane].is_classifier == 1u) {
+            state[at + neighbour.y] += weight;
+        } else {
+            state[at] = fma(bitcast<f32>(neighbour.y), weight, state[at]);
+        }
+    }
+    for (var i = 0u; i < outputs; i += 1u) {
+        state[at + i] = state[at + i] / total + lanes[lane].shift;
+    }
+}
+
+// Scores the tiles of the span.
+@compute @workgroup_size(WORKGROUP)
+fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32) {
+    let lane = lane_of(group, groups);
+    if (lane >= span.lanes) {
+        return;
+    }
+    var at = progress_of(lane, thread);
+    if (at.status == LANE_NOT_FINITE) {
+        return;
+    }
+    for (var number = span.from_unit; number < span.until_unit; number += 1u) {
+        let tile = tile_of(lane, number);
+        if (tile.rows == 0u) {
+            break;
+        }
+        for (var row = thread; row < tile.rows; row += WORKGROUP) {
+            vote(lane, tile, row);
+        }
+        storageBarrier();
+        if (!reduce_tile(lane, tile, lanes[lane].state, lanes[lane].outputs, 1u, thread)) {
+            if (thread == 0u) {
+                at.status = LANE_NOT_FINITE;
+                progress[lane] = at;
+            }
+            return;
+        }
+        storageBarrier();
+    }
+}
