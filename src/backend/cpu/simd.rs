@@ -156,6 +156,14 @@ pub trait Simd: Copy {
     fn top_bits_to_float(self) -> Self;
     /// `self[0], other[0], self[1], other[1]` and so on: the first sixteen of them, and the others.
     fn interleave(self, other: Self) -> [Self; 2];
+    /// Undoes [`Simd::interleave`]: every second value of the thirty-two, from the first and from the second one on.
+    fn deinterleave(self, other: Self) -> [Self; 2];
+    /// The bits as integers: `self - other`, wrapping.
+    fn sub_bits(self, other: Self) -> Self;
+    /// The bits as signed integers, each the nearest number.
+    fn ints_to_float(self) -> Self;
+    /// Rounded towards zero, as the bits of signed integers; what does not fit into one must not come here.
+    fn float_to_ints(self) -> Self;
 
     /// Every integer bit pattern the same.
     #[inline(always)]
@@ -259,6 +267,9 @@ mod x86 {
             exponent_to_float() = |a| _mm512_cvtepi32_ps(_mm512_srli_epi32::<23>(_mm512_castps_si512(a)));
             xor_bits(b) = |a, b| _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a), _mm512_castps_si512(b)));
             top_bits_to_float() = |a| _mm512_cvtepi32_ps(_mm512_srli_epi32::<8>(_mm512_castps_si512(a)));
+            sub_bits(b) = |a, b| _mm512_castsi512_ps(_mm512_sub_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
+            ints_to_float() = |a| _mm512_cvtepi32_ps(_mm512_castps_si512(a));
+            float_to_ints() = |a| _mm512_castsi512_ps(_mm512_cvttps_epi32(a));
         }
         #[inline(always)]
         fn less(self, other: Self) -> __mmask16 {
@@ -289,6 +300,18 @@ mod x86 {
                 let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
                 let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
                 [low, high].map(
+                    #[inline(always)]
+                    |places| Avx512(_mm512_permutex2var_ps(self.0, places, other.0)),
+                )
+            }
+        }
+        #[inline(always)]
+        fn deinterleave(self, other: Self) -> [Self; 2] {
+            // SAFETY: see the module's first lines. An index of 16 or more takes from the second register.
+            unsafe {
+                let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+                let odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+                [even, odd].map(
                     #[inline(always)]
                     |places| Avx512(_mm512_permutex2var_ps(self.0, places, other.0)),
                 )
@@ -353,6 +376,9 @@ mod x86 {
             exponent_to_float() = |a| _mm256_cvtepi32_ps(_mm256_srli_epi32::<23>(_mm256_castps_si256(a)));
             xor_bits(b) = |a, b| _mm256_xor_ps(a, b);
             top_bits_to_float() = |a| _mm256_cvtepi32_ps(_mm256_srli_epi32::<8>(_mm256_castps_si256(a)));
+            sub_bits(b) = |a, b| _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
+            ints_to_float() = |a| _mm256_cvtepi32_ps(_mm256_castps_si256(a));
+            float_to_ints() = |a| _mm256_castsi256_ps(_mm256_cvttps_epi32(a));
         }
         #[inline(always)]
         fn less(self, other: Self) -> (__m256, __m256) {
@@ -395,6 +421,22 @@ mod x86 {
                     }
                 },
             )
+        }
+        #[inline(always)]
+        fn deinterleave(self, other: Self) -> [Self; 2] {
+            // SAFETY: see the module's first lines. Shuffling works on the halves of a register apart, so pairs change
+            // places afterwards.
+            let [low, high] = [(self.0, self.1), (other.0, other.1)].map(
+                #[inline(always)]
+                |(a, b)| unsafe {
+                    let (even, odd) = (_mm256_shuffle_ps::<0b10_00_10_00>(a, b), _mm256_shuffle_ps::<0b11_01_11_01>(a, b));
+                    [even, odd].map(
+                        #[inline(always)]
+                        |mixed| _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(mixed))),
+                    )
+                },
+            );
+            [Avx2(low[0], high[0]), Avx2(low[1], high[1])]
         }
     }
 }
@@ -465,6 +507,9 @@ mod neon {
             exponent_to_float() = |a| vcvtq_f32_u32(vshrq_n_u32::<23>(vreinterpretq_u32_f32(a)));
             xor_bits(b) = |a, b| vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));
             top_bits_to_float() = |a| vcvtq_f32_u32(vshrq_n_u32::<8>(vreinterpretq_u32_f32(a)));
+            sub_bits(b) = |a, b| vreinterpretq_f32_u32(vsubq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));
+            ints_to_float() = |a| vcvtq_f32_s32(vreinterpretq_s32_f32(a));
+            float_to_ints() = |a| vreinterpretq_f32_s32(vcvtq_s32_f32(a));
         }
         #[inline(always)]
         fn less(self, other: Self) -> [uint32x4_t; 4] {
@@ -509,6 +554,14 @@ mod neon {
             // SAFETY: NEON is part of the architecture.
             let zip = |i: usize| unsafe { [vzip1q_f32(self.0[i], other.0[i]), vzip2q_f32(self.0[i], other.0[i])] };
             let ([a, b], [c, d], [e, f], [g, h]) = (zip(0), zip(1), zip(2), zip(3));
+            [Neon([a, b, c, d]), Neon([e, f, g, h])]
+        }
+        #[inline(always)]
+        fn deinterleave(self, other: Self) -> [Self; 2] {
+            // SAFETY: NEON is part of the architecture.
+            let pair = |a, b| unsafe { [vuzp1q_f32(a, b), vuzp2q_f32(a, b)] };
+            let ([a, e], [b, f]) = (pair(self.0[0], self.0[1]), pair(self.0[2], self.0[3]));
+            let ([c, g], [d, h]) = (pair(other.0[0], other.0[1]), pair(other.0[2], other.0[3]));
             [Neon([a, b, c, d]), Neon([e, f, g, h])]
         }
     }
@@ -573,6 +626,9 @@ mod plain {
             exponent_to_float() = |a| (a.to_bits() >> 23) as f32;
             xor_bits(b) = |a, b| bits(|a, b| a ^ b, a, b);
             top_bits_to_float() = |a| (a.to_bits() >> 8) as f32;
+            sub_bits(b) = |a, b| bits(u32::wrapping_sub, a, b);
+            ints_to_float() = |a| a.to_bits() as i32 as f32;
+            float_to_ints() = |a| f32::from_bits(a as i32 as u32);
         }
         #[inline(always)]
         fn less(self, other: Self) -> [bool; LANES] {
@@ -594,6 +650,11 @@ mod plain {
         fn interleave(self, other: Self) -> [Self; 2] {
             let place = |i: usize| if i.is_multiple_of(2) { self.0[i / 2] } else { other.0[i / 2] };
             [Plain(std::array::from_fn(place)), Plain(std::array::from_fn(|i| place(LANES + i)))]
+        }
+        #[inline(always)]
+        fn deinterleave(self, other: Self) -> [Self; 2] {
+            let place = |i: usize| if i < LANES { self.0[i] } else { other.0[i - LANES] };
+            [0, 1].map(|from| Plain(std::array::from_fn(|i| place(2 * i + from))))
         }
     }
 }
