@@ -1,4 +1,5 @@
-//! What models made of trees share: binned columns, and the storage of trees.
+//! What models made of trees share: binned columns, histograms of gradients, and the storage of trees.
 
 pub mod bins;
+pub mod histogram;
 pub mod tree;
