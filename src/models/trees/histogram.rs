@@ -5,6 +5,9 @@
 //! block are one 64-bit word, and a bin's sums of a block one cache line, so that scanning bins goes through eight columns
 //! side by side in SIMD.
 
+use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
+use std::ops::Range;
+
 /// Columns of a block.
 pub const BLOCK: usize = 8;
 /// Bins of a column at most, that of missing values among them.
@@ -50,7 +53,7 @@ pub struct Place {
     pub lane: usize,
 }
 
-/// Eight columns, the last block maybe fewer.
+/// Eight columns, the last block of a kind maybe fewer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     /// Each row's slots, 0 in the places of no column.
@@ -63,110 +66,224 @@ pub struct Block {
     pub columns: [u32; BLOCK],
 }
 
+impl Block {
+    /// Places that hold a column: the first ones.
+    fn width(&self) -> usize {
+        self.columns.iter().take_while(|column| **column != NO_COLUMN).count()
+    }
+}
+
 /// A place of a block that holds no column.
 pub const NO_COLUMN: u32 = u32::MAX;
+
+/// Slots of a column that has two values and no missing cell.
+const FLAG_SLOTS: usize = 3;
+
+/// Up to 64 columns of two values and no missing cell, eight a byte: summed as one block of eight columns, of whose sums
+/// theirs are made. A table with categories one-hot has many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Flags {
+    /// Each row's bytes: bit b of byte i is set where column `columns[8 i + b]` has its second value.
+    codes: Vec<[u8; BLOCK]>,
+    columns: Vec<u32>,
+}
 
 /// Rows in slots, by blocks of columns.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Blocks {
-    /// Columns with many slots first, so that those of a block are about equally wide.
+    /// Columns with many slots first, so that those of a block are about equally wide; flags last, in blocks of their own.
     pub blocks: Vec<Block>,
+    /// Blocks that are scanned side by side, which have equally many slots: each next two of them, or one.
+    pub pairs: Vec<Range<usize>>,
     /// Of each column; `None` for those that were left out.
     pub places: Vec<Option<Place>>,
     /// Slots of all blocks.
     pub slots: usize,
+    /// Blocks from which on all columns are flags.
+    first_flags: usize,
+    flags: Vec<Flags>,
     rows: usize,
 }
 
 impl Blocks {
-    /// Lays columns out. `slots`: how many each has, with that of missing values; 0 leaves a column out. `codes` gives the
+    /// Lays columns out. `slots`: how many each has, with that of missing values; 0 leaves a column out. `code` gives the
     /// slot of a column's row.
     pub fn new(rows: usize, slots: &[usize], code: impl Fn(usize, usize) -> u8) -> Blocks {
-        let mut order: Vec<usize> = (0..slots.len()).filter(|column| slots[*column] > 0).collect();
-        order.sort_by_key(|column| (std::cmp::Reverse(slots[*column]), *column));
+        let is_flag = |column: usize| slots[column] == FLAG_SLOTS && (0..rows).all(|row| code(column, row) != MISSING);
+        let all = (0..slots.len()).filter(|column| slots[*column] > 0);
+        let (flags, mut others): (Vec<usize>, Vec<usize>) = all.partition(|column| is_flag(*column));
+        others.sort_by_key(|column| (std::cmp::Reverse(slots[*column]), *column));
         let mut made = Blocks { places: vec![None; slots.len()], rows, ..Blocks::default() };
-        for (block, members) in order.chunks(BLOCK).enumerate() {
-            let mut codes = vec![[MISSING; BLOCK]; rows];
-            let mut columns = [NO_COLUMN; BLOCK];
-            for (lane, &column) in members.iter().enumerate() {
-                columns[lane] = column as u32;
-                made.places[column] = Some(Place { block, lane });
-                codes.iter_mut().enumerate().for_each(|(row, codes)| codes[lane] = code(column, row));
+        for (kind, members) in [&others, &flags].into_iter().enumerate() {
+            for members in members.chunks(BLOCK) {
+                let block = made.push_block(&mut Vec::new());
+                for (lane, &column) in members.iter().enumerate() {
+                    let block = &mut made.blocks[block];
+                    (block.columns[lane], block.slots) = (column as u32, block.slots.max(slots[column]));
+                    block.codes.iter_mut().enumerate().for_each(|(row, codes)| codes[lane] = code(column, row));
+                }
             }
-            let widest = slots[members[0]];
-            made.blocks.push(Block { codes, first: made.slots, slots: widest, columns });
-            made.slots += widest;
+            if kind == 0 {
+                made.first_flags = made.blocks.len();
+            }
         }
+        for members in flags.chunks(BLOCK * 8) {
+            let mut codes = vec![[0; BLOCK]; rows];
+            for (place, &column) in members.iter().enumerate() {
+                let bit = |row| u8::from(code(column, row) == 2) << (place % 8);
+                codes.iter_mut().enumerate().for_each(|(row, codes)| codes[place / 8] |= bit(row));
+            }
+            made.flags.push(Flags { codes, columns: members.iter().map(|column| *column as u32).collect() });
+        }
+        made.finish();
         made
     }
 
-    /// Some of another layout's columns and rows `0..rows`, in the same order; `self` keeps its memory.
+    /// Some of another layout's columns and rows `0..rows`, in the same order; `self` keeps its memory. Flags stay with
+    /// the other layout.
     pub fn select(&mut self, from: &Blocks, rows: usize, is_in: impl Fn(usize) -> bool) {
         self.places.clear();
         self.places.resize(from.places.len(), None);
-        (self.slots, self.rows) = (0, rows);
-        let all = from
-            .blocks
-            .iter()
-            .flat_map(|block| block.columns.iter().enumerate().map(move |(lane, c)| (block, lane, *c)));
-        let mut chosen = all.filter(|(.., column)| *column != NO_COLUMN && is_in(*column as usize)).peekable();
-        let mut made = 0;
-        while chosen.peek().is_some() {
-            if self.blocks.len() == made {
-                self.blocks.push(Block { codes: Vec::new(), first: 0, slots: 0, columns: [NO_COLUMN; BLOCK] });
+        self.rows = rows;
+        let (others, flags) = from.blocks.split_at(from.first_flags);
+        let mut spare = std::mem::take(&mut self.blocks);
+        for (kind, blocks) in [others, flags].into_iter().enumerate() {
+            let all = blocks.iter().flat_map(|block| (0..block.width()).map(move |lane| (block, lane)));
+            let mut chosen = all.filter(|(block, lane)| is_in(block.columns[*lane] as usize)).peekable();
+            while chosen.peek().is_some() {
+                let made = self.push_block(&mut spare);
+                for (lane, (block, source)) in chosen.by_ref().take(BLOCK).enumerate() {
+                    let to = &mut self.blocks[made];
+                    (to.columns[lane], to.slots) = (block.columns[source], to.slots.max(block.slots));
+                    to.codes.iter_mut().zip(&block.codes).for_each(|(to, from)| to[lane] = from[source]);
+                }
             }
-            let to = &mut self.blocks[made];
-            (to.columns, to.first, to.slots) = ([NO_COLUMN; BLOCK], self.slots, 0);
-            to.codes.clear();
-            to.codes.resize(rows, [MISSING; BLOCK]);
-            for (lane, (block, source, column)) in chosen.by_ref().take(BLOCK).enumerate() {
-                to.columns[lane] = column;
-                to.slots = to.slots.max(block.slots);
-                self.places[column as usize] = Some(Place { block: made, lane });
-                to.codes.iter_mut().zip(&block.codes).for_each(|(to, from)| to[lane] = from[source]);
+            if kind == 0 {
+                self.first_flags = self.blocks.len();
             }
-            self.slots += to.slots;
-            made += 1;
         }
-        self.blocks.truncate(made);
+        self.finish();
     }
 
-    /// Rows.
-    pub fn rows(&self) -> usize {
-        self.rows
+    /// An empty block behind all others, in a spare one's memory if there is one; gives its index.
+    fn push_block(&mut self, spare: &mut Vec<Block>) -> usize {
+        let mut codes = spare.pop().map_or_else(Vec::new, |block| block.codes);
+        codes.clear();
+        codes.resize(self.rows, [MISSING; BLOCK]);
+        self.blocks.push(Block { codes, first: 0, slots: 0, columns: [NO_COLUMN; BLOCK] });
+        self.blocks.len() - 1
+    }
+
+    /// Places columns, and numbers slots; blocks are filled.
+    fn finish(&mut self) {
+        (self.slots, self.pairs) = (0, Vec::new());
+        for kind in [0..self.first_flags, self.first_flags..self.blocks.len()] {
+            for first in kind.clone().step_by(2) {
+                let pair = first..kind.end.min(first + 2);
+                let widest = self.blocks[pair.clone()].iter().map(|block| block.slots).max().unwrap_or(0);
+                for (block, to) in self.blocks[pair.clone()].iter_mut().zip(pair.clone()) {
+                    (block.first, block.slots) = (self.slots, widest);
+                    self.slots += widest;
+                    for lane in 0..block.width() {
+                        self.places[block.columns[lane] as usize] = Some(Place { block: to, lane });
+                    }
+                }
+                self.pairs.push(pair);
+            }
+        }
     }
 
     /// An empty histogram of these columns.
     pub fn histogram(&self) -> Histogram {
-        // A block's slots are always seen as 256 of them, whatever follows.
+        // A block's slots are always seen as 256 of them, whatever follows; and flags are summed behind them all.
         Histogram { slots: vec![Slot::EMPTY; self.slots + MOST_SLOTS] }
     }
 
-    /// Sums the packed gradients of some rows. `gradients` has one word a row.
-    pub fn build(&self, rows: &[u32], gradients: &[u64], into: &mut Histogram) {
-        into.clear(self.slots);
-        for block in &self.blocks {
-            let Some(slots) = into.block_mut(block) else { continue };
-            add(&block.codes, rows, gradients, slots);
+    /// Sums the packed gradients of some rows. `gradients` has one word a row; `from` is the layout that these columns
+    /// were selected from, or this one.
+    pub fn build(&self, from: &Blocks, level: Level, rows: &[u32], gradients: &[u64], into: &mut Histogram) {
+        into.slots.resize(self.slots + MOST_SLOTS, Slot::EMPTY);
+        dispatch(level, Clear(&mut into.slots[..self.slots]));
+        let (others, flags) = self.blocks.split_at(self.first_flags);
+        let by_bytes = !flags.is_empty() && rows.len() >= FEWEST_ROWS_OF_FLAGS;
+        for block in others.iter().chain(flags.iter().filter(|_| !by_bytes)) {
+            let Some(slots) = into.block_mut(block.first) else { continue };
+            add_columns(block.width(), &block.codes, rows, gradients, slots);
+        }
+        for flags in from.flags.iter().filter(|_| by_bytes) {
+            let Some(slots) = into.block_mut(self.slots) else { continue };
+            dispatch(level, Clear(slots));
+            add_columns(flags.columns.len().div_ceil(8), &flags.codes, rows, gradients, slots);
+            let sums = dispatch(level, Unfold(slots));
+            for (place, column) in flags.columns.iter().enumerate() {
+                let Some(Place { block, lane }) = self.places[*column as usize] else { continue };
+                let set = sums[1 + place % 8].0[place / 8];
+                let first = self.blocks[block].first;
+                into.slots[first + 1].0[lane] = sums[0].0[place / 8].wrapping_sub(set);
+                into.slots[first + 2].0[lane] = set;
+            }
         }
     }
 }
 
+/// Rows from which on eight flags are summed as one column: its 256 slots must be made the flags' own.
+const FEWEST_ROWS_OF_FLAGS: usize = 128;
+
 /// Rows whose slots and gradients are asked for ahead of their turn.
 const AHEAD: usize = 16;
 
-/// Adds the gradients of some rows to one block's sums.
-fn add(codes: &[[u8; BLOCK]], rows: &[u32], gradients: &[u64], slots: &mut [Slot; MOST_SLOTS]) {
+/// Adds the gradients of some rows to the sums of a block's first columns.
+fn add_columns(columns: usize, codes: &[[u8; BLOCK]], rows: &[u32], gradients: &[u64], slots: &mut [Slot; MOST_SLOTS]) {
+    match columns {
+        0 => {}
+        1 => add::<1>(codes, rows, gradients, slots),
+        2 => add::<2>(codes, rows, gradients, slots),
+        3 => add::<3>(codes, rows, gradients, slots),
+        4 => add::<4>(codes, rows, gradients, slots),
+        5 => add::<5>(codes, rows, gradients, slots),
+        6 => add::<6>(codes, rows, gradients, slots),
+        7 => add::<7>(codes, rows, gradients, slots),
+        _ => add::<8>(codes, rows, gradients, slots),
+    }
+}
+
+fn add<const COLUMNS: usize>(codes: &[[u8; BLOCK]], rows: &[u32], gradients: &[u64], slots: &mut [Slot; MOST_SLOTS]) {
     for (place, &row) in rows.iter().enumerate() {
         if let Some(&row) = rows.get(place + AHEAD) {
             prefetch(codes, row as usize);
             prefetch(gradients, row as usize);
         }
         let (codes, gradient) = (codes[row as usize], gradients[row as usize]);
-        for (lane, code) in codes.into_iter().enumerate() {
-            let sum = &mut slots[usize::from(code)].0[lane];
+        for lane in 0..COLUMNS {
+            let sum = &mut slots[usize::from(codes[lane])].0[lane];
             *sum = sum.wrapping_add(gradient);
         }
+    }
+}
+
+/// From the sums of eight bytes' 256 values to the sums of all rows, and of those with each bit set. Destroys the slots.
+struct Unfold<'a>(&'a mut [Slot; MOST_SLOTS]);
+
+impl Kernel for Unfold<'_> {
+    type Output = [Slot; 9];
+
+    #[inline(always)]
+    fn run<V: Simd>(self) -> [Slot; 9] {
+        let slots = self.0;
+        let mut sums = [Slot::EMPTY; 9];
+        for bit in (0..8).rev() {
+            // What has the bit is the upper half of what is left; then the bit is forgotten.
+            let (low, high) = slots.split_at_mut(1 << bit);
+            let mut set = V::zero();
+            for (low, high) in low.iter_mut().zip(high) {
+                let high = V::load(halves(high));
+                set = set.add_bits(high);
+                V::load(halves(low)).add_bits(high).store(halves_mut(low));
+            }
+            set.store(halves_mut(&mut sums[1 + bit]));
+        }
+        sums[0] = slots[0];
+        sums
     }
 }
 
@@ -195,20 +312,59 @@ impl Histogram {
         self.slots.get(block.first..)?.first_chunk()
     }
 
-    fn block_mut(&mut self, block: &Block) -> Option<&mut [Slot; MOST_SLOTS]> {
-        self.slots.get_mut(block.first..)?.first_chunk_mut()
-    }
-
-    /// Makes room for so many slots, all empty.
-    fn clear(&mut self, slots: usize) {
-        self.slots.resize(slots + MOST_SLOTS, Slot::EMPTY);
-        self.slots[..slots].fill(Slot::EMPTY);
+    fn block_mut(&mut self, first: usize) -> Option<&mut [Slot; MOST_SLOTS]> {
+        self.slots.get_mut(first..)?.first_chunk_mut()
     }
 
     /// What is left when a child's sums are taken out of its parent's: its sibling's. `slots` are those of all blocks.
-    pub fn subtract(&mut self, child: &Histogram, slots: usize) {
-        for (sums, child) in self.slots.iter_mut().zip(&child.slots).take(slots) {
-            sums.0.iter_mut().zip(child.0).for_each(|(sum, child)| *sum = sum.wrapping_sub(child));
+    pub fn subtract(&mut self, level: Level, child: &Histogram, slots: usize) {
+        let slots = slots.min(self.slots.len()).min(child.slots.len());
+        dispatch(level, Subtract { from: &mut self.slots[..slots], child: &child.slots[..slots] });
+    }
+}
+
+/// A slot's eight words as sixteen halves, the low half of each first.
+#[inline(always)]
+pub fn halves(slot: &Slot) -> &Lanes {
+    // SAFETY: both are 64 bytes at a multiple of 64, and every bit pattern is a float.
+    unsafe { &*std::ptr::from_ref(slot).cast() }
+}
+
+/// See [`halves`].
+#[inline(always)]
+fn halves_mut(slot: &mut Slot) -> &mut Lanes {
+    const { assert!(size_of::<Slot>() == size_of::<Lanes>() && align_of::<Slot>() == align_of::<Lanes>()) };
+    const { assert!(2 * BLOCK == LANES && cfg!(target_endian = "little")) };
+    // SAFETY: as above; and every float is a bit pattern of words.
+    unsafe { &mut *std::ptr::from_mut(slot).cast() }
+}
+
+struct Clear<'a>(&'a mut [Slot]);
+
+impl Kernel for Clear<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Simd>(self) {
+        for slot in self.0 {
+            V::zero().store(halves_mut(slot));
+        }
+    }
+}
+
+/// Hessians' sums are not negative, so the halves of words can be subtracted apart.
+struct Subtract<'a> {
+    from: &'a mut [Slot],
+    child: &'a [Slot],
+}
+
+impl Kernel for Subtract<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Simd>(self) {
+        for (from, child) in self.from.iter_mut().zip(self.child) {
+            V::load(halves(from)).sub_bits(V::load(halves(child))).store(halves_mut(from));
         }
     }
 }
@@ -236,10 +392,12 @@ mod tests {
     use crate::base::random::{Key, below};
 
     const ROWS: usize = 300;
-    const SLOTS: [usize; 11] = [3, 256, 0, 7, 2, 90, 31, 5, 17, 200, 4];
+    const SLOTS: [usize; 23] = [3, 256, 0, 7, 2, 90, 31, 5, 17, 200, 4, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3];
 
     fn code(column: usize, row: usize) -> u8 {
-        below(Key::from_seed(column as u64), row as u64, SLOTS[column] as u64) as u8
+        // The columns from 11 on are flags; one of three slots with missing cells is none.
+        let least = u64::from(column > 10);
+        (least + below(Key::from_seed(column as u64), row as u64, SLOTS[column] as u64 - least)) as u8
     }
 
     fn gradients() -> Vec<u64> {
@@ -261,11 +419,12 @@ mod tests {
         let mut chosen = Blocks::default();
         chosen.select(&blocks, ROWS, |column| column % 2 == 1);
         assert!(chosen.places.iter().enumerate().all(|(column, place)| place.is_some() == (column % 2 == 1)));
-        for blocks in [&blocks, &chosen] {
+        assert!(all.len() >= FEWEST_ROWS_OF_FLAGS && some.len() < FEWEST_ROWS_OF_FLAGS && blocks.flags.len() == 1);
+        for (from, blocks) in [(&blocks, &blocks), (&blocks, &chosen)] {
             let [mut parent, mut child] = [blocks.histogram(), blocks.histogram()];
-            blocks.build(&all, &gradients, &mut parent);
-            blocks.build(&some, &gradients, &mut child);
-            parent.subtract(&child, blocks.slots);
+            blocks.build(from, Level::detect(), &all, &gradients, &mut parent);
+            blocks.build(from, Level::detect(), &some, &gradients, &mut child);
+            parent.subtract(Level::detect(), &child, blocks.slots);
             for (rows, histogram) in [(&some, &child), (&others, &parent)] {
                 for column in (0..SLOTS.len()).filter(|column| blocks.places[*column].is_some()) {
                     for slot in 0..SLOTS[column] {
@@ -285,7 +444,8 @@ mod tests {
         let place = blocks.places[3].unwrap();
         let goes_left: [u8; MOST_SLOTS] = std::array::from_fn(|slot| u8::from(slot % 2 == 0));
         let mut rows: Vec<u32> = (0..ROWS as u32).rev().collect();
-        let (left, right): (Vec<u32>, Vec<u32>) = rows.iter().partition(|row| code(3, **row as usize) % 2 == 0);
+        let (left, right): (Vec<u32>, Vec<u32>) =
+            rows.iter().partition(|row| code(3, **row as usize).is_multiple_of(2));
         let n = part(&blocks.blocks[place.block], place.lane, &goes_left, &mut rows, &mut vec![0; ROWS]);
         assert_eq!((&rows[..n], &rows[n..]), (&left[..], &right[..]));
         assert!(n > 0 && n < ROWS);
