@@ -148,6 +148,25 @@ impl Trees {
         self.code_firsts.len() as u32 - 2
     }
 
+    /// Leaves the first trees only, where each is grown to its end before the next one begins.
+    pub fn truncate(&mut self, trees: usize) {
+        let Some(&nodes) = self.roots.get(trees) else { return };
+        let cut = &self.nodes[nodes as usize..];
+        let of_leaf = |node: &Node| (node.feature == LEAF).then_some(node.child);
+        let of_set = |node: &Node| (node.feature != LEAF && node.feature & CATEGORY != 0).then_some(node.place);
+        let leaves = cut.iter().filter_map(of_leaf).min();
+        let sets = cut.iter().filter_map(of_set).min();
+        if let Some(leaves) = leaves {
+            self.leaves.truncate(leaves as usize * self.outputs);
+        }
+        if let Some(sets) = sets {
+            self.code_firsts.truncate(sets as usize + 1);
+            self.code_words.truncate(self.code_firsts.last().map_or(0, |last| *last as usize));
+        }
+        self.nodes.truncate(nodes as usize);
+        self.roots.truncate(trees);
+    }
+
     /// How many trees there are.
     pub fn len(&self) -> usize {
         self.roots.len()
