@@ -3,6 +3,7 @@
 pub mod elastic_net;
 mod explain;
 pub mod forest;
+pub mod gbdt;
 pub mod kernel_ridge;
 mod kernels;
 pub mod knn;
@@ -145,6 +146,7 @@ pub static MODELS: &[&dyn Model] = &[
     &kernel_ridge::KernelRidge,
     &svm::Svm,
     &forest::Forest,
+    &gbdt::Gbdt,
     &mlp::Mlp,
 ];
 

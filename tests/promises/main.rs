@@ -15,6 +15,7 @@ mod errors;
 mod explain;
 mod export;
 mod forest;
+mod gbdt;
 mod gpu;
 mod kernel_ridge;
 mod kernels;

@@ -429,7 +429,8 @@ mod x86 {
             let [low, high] = [(self.0, self.1), (other.0, other.1)].map(
                 #[inline(always)]
                 |(a, b)| unsafe {
-                    let (even, odd) = (_mm256_shuffle_ps::<0b10_00_10_00>(a, b), _mm256_shuffle_ps::<0b11_01_11_01>(a, b));
+                    let (even, odd) =
+                        (_mm256_shuffle_ps::<0b10_00_10_00>(a, b), _mm256_shuffle_ps::<0b11_01_11_01>(a, b));
                     [even, odd].map(
                         #[inline(always)]
                         |mixed| _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(mixed))),

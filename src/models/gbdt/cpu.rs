@@ -1,0 +1,334 @@
+//! Boosting on the CPU: a lane a group, as many at a time as there are threads.
+
+use super::fold::{Binned, GbdtFold};
+use super::grow::{Ground, Grower};
+use super::objective::{self, ABSENT, Gradients, Loss, Quanta, Quantise, Targets, power};
+use super::params::{GbdtParams, Objective};
+use super::sample;
+use super::split::{CategoryRules, Rules};
+use super::{GbdtLanes, validate};
+use crate::backend::cpu::simd::{LANES, Lanes, Level, dispatch};
+use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
+use crate::backend::{IntegerArray, WeightArray, Weights};
+use crate::data::Fold;
+use crate::models::trees::histogram::{BLOCK, Blocks};
+use crate::models::trees::tree::Trees;
+use std::sync::{Arc, PoisonError};
+
+/// One lane on one fold.
+pub struct State {
+    params: GbdtParams,
+    loss: Loss,
+    /// Where scores start, one a score.
+    start: Vec<f32>,
+    /// `[scores, rows]`, of all rows of the fold.
+    scores: Vec<Lanes>,
+    trees: Trees,
+    rounds: u64,
+    /// More rounds would change nothing, or may not be had.
+    is_done: bool,
+    has_failed: bool,
+    best: Option<Best>,
+}
+
+/// The round with the best validation score so far, where a lane stops by that.
+struct Best {
+    round: u64,
+    loss: f64,
+    scores: Vec<Lanes>,
+}
+
+/// The memory in which rounds are computed; a thread's, for one lane after the other.
+#[derive(Default)]
+pub struct Workspace {
+    gradient: Vec<Lanes>,
+    hessian: Vec<Lanes>,
+    words: Vec<[Lanes; 2]>,
+    rows: Vec<u32>,
+    others: Vec<u32>,
+    chosen: Blocks,
+    grower: Grower,
+    residuals: Vec<(f32, f32)>,
+}
+
+impl LaneModel for GbdtLanes {
+    type Params = GbdtParams;
+    type Fold = GbdtFold;
+    type Group = State;
+
+    fn params(&self, point: &[f64]) -> GbdtParams {
+        GbdtParams::read(&self.space, point)
+    }
+
+    fn key(&self, params: &GbdtParams) -> GroupKey {
+        let leaves = params.most_leaves(usize::MAX) as u64;
+        GroupKey { step: [0, 0], likeness: [params.trees as u32, leaves.min(1 << 20) as u32, params.bins, 0] }
+    }
+
+    fn open_fold(&self, fold: &Arc<Fold>) -> GbdtFold {
+        GbdtFold::new(fold.clone())
+    }
+
+    fn group_lanes(&self) -> usize {
+        1
+    }
+
+    fn bytes(&self, fold: &GbdtFold, lanes: &[GbdtParams]) -> u64 {
+        let bytes = |params: &GbdtParams| {
+            let scores = fold.loss(params).scores();
+            let copies = 3 + u64::from(params.early_stopping > 0);
+            let leaves = params.most_leaves(fold.train_rows()) as u64;
+            let rows = fold.lanes() as u64 * size_of::<Lanes>() as u64;
+            let columns = fold.fold.train.x.ncols().next_multiple_of(BLOCK) as u64;
+            let histogram = columns * u64::from(params.bins + 1) * size_of::<u64>() as u64;
+            // Scores, gradients and hessians; words and rows; a sampled layout; trees; kept histograms.
+            rows * (copies * scores as u64 + 5)
+                + fold.train_rows() as u64 * if params.column_share < 1.0 { columns } else { 0 }
+                + params.trees * scores as u64 * leaves * 40
+                + histogram * leaves.min(64).min((64 << 20) / histogram.max(1) + 2)
+        };
+        lanes.iter().map(bytes).sum()
+    }
+
+    fn duration(&self, fold: &GbdtFold, lanes: &[GbdtParams]) -> u64 {
+        let work = |params: &GbdtParams| {
+            let leaves = params.most_leaves(fold.train_rows()) as u64;
+            let levels = u64::from(leaves.ilog2()) + 2;
+            params.trees.min(self.budget) * (fold.train_rows() as u64 * levels + leaves * u64::from(params.bins))
+        };
+        lanes.iter().map(work).sum()
+    }
+
+    fn start(&self, fold: &GbdtFold, lanes: &[GbdtParams]) -> State {
+        State::new(fold, lanes[0])
+    }
+
+    fn gather(&self, _: &GbdtFold, lanes: &[(&State, usize)]) -> State {
+        lanes[0].0.copy()
+    }
+
+    fn advance(&self, level: Level, fold: &GbdtFold, state: &mut State, budget: u64) -> Vec<LaneProgress> {
+        let mut workspace = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let cell = fold.binned(state.params.bins);
+        if let Some(binned) = cell.get() {
+            while state.rounds < budget.min(state.params.trees) && !state.is_done {
+                state.round(level, fold, binned, &mut workspace);
+            }
+        }
+        self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+        let is_at_its_end = state.is_done || state.rounds >= self.budget.min(state.params.trees);
+        let used = match &state.best {
+            Some(best) if is_at_its_end => best.round,
+            _ => state.rounds,
+        };
+        vec![LaneProgress { used, is_capped: false }]
+    }
+
+    fn predict(&self, _: Level, fold: &GbdtFold, state: &mut State, rows: RowBlock<'_>, out: &mut [Lanes]) {
+        let scores = state.best.as_ref().map_or(&state.scores, |best| &best.scores);
+        let first = fold.set(rows.set).start + rows.first;
+        let outputs = out.len() / rows.x.nrows().max(1);
+        let (n, all) = (state.loss.scores(), fold.lanes());
+        let (mut own, mut predicted) = (vec![0.0; n], vec![0.0; outputs]);
+        for (row, out) in out.chunks_exact_mut(outputs).enumerate() {
+            let row = first + row;
+            own.iter_mut().enumerate().for_each(|(k, own)| *own = scores[k * all + row / LANES].0[row % LANES]);
+            objective::predict(state.loss, &own, &mut predicted);
+            if state.has_failed {
+                predicted.fill(f32::NAN);
+            }
+            if super::fold::is_scaled(self.task, state.params.objective) {
+                predicted.iter_mut().for_each(|y| *y = *y * fold.fold.target.scale + fold.fold.target.shift);
+            }
+            out.iter_mut().zip(&predicted).for_each(|(out, value)| out.0[0] = *value);
+        }
+    }
+
+    fn read_back(&self, _: &GbdtFold, state: &State, _: usize) -> Weights {
+        let mut trees = state.trees.clone();
+        if let Some(best) = &state.best {
+            trees.truncate(best.round as usize * state.loss.scores());
+        }
+        let mut weights = trees.to_weights();
+        weights.arrays.push(WeightArray {
+            name: super::START.to_owned(),
+            shape: vec![state.start.len()],
+            values: state.start.clone(),
+        });
+        weights.integers.push(IntegerArray {
+            name: super::OBJECTIVE.to_owned(),
+            shape: vec![1],
+            values: vec![state.params.objective as u32],
+        });
+        weights
+    }
+}
+
+impl State {
+    fn new(fold: &GbdtFold, params: GbdtParams) -> State {
+        let loss = fold.loss(&params);
+        let targets = fold.targets(&params);
+        let n = fold.train_rows();
+        let y: Vec<f32> = (0..n).map(|row| targets.y[row / LANES].0[row % LANES]).collect();
+        let start = objective::start(loss, &y, |row| targets.weight[row / LANES].0[row % LANES]);
+        let scores = start.iter().flat_map(|start| std::iter::repeat_n(Lanes([*start; LANES]), fold.lanes())).collect();
+        // A count cannot be below 0.
+        let is_count = matches!(loss, Loss::Value { objective: Objective::Poisson, .. });
+        let has_failed = is_count && y.iter().any(|y| *y < 0.0) || start.iter().any(|start| !start.is_finite());
+        State {
+            params,
+            loss,
+            start,
+            scores,
+            trees: Trees::new(1),
+            rounds: 0,
+            is_done: has_failed,
+            has_failed,
+            best: None,
+        }
+    }
+
+    fn copy(&self) -> State {
+        let best = self.best.as_ref();
+        State {
+            start: self.start.clone(),
+            scores: self.scores.clone(),
+            trees: self.trees.clone(),
+            best: best.map(|best| Best { scores: best.scores.clone(), ..*best }),
+            ..*self
+        }
+    }
+
+    /// One round: a tree a score, all of them from the same gradients.
+    fn round(&mut self, level: Level, fold: &GbdtFold, binned: &Binned, work: &mut Workspace) {
+        let (n, all, scores) = (fold.train_lanes(), fold.lanes(), self.loss.scores());
+        let targets = fold.targets(&self.params);
+        work.gradient.resize(n * scores, Lanes::ZERO);
+        work.hessian.resize(n * scores, Lanes::ZERO);
+        work.words.resize(n, [Lanes::ZERO; 2]);
+        dispatch(
+            level,
+            Gradients {
+                loss: self.loss,
+                targets: Targets { y: &targets.y, weight: &targets.weight },
+                scores: &self.scores,
+                gradient: &mut work.gradient,
+                hessian: &mut work.hessian,
+            },
+        );
+        sample::rows(fold, self.params.row_share, self.rounds, &mut work.rows, &mut work.others);
+        let mut is_changed = false;
+        for score in 0..scores {
+            let quantise = Quantise {
+                gradient: &work.gradient[score * n..][..n],
+                hessian: &work.hessian[score * n..][..n],
+                words: &mut work.words,
+            };
+            let Some(quanta) = dispatch(level, quantise) else {
+                (self.is_done, self.has_failed) = (true, true);
+                return;
+            };
+            work.grower.rows.clone_from(&work.rows);
+            if self.start[score].abs() >= -ABSENT {
+                // Its gradients are nothing: so is its tree.
+                work.grower.rows.clear();
+            }
+            work.grower.others.clone_from(&work.others);
+            let share = self.params.column_share;
+            if share < 1.0 {
+                let tree = self.rounds * scores as u64 + score as u64;
+                let is_in = sample::columns(fold.fold.key, share, tree, binned.columns.len());
+                work.chosen.select(&binned.blocks, fold.train_rows(), |column| is_in[column]);
+            }
+            let chosen = if share < 1.0 { &work.chosen } else { &binned.blocks };
+            let ground = self.ground(level, binned, chosen, packed(&work.words), quanta);
+            work.grower.grow(&ground, &mut self.trees);
+            is_changed |= !work.grower.is_stump();
+            let own = &mut self.scores[score * all..][..all];
+            let (loss, rate, residuals) = (self.loss, self.params.learning_rate, &mut work.residuals);
+            work.grower.finish(&mut self.trees, |rows, others, value| {
+                let value = match loss.leaf_quantile() {
+                    Some(share) => {
+                        let left = |row: &u32| {
+                            let (at, lane) = (*row as usize / LANES, *row as usize % LANES);
+                            (targets.y[at].0[lane] - own[at].0[lane], targets.weight[at].0[lane])
+                        };
+                        residuals.clear();
+                        residuals.extend(rows.iter().map(left));
+                        objective::quantile_of(residuals, share) * rate
+                    }
+                    None => value,
+                };
+                for row in rows.iter().chain(others) {
+                    own[*row as usize / LANES].0[*row as usize % LANES] += value;
+                }
+                value
+            });
+        }
+        self.rounds += 1;
+        let is_sampled = self.params.row_share < 1.0 || self.params.column_share < 1.0;
+        self.is_done = !is_changed && !is_sampled;
+        self.watch(fold);
+    }
+
+    /// Keeps the best round on the first row set to score, and stops when none has been better for long.
+    fn watch(&mut self, fold: &GbdtFold) {
+        let (patience, Some(eval)) = (self.params.early_stopping, fold.fold.evals.first()) else { return };
+        if patience == 0 {
+            return;
+        }
+        let loss = validate::loss(self.loss, &self.scores, fold.set(1), fold.lanes(), eval, fold.fold.target);
+        match &self.best {
+            Some(best) if loss.is_nan() || loss >= best.loss => {
+                self.is_done |= self.rounds - best.round >= patience;
+            }
+            _ => self.best = Some(Best { round: self.rounds, loss, scores: self.scores.clone() }),
+        }
+    }
+
+    fn ground<'a>(
+        &self,
+        level: Level,
+        binned: &'a Binned,
+        chosen: &'a Blocks,
+        words: &'a [u64],
+        quanta: Quanta,
+    ) -> Ground<'a> {
+        let params = &self.params;
+        let (by_gradient, by_hessian) = (power(quanta.gradient), power(quanta.hessian));
+        let rules = Rules {
+            l1: params.l1 * by_gradient,
+            // With no penalty at all, what keeps 0 / 0 away.
+            l2: params.l2 * by_hessian,
+            min_gain: params.min_gain * power(2 * quanta.gradient - quanta.hessian),
+            min_rows: params.min_leaf as f32,
+            min_hessian: (params.min_child_weight * by_hessian).max(1.0),
+            category: CategoryRules {
+                one_hot: params.one_hot_levels as usize + 1,
+                smoothing: params.category_smoothing * by_hessian,
+                min_rows: params.category_smoothing,
+                l2: params.category_l2 * by_hessian,
+                most: params.most_categories as usize,
+                group_rows: params.category_rows as f32,
+            },
+        };
+        Ground {
+            all: &binned.blocks,
+            chosen,
+            columns: &binned.columns,
+            bins: &binned.bins,
+            words,
+            rules,
+            growth: params.growth,
+            step: -params.learning_rate * power(quanta.hessian - quanta.gradient),
+            level,
+        }
+    }
+}
+
+/// Words of sixteen rows as one row's each.
+fn packed(words: &[[Lanes; 2]]) -> &[u64] {
+    const { assert!(size_of::<[Lanes; 2]>() == LANES * size_of::<u64>() && cfg!(target_endian = "little")) };
+    // SAFETY: the same bytes, more strictly aligned than words need; every bit pattern is a word.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), words.len() * LANES) }
+}

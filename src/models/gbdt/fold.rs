@@ -1,0 +1,159 @@
+//! A fold as boosting wants it: in bins, once for all lanes with as many of them, with targets and weights by sixteen rows.
+
+use super::objective::Loss;
+use super::params::{GbdtParams, Objective};
+use super::split::Column;
+use crate::backend::cpu::simd::{LANES, Lanes};
+use crate::data::{Fold, Target, Task};
+use crate::models::trees::bins::{BinnedFold, FeatureBins};
+use crate::models::trees::histogram::Blocks;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// A fold, binned when its first lane is trained.
+pub struct GbdtFold {
+    /// The fold itself.
+    pub fold: Arc<Fold>,
+    binned: Mutex<BTreeMap<u32, Arc<OnceLock<Binned>>>>,
+    targets: [OnceLock<RowTargets>; 4],
+}
+
+/// All rows of a fold in bins: the training rows, then the row sets to score.
+pub struct Binned {
+    /// By column.
+    pub bins: Vec<FeatureBins>,
+    /// By column.
+    pub columns: Vec<Column>,
+    /// All rows.
+    pub blocks: Blocks,
+}
+
+/// The training rows' targets and weights, sixteen a [`Lanes`].
+pub struct RowTargets {
+    /// Class codes, or numbers as they are learnt; 0 behind the training rows.
+    pub y: Vec<Lanes>,
+    /// How much each row counts; 0 behind the training rows.
+    pub weight: Vec<Lanes>,
+}
+
+impl GbdtFold {
+    /// Opens a fold without doing any work yet.
+    pub fn new(fold: Arc<Fold>) -> GbdtFold {
+        GbdtFold { fold, binned: Mutex::default(), targets: Default::default() }
+    }
+
+    /// Training rows.
+    pub fn train_rows(&self) -> usize {
+        self.fold.train.y.len()
+    }
+
+    /// Rows of all sets.
+    pub fn rows(&self) -> usize {
+        self.fold.row_sets().map(|rows| rows.y.len()).sum()
+    }
+
+    /// [`Lanes`] of the training rows.
+    pub fn train_lanes(&self) -> usize {
+        self.train_rows().div_ceil(LANES)
+    }
+
+    /// [`Lanes`] of all rows.
+    pub fn lanes(&self) -> usize {
+        self.rows().div_ceil(LANES)
+    }
+
+    /// The rows of one set among all: 0 are the training rows.
+    pub fn set(&self, set: usize) -> Range<usize> {
+        let before: usize = self.fold.row_sets().take(set).map(|rows| rows.y.len()).sum();
+        before..before + self.fold.row_sets().nth(set).map_or(0, |rows| rows.y.len())
+    }
+
+    /// What a lane learns.
+    pub fn loss(&self, params: &GbdtParams) -> Loss {
+        match &self.fold.train.y {
+            Target::Classes { classes: ..=2, .. } => Loss::Binary,
+            Target::Classes { classes, .. } => Loss::Softmax { classes: *classes },
+            Target::Values(_) => Loss::Value { objective: params.objective, quantile: params.quantile },
+        }
+    }
+
+    /// The fold in at most so many bins a column.
+    pub fn binned(&self, bins: u32) -> Arc<OnceLock<Binned>> {
+        let cell = self.binned.lock().unwrap_or_else(PoisonError::into_inner).entry(bins).or_default().clone();
+        cell.get_or_init(|| Binned::new(&self.fold, bins as usize));
+        cell
+    }
+
+    /// The training rows' targets and weights.
+    pub fn targets(&self, params: &GbdtParams) -> &RowTargets {
+        // A Poisson count has no scale of its own to choose.
+        let is_count = params.objective == Objective::Poisson;
+        let cell = &self.targets[2 * usize::from(params.is_balanced) + usize::from(is_count)];
+        cell.get_or_init(|| RowTargets::new(&self.fold, params.is_balanced, is_count))
+    }
+}
+
+/// How a model's task and objective scale numbers: counts are learnt as they are.
+pub fn is_scaled(task: Task, objective: Objective) -> bool {
+    task == Task::Regression && objective != Objective::Poisson
+}
+
+impl Binned {
+    fn new(fold: &Fold, most: usize) -> Binned {
+        let BinnedFold { features, sets } = BinnedFold::new(fold, most);
+        let rows: usize = sets.iter().map(|set| set.rows).sum();
+        let columns: Vec<Column> = features
+            .iter()
+            .enumerate()
+            .map(|(column, bins)| Column {
+                slots: bins.slots(),
+                is_category: bins.is_category(),
+                has_missing: sets[0].column(column).contains(&bins.missing()),
+            })
+            .collect();
+        let codes: Vec<Vec<u8>> = (0..features.len())
+            .map(|column| {
+                let missing = features[column].missing();
+                // The slot of missing values is the first here.
+                let slot = |bin: &u8| if *bin == missing { 0 } else { bin + 1 };
+                sets.iter().flat_map(|set| set.column(column).iter().map(slot)).collect()
+            })
+            .collect();
+        let slots: Vec<usize> = features.iter().map(FeatureBins::slots).collect();
+        Binned { blocks: Blocks::new(rows, &slots, |column, row| codes[column][row]), bins: features, columns }
+    }
+}
+
+impl RowTargets {
+    fn new(fold: &Fold, is_balanced: bool, is_count: bool) -> RowTargets {
+        let rows = fold.train.y.len();
+        let mut weight = fold.train.weight.clone().unwrap_or_else(|| vec![1.0; rows]);
+        let y: Vec<f32> = match &fold.train.y {
+            Target::Classes { codes, classes } => {
+                if is_balanced {
+                    balance(&mut weight, codes, *classes);
+                }
+                codes.iter().map(|code| *code as f32).collect()
+            }
+            Target::Values(values) if is_count => values.clone(),
+            Target::Values(values) => values.iter().map(|y| (y - fold.target.shift) / fold.target.scale).collect(),
+        };
+        RowTargets { y: by_sixteen(&y), weight: by_sixteen(&weight) }
+    }
+}
+
+/// scikit-learn's `class_weight="balanced"`: rows over classes that occur times the class's rows.
+fn balance(weight: &mut [f32], codes: &[u32], classes: usize) {
+    let mut counts = vec![0u32; classes];
+    codes.iter().for_each(|code| counts[*code as usize] += 1);
+    let present = counts.iter().filter(|count| **count > 0).count();
+    for (weight, code) in weight.iter_mut().zip(codes) {
+        *weight *= (codes.len() as f64 / (present as f64 * f64::from(counts[*code as usize]))) as f32;
+    }
+}
+
+fn by_sixteen(values: &[f32]) -> Vec<Lanes> {
+    let lanes = |chunk: &[f32]| Lanes(std::array::from_fn(|lane| chunk.get(lane).copied().unwrap_or(0.0)));
+    values.chunks(LANES).map(lanes).collect()
+}

@@ -1,0 +1,172 @@
+//! Gradient boosted trees, histogram-based, as LightGBM grows them (Ke et al. 2017).
+//!
+//! A round computes every training row's gradient and hessian ([`objective`]), makes them whole numbers, and grows a tree
+//! on them ([`grow`]), or one a class. From there on all that decides is a sum of whole numbers, or a fixed sequence of
+//! f32 operations on such sums, each rounded once and none of them fused ([`split`]): bits depend neither on the
+//! processor nor on the order of sums. What keeps to the following grows the same trees to the last bit on a GPU:
+//! products are kept from being fused with a following sum (WGSL allows fusing: the product goes through its bits and an
+//! exclusive or with a zero that the compiler does not know), quotients are corrected to the nearest f32 by whole-number
+//! arithmetic on mantissas (WGSL's may be 2.5 ulp off), and gradients and hessians are summed in two 32-bit words.
+//!
+//! Weights read back: those of [`crate::models::trees::tree::Trees`], round by round and class by class, with [`START`],
+//! where the scores start, and [`OBJECTIVE`].
+
+mod cpu;
+pub mod fold;
+pub mod grow;
+pub mod objective;
+pub mod params;
+pub mod sample;
+pub mod split;
+mod validate;
+
+use super::trees::tree::Trees;
+use super::{Agreement, Budget, DataShape, Model, WeightsError, Work};
+use crate::backend::cpu::{CpuOptions, CpuTrainer};
+use crate::backend::gpu::{Gpu, Kernel};
+use crate::backend::{BackendError, Trainer, Weights};
+use crate::base::registry::Named;
+use crate::data::{Affine, Input, Problem, Task};
+use crate::space::Space;
+use cpu::Workspace;
+use ndarray::{Array2, ArrayView2};
+use objective::Loss;
+use params::{GbdtParams, Objective};
+use std::sync::{Arc, Mutex};
+
+/// The weights' array of where scores start, one a score.
+pub const START: &str = "start";
+/// The weights' one number of the objective, as [`Objective::from_code`] reads it.
+pub const OBJECTIVE: &str = "objective";
+
+/// The model's registry entry.
+pub struct Gbdt;
+
+/// Boosting opened on a space.
+struct GbdtLanes {
+    space: Space,
+    task: Task,
+    /// The study's full budget.
+    budget: u64,
+    workspaces: Mutex<Vec<Workspace>>,
+}
+
+impl Named for Gbdt {
+    fn name(&self) -> &'static str {
+        "gbdt"
+    }
+
+    fn summary(&self) -> &'static str {
+        "gradient boosted trees on binned columns, with missing values and categories as they are"
+    }
+}
+
+impl Model for Gbdt {
+    fn tasks(&self) -> &'static [Task] {
+        &[Task::Classification, Task::Regression]
+    }
+
+    fn input(&self) -> Input {
+        Input::Columns
+    }
+
+    fn budget(&self) -> Budget {
+        Budget { unit: "trees", default: 500 }
+    }
+
+    fn space(&self, shape: DataShape) -> Space {
+        params::space(shape.task == Task::Regression)
+    }
+
+    /// Leaves of all trees.
+    fn cost(&self, space: &Space, point: &[f64], shape: DataShape) -> f64 {
+        let params = GbdtParams::read(space, point);
+        let scores = if shape.outputs > 2 { shape.outputs } else { 1 };
+        (params.trees * scores as u64) as f64 * params.most_leaves(shape.rows) as f64
+    }
+
+    /// A row is added to a histogram of every column once for the root, and on every level below for the smaller child of
+    /// each node; every leaf scans two words and twenty operations a bin.
+    fn work(&self, space: &Space, point: &[f64], shape: DataShape, used: u64) -> Work {
+        let params = GbdtParams::read(space, point);
+        let trees = used as f64 * if shape.outputs > 2 { shape.outputs as f64 } else { 1.0 };
+        let leaves = params.most_leaves(shape.rows) as f64;
+        let added = shape.rows as f64 * f64::from(params.row_share) * (1.0 + 0.5 * leaves.log2());
+        let columns = shape.features as f64 * f64::from(params.column_share);
+        let scanned = 2.0 * leaves * f64::from(params.bins.min(shape.rows as u32));
+        Work { flops: trees * columns * 20.0 * scanned, bytes: trees * columns * (17.0 * added + 8.0 * scanned) }
+    }
+
+    /// All that decides is whole numbers and single rounded operations: the same trees, and so the same scores but for
+    /// the last step to probabilities.
+    fn agreement(&self) -> Agreement {
+        Agreement { budget: 50, tolerance: 1e-6 }
+    }
+
+    fn open_cpu(
+        &self,
+        space: &Space,
+        problem: Arc<Problem>,
+        options: &CpuOptions,
+    ) -> Result<Box<dyn Trainer>, BackendError> {
+        let lanes = GbdtLanes {
+            space: space.clone(),
+            task: problem.task,
+            budget: problem.budget,
+            workspaces: Mutex::default(),
+        };
+        Ok(Box::new(CpuTrainer::open(lanes, problem, options)?))
+    }
+
+    fn open_gpu(&self, _: &Space, _: Arc<Problem>, _: &Gpu) -> Result<Box<dyn Trainer>, BackendError> {
+        Err(BackendError::Unsuited {
+            model: "gbdt",
+            reason: "it has no GPU kernel yet".to_owned(),
+            alternative: "To train on the processor: --backend cpu".to_owned(),
+        })
+    }
+
+    fn kernels(&self) -> Vec<Kernel> {
+        Vec::new()
+    }
+
+    fn predict(
+        &self,
+        weights: &Weights,
+        task: Task,
+        target: Affine,
+        x: ArrayView2<'_, f32>,
+    ) -> Result<Array2<f32>, WeightsError> {
+        let trees = Trees::from_weights(weights, x.ncols())?;
+        let start = weights.arrays.iter().find(|array| array.name == START).map(|array| array.values.as_slice());
+        let start = start.ok_or_else(|| WeightsError(format!("{START} is missing")))?;
+        let objective = weights.integers.iter().find(|array| array.name == OBJECTIVE);
+        let objective = objective.and_then(|array| Objective::from_code(*array.values.first()?));
+        let objective = objective.ok_or_else(|| WeightsError(format!("{OBJECTIVE} is missing")))?;
+        let loss = match (task, start.len()) {
+            (Task::Classification, 1) => Loss::Binary,
+            (Task::Classification, classes @ 2..) => Loss::Softmax { classes },
+            (Task::Regression, 1) => Loss::Value { objective, quantile: 0.5 },
+            (_, scores) => return Err(WeightsError(format!("{START} has {scores} values"))),
+        };
+        if trees.outputs() != 1 || !trees.len().is_multiple_of(start.len()) {
+            return Err(WeightsError("its trees are no rounds of boosting".to_owned()));
+        }
+        let outputs = if loss == Loss::Binary { 2 } else { start.len() };
+        let mut out = Array2::zeros((x.nrows(), outputs));
+        let (mut scores, mut row, mut predicted) = (start.to_vec(), vec![0.0; x.ncols()], vec![0.0; outputs]);
+        for (from, mut out) in x.rows().into_iter().zip(out.rows_mut()) {
+            row.iter_mut().zip(from).for_each(|(row, x)| *row = *x);
+            scores.copy_from_slice(start);
+            for tree in 0..trees.len() {
+                scores[tree % start.len()] += trees.values(trees.leaf_of(tree, &row))[0];
+            }
+            objective::predict(loss, &scores, &mut predicted);
+            if fold::is_scaled(task, objective) {
+                predicted.iter_mut().for_each(|y| *y = *y * target.scale + target.shift);
+            }
+            out.iter_mut().zip(&predicted).for_each(|(out, value)| *out = *value);
+        }
+        Ok(out)
+    }
+}
