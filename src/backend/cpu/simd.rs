@@ -310,11 +310,9 @@ mod x86 {
             // SAFETY: see the module's first lines. An index of 16 or more takes from the second register.
             unsafe {
                 let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-                let odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
-                [even, odd].map(
-                    #[inline(always)]
-                    |places| Avx512(_mm512_permutex2var_ps(self.0, places, other.0)),
-                )
+                let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+                let (a, b) = (self.0, other.0);
+                [Avx512(_mm512_permutex2var_ps(a, even, b)), Avx512(_mm512_permutex2var_ps(a, odd, b))]
             }
         }
     }
