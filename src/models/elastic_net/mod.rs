@@ -18,7 +18,7 @@ mod gpu;
 pub mod solver;
 mod walk;
 
-use super::{Agreement, Budget, DataShape, Model, WeightsError, Work, predict};
+use super::{Agreement, Budget, DataShape, Explanation, Model, ToOnnx, WeightsError, Work, explain, onnx, predict};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
@@ -122,6 +122,14 @@ impl Model for ElasticNet {
         x: ArrayView2<'_, f32>,
     ) -> Result<Array2<f32>, WeightsError> {
         predict::linear(weights, task, target, x)
+    }
+
+    fn explain(&self, weights: &Weights, task: Task, target: Affine) -> Result<Explanation, WeightsError> {
+        explain::linear(weights, task, target)
+    }
+
+    fn onnx(&self) -> Option<ToOnnx> {
+        Some(onnx::linear)
     }
 }
 
