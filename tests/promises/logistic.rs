@@ -12,7 +12,7 @@ use thousandfold::base::random::Key;
 use thousandfold::data::{Affine, Fold, Problem, Rows, Target, Task};
 use thousandfold::models::logistic::solver::{self, ABSENT};
 use thousandfold::models::{DataShape, Model, logistic::Logistic};
-use thousandfold::space::{Domain, Points, Scale, Space};
+use thousandfold::space::{Domain, Points, Scale, Space, Value};
 
 const BUDGET: u64 = 1000;
 
@@ -34,6 +34,7 @@ pub fn open_space() -> Space {
     let mut space = space();
     space.parameters[1].domain = Domain::Bool;
     space.parameters[2].domain = Domain::Float { low: 0.0, high: 1.0, scale: Scale::Linear, step: None };
+    space.parameters[3].domain = Domain::Categorical(["none", "balanced"].map(|name| Value::Text(name.into())).into());
     space
 }
 
@@ -83,6 +84,11 @@ pub struct Solution {
     coef: Vec<Vec<f64>>,
     train_log_loss: f64,
     held_out_log_loss: f64,
+    #[serde(default)]
+    is_balanced: bool,
+    /// Whether row `i` of the table counts for `0.25 + i % 4`.
+    #[serde(default)]
+    is_weighted: bool,
 }
 
 fn fixture(file: &str) -> String {
@@ -121,6 +127,24 @@ pub fn solutions(name: &str) -> (Vec<Solution>, Rows, Rows) {
     solutions.retain(|solution| solution.data == name);
     let (train, held_out) = prepared(&format!("{name}.csv"));
     (solutions, train, held_out)
+}
+
+/// scikit-learn's solutions where classes or rows count for more, each with its training and its held-out rows and its
+/// candidate in [`open_space`].
+pub fn weighted_solutions() -> Vec<(Solution, Rows, Rows, Vec<f64>)> {
+    let solutions: Vec<Solution> = serde_json::from_str(&fixture("weighted.json")).unwrap();
+    assert_eq!(solutions.len(), 9);
+    let with_rows = |solution: Solution| {
+        let (mut train, held_out) = prepared(&format!("{}.csv", solution.data));
+        if solution.is_weighted {
+            // Training rows 0, 1, 2, 3, 4 are rows 1, 2, 3, 4, 6 of the table.
+            let weight = |i: usize| 0.25 + ((i + i / 4 + 1) % 4) as f32;
+            train.weight = Some((0..train.y.len()).map(weight).collect());
+        }
+        let candidate = [&solution.point()[..], &[f64::from(u8::from(solution.is_balanced))]].concat();
+        (solution, train, held_out, candidate)
+    };
+    solutions.into_iter().map(with_rows).collect()
 }
 
 impl Solution {
@@ -174,6 +198,45 @@ fn the_comparison_with_scikit_learn_sees_a_penalty_that_is_a_little_off() {
         seen += 1;
     }
     assert!(seen > 0);
+}
+
+#[test]
+fn classes_and_rows_that_count_for_more_give_scikit_learns_solution() {
+    for (solution, train, held_out, candidate) in weighted_solutions() {
+        let problem = fold(train.clone(), vec![held_out.clone()]);
+        let space = open_space();
+        let mut trainer = open_cpu(&Logistic, &space, &problem, &CpuOptions::default());
+        let weights = weights(&mut *trainer, &space, &candidate, BUDGET);
+        solution.assert_equals(&weights, &train, &held_out);
+        // The same without what counts for more is seen, but on iris, whose classes are of one size.
+        if solution.data == "iris" && !solution.is_weighted {
+            continue;
+        }
+        let plain = Rows { weight: None, ..train.clone() };
+        let (other, _) =
+            solution.furthest_coefficient(&fit(&fold(plain, Vec::new()), &point(solution.l2)), train.x.ncols());
+        assert!(other > 2e-3, "{} l2 {}: {other:e}", solution.data, solution.l2);
+    }
+}
+
+#[test]
+fn rows_that_count_for_nothing_are_as_if_they_were_not_there() {
+    let whole = problem(1, 60, 5, 3, BUDGET).folds[0].train.clone();
+    let mut without = rows(whole.x.slice(ndarray::s![..45, ..]).to_owned(), codes(&whole)[..45].to_vec(), 3);
+    let mut with = whole;
+    without.weight = Some(vec![2.0; 45]);
+    with.weight = Some((0..60).map(|i| if i < 45 { 2.0 } else { 0.0 }).collect());
+    let [a, b] = [with, without.clone()].map(|train| fit(&fold(train, Vec::new()), &point(0.7)));
+    for (a, b) in array(&a, "weight").values.iter().zip(&array(&b, "weight").values) {
+        assert!((a - b).abs() < 1e-3, "{a} and {b}");
+    }
+    // Rows that count twice are two rows.
+    let twice = |values: &[u32]| [values, values].concat();
+    let x = ndarray::concatenate![ndarray::Axis(0), without.x, without.x];
+    let doubled = fit(&fold(rows(x, twice(codes(&without)), 3), Vec::new()), &point(0.7));
+    for (a, b) in array(&b, "weight").values.iter().zip(&array(&doubled, "weight").values) {
+        assert!((a - b).abs() < 1e-3, "{a} and {b}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The softmax on the GPU: scikit-learn's solutions, weights in the features' own basis, and how lanes end. What holds
 //! for every model on a GPU is in gpu.rs and backends.rs.
 
-use crate::logistic::{codes, fold, mean_gradient, open_space, solutions};
+use crate::logistic::{codes, fold, mean_gradient, open_space, solutions, weighted_solutions};
 use crate::support::{SquaredError, bits, open_cpu, problem, train};
 use crate::{gpu, support};
 use std::ops::ControlFlow;
@@ -59,6 +59,15 @@ fn training_converges_to_scikit_learns_solution_on_breast_cancer() {
 #[test]
 fn training_converges_to_scikit_learns_solution_on_digits() {
     converges("digits");
+}
+
+#[test]
+fn classes_and_rows_that_count_for_more_give_scikit_learns_solution() {
+    for (solution, train, held_out, candidate) in weighted_solutions() {
+        let Some(mut trainer) = open(&fold(train.clone(), vec![held_out.clone()])) else { return };
+        let weights = support::weights(&mut *trainer, &open_space(), &candidate, BUDGET);
+        solution.assert_equals(&weights, &train, &held_out);
+    }
 }
 
 fn score(weights: &Weights, rows: &Rows) -> f64 {

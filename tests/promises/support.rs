@@ -130,8 +130,9 @@ pub fn train(trainer: &mut dyn Trainer, points: &Points, folds: usize, budget: u
 
 /// Trains one point on fold 0 and reads its weights back.
 pub fn weights(trainer: &mut dyn Trainer, space: &Space, row: &[f64], budget: u64) -> Weights {
-    let mut points = Points::new(space.parameters.len());
-    points.push(row);
+    // What a row lacks at its end has the model's default.
+    let row = [row, space.defaults().get(row.len()..).unwrap_or_default()].concat();
+    let points = Points::from_values(row.len(), row);
     let slots = trainer.start(&points, &[Lane { point: 0, fold: 0 }]).unwrap();
     trainer.advance(&slots, budget, true, &StopFlag::default(), &mut |_| ControlFlow::Continue(())).unwrap();
     trainer.read_back(slots[0]).unwrap()

@@ -46,10 +46,20 @@ fn left(lane: u32, kind: u32, block: Block, m: u32, k: u32) -> vec4<f32> {
     return select(found, found * found, kind == TO_CURVATURE);
 }
 
-// A residual's variance: an own class's residual is p - 1, another's is p, and both give p (1 - p).
-fn variance(residual: f32) -> f32 {
+// What a training row counts for.
+fn row_weight(lane: u32, row: u32) -> f32 {
+    if (lanes[lane].is_weighted == 0u) {
+        return 1.0;
+    }
+    return nodes[lanes[lane].row_weights + row];
+}
+
+// A training row's residual's variance: an own class's residual is weight (p - 1), another's is weight p, and both give
+// weight p (1 - p).
+fn variance(lane: u32, row: u32, residual: f32) -> f32 {
     let size = abs(residual);
-    return fma(-size, size, size);
+    let weight = row_weight(lane, row);
+    return fma(-(size * select(0.0, 1.0 / weight, weight > 0.0)), size, size);
 }
 
 // Four outputs of the right side: weights of one feature for logits, else residuals or variances of one row.
@@ -65,7 +75,10 @@ fn right(lane: u32, kind: u32, block: Block, weights: u32, k: u32, n: u32) -> ve
     for (var i = 0u; i < 4u; i += 1u) {
         if (n + i < outputs) {
             let value = state[at + i * stride];
-            found[i] = select(value, variance(value), kind == TO_CURVATURE);
+            found[i] = value;
+            if (kind == TO_CURVATURE) {
+                found[i] = variance(lane, block.first + k, value);
+            }
         }
     }
     return found;
@@ -162,8 +175,8 @@ fn ln_1p(x: f32) -> f32 {
     return x;
 }
 
-// Logits become `probability - one-hot`, which for a row's own class is minus the sum of the others' probabilities:
-// `p - 1` would keep no digits of a small residual. Gives the loss of this thread's rows.
+// Logits become `weight (probability - one-hot)`, which for a row's own class is minus the sum of the others': `p - 1` would
+// keep no digits of a small residual. Gives the loss of this thread's rows.
 fn residuals(lane: u32, block: Block, thread: u32) -> f32 {
     let outputs = lanes[lane].outputs;
     let capacity = lanes[lane].capacity;
@@ -186,14 +199,15 @@ fn residuals(lane: u32, block: Block, thread: u32) -> f32 {
             others += select(e, 0.0, output == truth);
         }
         let sum = own + others;
-        let scale = 1.0 / sum;
+        let weight = row_weight(lane, block.first + row);
+        let scale = weight / sum;
         for (var output = 0u; output < outputs; output += 1u) {
             state[at + output * capacity] *= scale;
         }
         state[at + truth * capacity] = -(others * scale);
         // ln(1 + excess), where the own class leads without the rounding of 1 + others.
         let excess = select(others, sum - 1.0, own_logit < largest);
-        loss += (largest - own_logit) + ln_1p(excess);
+        loss += weight * ((largest - own_logit) + ln_1p(excess));
     }
     return loss;
 }
@@ -212,7 +226,7 @@ fn add_intercepts(lane: u32, block: Block, wants_curvature: bool, is_first: bool
             let at = activations(lane) + output * lanes[lane].capacity;
             for (var row = first; row < min(first + stretch, block.rows); row += 1u) {
                 let residual = state[at + row];
-                sums += vec2<f32>(residual, variance(residual));
+                sums += vec2<f32>(residual, variance(lane, block.first + row, residual));
             }
         }
         tile_a[thread] = vec4<f32>(sums, 0.0, 0.0);

@@ -4,20 +4,21 @@ use super::LogisticLanes;
 use super::basis::Basis;
 use super::loss::{self, Prepared};
 use super::path::{NODE_ITERATIONS, NODES, Stencil, node_l2};
-use super::solver::{ABSENT, LogisticParams, Search, penalty, tolerance};
+use super::solver::{ABSENT, ClassWeight, LogisticParams, Search, penalty, tolerance};
 use super::walk::{Advance, Walk};
 use crate::backend::cpu::gemm::{self, AsIs, Pair, Shared, ZERO_PAIR};
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
 use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
 use crate::backend::{WeightArray, Weights};
 use crate::data::{Fold, Target};
+use crate::models::linear::row_weights;
 use ndarray::ArrayView2;
 use std::sync::{Arc, OnceLock, PoisonError};
 
 /// A fold, rotated when its first lane is trained.
 pub struct LogisticFold {
     fold: Arc<Fold>,
-    prepared: [OnceLock<Prepared>; 2],
+    prepared: [OnceLock<Prepared>; 4],
 }
 
 impl LogisticFold {
@@ -27,24 +28,29 @@ impl LogisticFold {
     }
 
     /// The fold in its eigenbasis; centred where there is an intercept to take up the means.
-    pub fn prepared(&self, has_intercept: bool) -> &Prepared {
-        self.prepared[usize::from(has_intercept)].get_or_init(|| {
-            let basis = Basis::new(self.fold.train.x.view(), has_intercept);
-            prepare(&self.fold, &basis, has_intercept)
+    pub fn prepared(&self, params: &LogisticParams) -> &Prepared {
+        self.prepared[params.variant()].get_or_init(|| {
+            let basis = Basis::new(self.fold.train.x.view(), params.fit_intercept);
+            prepare(&self.fold, &basis, params)
         })
     }
 }
 
-/// A fold's training rows in a basis of theirs.
-pub fn prepare(fold: &Fold, basis: &Basis, has_intercept: bool) -> Prepared {
+/// A fold's training rows in a basis of theirs, as candidates like this one want them.
+pub fn prepare(fold: &Fold, basis: &Basis, params: &LogisticParams) -> Prepared {
     let (codes, classes): (&[u32], usize) = match &fold.train.y {
         Target::Classes { codes, classes } => (codes, *classes),
         // Not a task of this model: one class, which everything belongs to.
         Target::Values(values) => (&vec![0; values.len()], 1),
     };
+    let weights = row_weights(&fold.train, params.class_weight);
+    let weights: Option<Vec<f32>> = weights.map(|weights| weights.iter().map(|weight| *weight as f32).collect());
     let mut present = vec![false; classes];
-    codes.iter().for_each(|code| present[*code as usize] = true);
-    Prepared::new(basis, &fold.train, codes, present, has_intercept)
+    for (row, code) in codes.iter().enumerate() {
+        // Rows that count for nothing say nothing of their class.
+        present[*code as usize] |= weights.as_ref().is_none_or(|weights| weights[row] > 0.0);
+    }
+    Prepared::new(basis, &fold.train, codes, weights.as_deref(), present, params.fit_intercept)
 }
 
 /// Weights at some nodes of a fold's path, each with the bits that it has alone.
@@ -64,8 +70,10 @@ pub struct Group {
 }
 
 impl Group {
-    fn has_intercept(&self) -> bool {
-        self.params.first().is_none_or(|params| params.fit_intercept)
+    /// The fold as all lanes of the group want it.
+    fn prepared<'a>(&self, fold: &'a LogisticFold) -> &'a Prepared {
+        let none = LogisticParams { l2: 1.0, fit_intercept: true, tolerance: 0.0, class_weight: ClassWeight::None };
+        fold.prepared(self.params.first().unwrap_or(&none))
     }
 
     /// The walk and the place in it of a lane.
@@ -87,7 +95,7 @@ impl LaneModel for LogisticLanes {
         // Small penalties take longest: the bits of positive floats are in their order, and the trainer starts with the
         // greatest key.
         GroupKey {
-            step: [u32::from(params.fit_intercept), params.tolerance.to_bits()],
+            step: [params.variant() as u32, params.tolerance.to_bits()],
             likeness: [u32::MAX - params.l2.max(0.0).to_bits(), 0, 0, 0],
         }
     }
@@ -110,7 +118,7 @@ impl LaneModel for LogisticLanes {
     fn gather(&self, fold: &LogisticFold, lanes: &[(&Group, usize)]) -> Group {
         let params: Vec<LogisticParams> = lanes.iter().map(|(group, lane)| group.params[*lane]).collect();
         let mut gathered = Group { params, walks: Vec::new(), fitted: Vec::new() };
-        let prepared = fold.prepared(gathered.has_intercept());
+        let prepared = gathered.prepared(fold);
         let mut sources: Vec<(usize, &Walk, usize)> = Vec::with_capacity(lanes.len());
         for (lane, (group, from)) in lanes.iter().enumerate() {
             sources.extend(group.walk_of(*from).map(|(walk, from)| (lane, walk, from)));
@@ -134,7 +142,7 @@ impl LaneModel for LogisticLanes {
     }
 
     fn advance(&self, level: Level, fold: &LogisticFold, group: &mut Group, budget: u64) -> Vec<LaneProgress> {
-        let prepared = fold.prepared(group.has_intercept());
+        let prepared = group.prepared(fold);
         if group.walks.is_empty() {
             let members = (0..group.params.len()).collect();
             group.walks.push((self.set_out(level, prepared, &group.params), members));
@@ -154,12 +162,12 @@ impl LaneModel for LogisticLanes {
     }
 
     fn predict(&self, level: Level, fold: &LogisticFold, group: &mut Group, rows: RowBlock<'_>, out: &mut [Lanes]) {
-        let fold = fold.prepared(group.has_intercept());
+        let fold = group.prepared(fold);
         dispatch(level, Predict { fold, fitted: &group.fitted, x: rows.x, out });
     }
 
     fn read_back(&self, fold: &LogisticFold, group: &Group, lane: usize) -> Weights {
-        let shape = fold.prepared(group.has_intercept()).shape;
+        let shape = group.prepared(fold).shape;
         let entry = |at: usize, output: usize| group.fitted[at][output % 2].0[lane];
         let weight = |i: usize| {
             let (output, feature) = (i / shape.features, i % shape.features);
@@ -211,9 +219,8 @@ impl LogisticLanes {
 /// Penalties and searches of some lanes.
 fn searches(fold: &Prepared, asked: f32, l2: impl Iterator<Item = f32>) -> Vec<(f32, Search)> {
     let present = fold.present.iter().filter(|present| **present).count();
-    let rows = fold.shape.rows;
     l2.map(|l2| penalty(l2, present))
-        .map(|penalty| (penalty, Search::new(tolerance(penalty, rows), asked * rows as f32)))
+        .map(|penalty| (penalty, Search::new(tolerance(penalty, fold.total), asked * fold.total)))
         .collect()
 }
 

@@ -21,7 +21,8 @@ use crate::backend::gpu::{
 };
 use crate::backend::{LaneStatus, WeightArray, Weights};
 use crate::data::{Fold, Problem, Rows};
-use crate::space::{Domain, Space};
+use crate::models::linear::{self, row_weights};
+use crate::space::Space;
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -59,6 +60,12 @@ wgsl_struct! {
         pub fold: u32,
         /// 1 with intercepts.
         pub has_intercept: u32,
+        /// Which of the fold's problems it is, for who reads the weights.
+        pub variant: u32,
+        /// 1 where training rows have weights.
+        pub is_weighted: u32,
+        /// First word of those, among the nodes.
+        pub row_weights: u32,
         /// Weights and intercepts.
         pub entries: u32,
         /// Rows that activations have room for.
@@ -92,18 +99,24 @@ pub struct LogisticPlan {
     /// Features of the folds without and with intercepts, as far as the space has them.
     x: Vec<u32>,
     y: Vec<u32>,
+    /// The folds' nodes, and what their rows count for.
     nodes: Vec<u32>,
     first_node: usize,
-    folds: [Vec<PlanFold>; 2],
+    /// Each variant's folds, where the space has it.
+    folds: [Vec<PlanFold>; 4],
     train: Vec<Kernel>,
     score: Vec<Kernel>,
 }
 
 /// A fold in its basis.
 struct PlanFold {
-    basis: Basis,
+    basis: Arc<Basis>,
     present: Vec<bool>,
     sets: Vec<DeviceSet>,
+    /// What all training rows count for.
+    total: f32,
+    /// First word of what each does, where they have weights.
+    row_weights: Option<usize>,
     /// First word of its nodes.
     nodes: usize,
 }
@@ -169,36 +182,53 @@ impl LogisticPlan {
             y: Vec::new(),
             nodes: Vec::new(),
             first_node,
-            folds: [Vec::new(), Vec::new()],
+            folds: Default::default(),
             train: kernels,
             score,
         };
-        for has_intercept in intercepts(&plan.space) {
-            plan.add_folds(has_intercept, solved.clone());
+        let variants: Vec<LogisticParams> = linear::variants(&plan.space, &["fit_intercept", "class_weight"])
+            .iter()
+            .map(|row| LogisticParams::read(&plan.space, row))
+            .collect();
+        for has_intercept in [false, true] {
+            let alike: Vec<&LogisticParams> =
+                variants.iter().filter(|params| params.fit_intercept == has_intercept).collect();
+            if !alike.is_empty() {
+                plan.add_folds(has_intercept, &alike, solved.clone());
+            }
         }
         plan
     }
 
-    fn add_folds(&mut self, has_intercept: bool, nodes: Range<usize>) {
+    /// Adds the folds of variants with or without intercepts, which share a basis.
+    fn add_folds(&mut self, has_intercept: bool, variants: &[&LogisticParams], nodes: Range<usize>) {
         let nodes: Vec<usize> = nodes.collect();
         let level = Level::detect();
-        let prepare = |fold: &Arc<Fold>| {
-            let basis = Basis::new(fold.train.x.view(), has_intercept);
-            let prepared = cpu::prepare(fold, &basis, has_intercept);
-            let solved = cpu::solve_nodes(level, &prepared, 0.0, &nodes);
-            let solved = solved.iter().flat_map(|weights| prepared.shape.device_entries(weights)).map(f32::to_bits);
-            (basis, prepared.present, solved.collect::<Vec<u32>>())
-        };
-        let prepared: Vec<(Basis, Vec<bool>, Vec<u32>)> = self.problem.folds.par_iter().map(prepare).collect();
-        let rows = DeviceRows::pack(&self.problem, |fold, rows| by_feature(&prepared[fold].0, rows));
+        let basis = |fold: &Arc<Fold>| Arc::new(Basis::new(fold.train.x.view(), has_intercept));
+        let bases: Vec<Arc<Basis>> = self.problem.folds.par_iter().map(basis).collect();
+        let rows = DeviceRows::pack(&self.problem, |fold, rows| by_feature(&bases[fold], rows));
         let first = self.x.len() as u32;
         self.x.extend(rows.x);
         self.y = rows.y;
-        for ((basis, present, solved), sets) in prepared.into_iter().zip(rows.sets) {
-            let sets = sets.iter().map(|set| DeviceSet { x: first + set.x, ..*set }).collect();
-            let fold = PlanFold { basis, present, sets, nodes: self.nodes.len() };
-            self.nodes.extend(solved);
-            self.folds[usize::from(has_intercept)].push(fold);
+        for params in variants {
+            let prepare = |(fold, basis): (&Arc<Fold>, &Arc<Basis>)| {
+                let prepared = cpu::prepare(fold, basis, params);
+                let solved = cpu::solve_nodes(level, &prepared, 0.0, &nodes);
+                let solved = solved.iter().flat_map(|weights| prepared.shape.device_entries(weights)).map(f32::to_bits);
+                (solved.collect::<Vec<u32>>(), prepared.present, prepared.total)
+            };
+            let prepared: Vec<(Vec<u32>, Vec<bool>, f32)> =
+                self.problem.folds.par_iter().zip(&bases).map(prepare).collect();
+            for (index, (solved, present, total)) in prepared.into_iter().enumerate() {
+                let sets = rows.sets[index].iter().map(|set| DeviceSet { x: first + set.x, ..*set }).collect();
+                let nodes = self.nodes.len();
+                self.nodes.extend(solved);
+                let weights = row_weights(&self.problem.folds[index].train, params.class_weight);
+                let row_weights = weights.is_some().then_some(self.nodes.len());
+                self.nodes.extend(weights.into_iter().flatten().map(|weight| (weight as f32).to_bits()));
+                let basis = bases[index].clone();
+                self.folds[params.variant()].push(PlanFold { basis, present, sets, total, row_weights, nodes });
+            }
         }
     }
 }
@@ -216,17 +246,6 @@ fn by_feature(basis: &Basis, rows: &Rows) -> Vec<f32> {
 fn needed_nodes(space: &Space) -> Range<usize> {
     let (low, high) = searched(space).into_inner();
     if high.is_finite() { Stencil::new(low).first..Stencil::new(high).nodes().end } else { 0..NODES }
-}
-
-/// Whether there are candidates without and with intercepts.
-fn intercepts(space: &Space) -> Vec<bool> {
-    match space.index("fit_intercept").map(|column| &space.parameters[column]) {
-        None => vec![true],
-        Some(parameter) if matches!(parameter.domain, Domain::Fixed(_)) => {
-            vec![LogisticParams::read(space, &space.defaults()).fit_intercept]
-        }
-        Some(_) => vec![false, true],
-    }
 }
 
 /// Threads side by side in a product's outputs, and those that share the rows of a gradient's tile: as many as leave
@@ -255,7 +274,7 @@ impl GpuPlan for LogisticPlan {
 
     fn lane(&self, point: &[f64], fold_index: usize) -> LanePlan {
         let params = LogisticParams::read(&self.space, point);
-        let fold = &self.folds[usize::from(params.fit_intercept)][fold_index];
+        let fold = &self.folds[params.variant()][fold_index];
         let (rows, features) = self.problem.folds[fold_index].train.x.dim();
         let outputs = self.problem.outputs;
         let entries = (features + 1) * outputs;
@@ -270,14 +289,17 @@ impl GpuPlan for LogisticPlan {
             sets: self.scoring.lane_sets(fold_index, &fold.sets),
             fold: fold_index as u32,
             has_intercept: u32::from(params.fit_intercept),
+            variant: params.variant() as u32,
+            is_weighted: u32::from(fold.row_weights.is_some()),
+            row_weights: fold.row_weights.unwrap_or(0) as u32,
             entries: entries as u32,
             capacity: capacity as u32,
             wide,
             splits,
             columns: (outputs as u32).next_power_of_two(),
             penalty,
-            tolerance: tolerance(penalty, rows),
-            enough: params.tolerance * rows as f32,
+            tolerance: tolerance(penalty, fold.total),
+            enough: params.tolerance * fold.total,
             nodes: (fold.nodes + stencil.first.saturating_sub(self.first_node) * entries) as u32,
             shares: stencil.coefficients,
             shrink: stencil.shrink,
@@ -328,7 +350,7 @@ impl GpuPlan for LogisticPlan {
 
     fn weights(&self, descriptor: &[u32], state: &[u32]) -> Weights {
         let lane: LogisticLane = bytemuck::pod_read_unaligned(bytemuck::cast_slice(descriptor));
-        let fold = &self.folds[lane.has_intercept as usize][lane.fold as usize];
+        let fold = &self.folds[lane.variant as usize][lane.fold as usize];
         let entries = &state[SEARCH_WORDS as usize..][..lane.entries as usize];
         let entries: Vec<f64> = entries.iter().map(|word| f64::from(f32::from_bits(*word))).collect();
         own_basis(fold, lane.has_intercept == 1, &entries, lane.features as usize, lane.outputs as usize)

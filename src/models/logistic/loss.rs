@@ -66,6 +66,8 @@ impl Shape {
 struct Block {
     x: Shared,
     classes: Vec<u32>,
+    /// What each row counts for; all 1 where none are given.
+    weights: Vec<f32>,
 }
 
 /// A fold in its eigenbasis, with or without intercepts.
@@ -76,6 +78,8 @@ pub struct Prepared {
     pub present: Vec<bool>,
     /// Whether there are intercepts.
     pub has_intercept: bool,
+    /// What all rows together count for.
+    pub total: f32,
     blocks: Vec<Block>,
     /// `[features x columns]`: the way back from the basis; none where it is the features' own.
     pub vectors: Option<Shared>,
@@ -86,15 +90,26 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Rotates the fold's rows into this basis; `classes` has one code a row.
-    pub fn new(basis: &Basis, rows: &Rows, classes: &[u32], present: Vec<bool>, has_intercept: bool) -> Prepared {
+    /// Rotates the fold's rows into this basis; `classes` has one code a row, `weights` what it counts for.
+    pub fn new(
+        basis: &Basis,
+        rows: &Rows,
+        classes: &[u32],
+        weights: Option<&[f32]>,
+        present: Vec<bool>,
+        has_intercept: bool,
+    ) -> Prepared {
         let (n, features) = rows.x.dim();
+        let ones = if weights.is_none() { vec![1.0; n] } else { Vec::new() };
+        let weights = weights.unwrap_or(&ones);
+        let total = weights.iter().map(|weight| f64::from(*weight)).sum::<f64>() as f32;
         let shape = Shape { rows: n, features, columns: features.next_multiple_of(ROWS), outputs: present.len() };
-        let blocks = basis.rotated(rows.x.view(), BLOCK_ROWS).zip(classes.chunks(BLOCK_ROWS));
-        let blocks = blocks.map(|(x, classes)| {
+        let places = classes.chunks(BLOCK_ROWS).zip(weights.chunks(BLOCK_ROWS));
+        let blocks = basis.rotated(rows.x.view(), BLOCK_ROWS).zip(places);
+        let blocks = blocks.map(|(x, (classes, weights))| {
             let mut shared = Shared::zeros(classes.len(), features);
             shared.fill(x.chunks_exact(features));
-            Block { x: shared, classes: classes.to_vec() }
+            Block { x: shared, classes: classes.to_vec(), weights: weights.to_vec() }
         });
         let blocks = blocks.collect();
         let vectors = basis.vectors.as_ref().map(|vectors| {
@@ -105,7 +120,7 @@ impl Prepared {
             shared
         });
         let mean = basis.mean.iter().map(|mean| *mean as f32).collect();
-        Prepared { shape, present, has_intercept, blocks, vectors, mean, paths: Mutex::default() }
+        Prepared { shape, present, has_intercept, total, blocks, vectors, mean, paths: Mutex::default() }
     }
 
     /// Weights at zero; classes that do not occur, and the padding, have an intercept that leaves them no probability.
@@ -176,11 +191,11 @@ pub fn evaluate<V: Simd>(
         let rows = block.x.rows();
         let activations = &mut scratch.activations[..shape.panels() * rows];
         gemm::forward_shared::<V, _>(&block.x, slopes, intercepts, activations, &AsIs);
-        let loss = residuals::<V>(activations, rows, &block.classes, shape.outputs);
+        let loss = residuals::<V>(activations, rows, block, shape.outputs);
         losses.iter_mut().zip(loss.0).for_each(|(sum, loss)| *sum += f64::from(loss));
         add_products::<V>(&block.x, activations, gradient, fold.has_intercept);
         if let Some(curvature) = &mut curvature {
-            variances::<V>(activations);
+            variances::<V>(activations, rows, &block.weights);
             scratch.squares.fill_with_squares(&block.x);
             add_products::<V>(&scratch.squares, activations, curvature, fold.has_intercept);
         }
@@ -203,13 +218,15 @@ fn add_products<V: Simd>(x: &Shared, values: &[Pair], sums: &mut [Pair], has_int
     }
 }
 
-/// Logits become `probability - one-hot`, which for a row's own class is minus the sum of the others' probabilities:
-/// `p - 1` would keep no digits of a small residual. Returns the summed loss; padded rows count for nothing.
+/// Logits become `weight (probability - one-hot)`, which for a row's own class is minus the sum of the others': `p - 1` would
+/// keep no digits of a small residual. Returns the summed loss; padded rows count for nothing.
 #[inline(always)]
-fn residuals<V: Simd>(logits: &mut [Pair], rows: usize, classes: &[u32], outputs: usize) -> Lanes {
+fn residuals<V: Simd>(logits: &mut [Pair], rows: usize, block: &Block, outputs: usize) -> Lanes {
+    let Block { classes, weights, .. } = block;
     let one = V::splat(1.0);
     let mut losses = V::zero();
-    for (row, &class) in classes.iter().enumerate() {
+    for (row, (&class, weight)) in classes.iter().zip(weights).enumerate() {
+        let weight = V::splat(*weight);
         let own_place = class as usize / 2 * rows + row;
         let own_half = class as usize % 2;
         let own_logit = V::load(&logits[own_place][own_half]);
@@ -227,7 +244,7 @@ fn residuals<V: Simd>(logits: &mut [Pair], rows: usize, classes: &[u32], outputs
             }
         }
         let sum = own.add(others);
-        let scale = one.div(sum);
+        let scale = weight.div(sum);
         for output in 0..outputs {
             let place = &mut logits[output / 2 * rows + row][output % 2];
             V::load(place).mul(scale).store(place);
@@ -238,7 +255,7 @@ fn residuals<V: Simd>(logits: &mut [Pair], rows: usize, classes: &[u32], outputs
         }
         // ln(1 + excess), where the own class leads without the rounding of 1 + others.
         let excess = V::select(own_logit.less(largest), sum.sub(one), others);
-        losses = losses.add(largest.sub(own_logit)).add(ln_1p(excess));
+        losses = weight.mul(largest.sub(own_logit)).add(losses).add(weight.mul(ln_1p(excess)));
     }
     for panel in logits.chunks_exact_mut(rows) {
         panel[classes.len()..].fill(ZERO_PAIR);
@@ -262,12 +279,19 @@ fn ln_1p<V: Simd>(x: V) -> V {
     V::select(V::zero().less(rounded), x.mul(math::ln(sum)).div(rounded), x)
 }
 
-/// Residuals become `p (1 - p)`: an own class's residual is `p - 1`, another's is `p`, and both give the same product.
+/// Residuals become `weight p (1 - p)`: an own class's residual is `weight (p - 1)`, another's is `weight p`, and both give the
+/// same product.
 #[inline(always)]
-fn variances<V: Simd>(residuals: &mut [Pair]) {
-    for residual in residuals.as_flattened_mut() {
-        let size = V::load(residual).abs();
-        size.neg_mul_add(size, size).store(residual);
+fn variances<V: Simd>(residuals: &mut [Pair], rows: usize, weights: &[f32]) {
+    for panel in residuals.chunks_exact_mut(rows) {
+        // Padded rows have residuals of zero.
+        for (pair, weight) in panel.iter_mut().zip(weights) {
+            let inverse = V::splat(if *weight > 0.0 { 1.0 / weight } else { 0.0 });
+            for residual in pair {
+                let size = V::load(residual).abs();
+                size.mul(inverse).neg_mul_add(size, size).store(residual);
+            }
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use crate::base::registry::Named;
 use crate::data::{Affine, Problem, Task};
 use crate::space::{Domain, Space, SpaceBuilder};
 use ndarray::{Array2, ArrayView2};
-use solver::LogisticParams;
+use solver::{ClassWeight, LogisticParams};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -53,10 +53,6 @@ impl Model for Logistic {
         &[Task::Classification]
     }
 
-    fn takes_weights(&self) -> bool {
-        false
-    }
-
     fn budget(&self) -> Budget {
         Budget { unit: "iterations", default: 1000 }
     }
@@ -69,6 +65,8 @@ impl Model for Logistic {
             .held()
             .float("tolerance", 0.0, 1e-2, 0.0)
             .within(0.0, 1.0)
+            .held()
+            .categorical("class_weight", &ClassWeight::NAMES, "none")
             .held()
             .build()
     }
@@ -138,6 +136,7 @@ impl LogisticParams {
             l2: space.number(point, "l2").unwrap_or(1.0) as f32,
             fit_intercept: space.number(point, "fit_intercept") != Some(0.0),
             tolerance: space.number(point, "tolerance").unwrap_or(0.0) as f32,
+            class_weight: ClassWeight::from_name(space.text(point, "class_weight").as_deref()),
         }
     }
 }

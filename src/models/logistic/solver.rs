@@ -1,7 +1,8 @@
 //! The solver of the softmax model: everything that both backends must agree on. Nothing here depends on the backend.
 //!
 //! **Objective**, with logits `z_k = w_k x + b_k`:
-//! `f = sum over rows of (ln sum_k exp z_k - z_y) + penalty / 2 sum_k |w_k|^2`, intercepts unpenalised.
+//! `f = sum over rows of weight (ln sum_k exp z_k - z_y) + penalty / 2 sum_k |w_k|^2`, intercepts unpenalised. A row's weight
+//! is its sample weight times its class's.
 //! `penalty` is the candidate's `l2`, which is 1/C of scikit-learn's `LogisticRegression`; where only two classes occur
 //! it is `2 l2`: scikit-learn then fits one `w` with `l2 / 2 |w|^2`, and the symmetric softmax `-w/2, +w/2` has only half
 //! of its square (see [`penalty`]).
@@ -24,6 +25,8 @@
 //!
 //! **Starts** are not zero but read off the fold's path of solutions ([`super::path`]), so that most lanes need few
 //! iterations. The path depends on the fold alone: a lane's bits do not depend on which other candidates there are.
+
+pub use crate::models::linear::ClassWeight;
 
 /// Pairs that L-BFGS keeps.
 pub const MEMORY: usize = 10;
@@ -62,6 +65,15 @@ pub struct LogisticParams {
     ///
     /// scikit-learn's `tol` bounds the largest entry of the same mean gradient, so equal numbers are stricter here.
     pub tolerance: f32,
+    /// What a row counts for by its class.
+    pub class_weight: ClassWeight,
+}
+
+impl LogisticParams {
+    /// Which of a fold's four problems it is: with or without intercepts and class weights.
+    pub fn variant(&self) -> usize {
+        usize::from(self.fit_intercept) + 2 * usize::from(self.class_weight == ClassWeight::Balanced)
+    }
 }
 
 /// The penalty of the symmetric softmax for a fold in which `present` classes occur.
@@ -69,13 +81,13 @@ pub fn penalty(l2: f32, present: usize) -> f32 {
     if present == 2 { 2.0 * l2 } else { l2 }
 }
 
-/// The gradient's 2-norm at which a lane may have converged.
+/// The gradient's 2-norm at which a lane may have converged, where all rows together count for `total`.
 ///
 /// `f` is strongly convex with constant `penalty`, so weights are at most `norm / penalty` from the optimum, and on real
 /// data a tenth of that. The second bound, on the mean gradient, keeps the mean loss within 1e-5 where the penalty is
 /// large; the third is about what rounding leaves of a gradient in f32.
-pub fn tolerance(penalty: f32, rows: usize) -> f32 {
-    (1e-2 * penalty).min(2e-5 * rows as f32).max(1e-9 * rows as f32)
+pub fn tolerance(penalty: f32, total: f32) -> f32 {
+    (1e-2 * penalty).min(2e-5 * total).max(1e-9 * total)
 }
 
 /// What becomes of a trial.
