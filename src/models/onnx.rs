@@ -47,6 +47,23 @@ pub(super) fn unscale(graph: &mut Graph, target: Affine, scaled: &Value) -> Valu
 /// A term of a sum over features: of the rows' feature, `[rows, 1]`, and of the same feature of each matrix, `[1, others]`.
 pub(super) type Term = fn(&mut Graph, &Value, &[Value]) -> Value;
 
+/// `x y`
+pub(super) fn product(graph: &mut Graph, x: &Value, others: &[Value]) -> Value {
+    graph.node("Mul", &[x, &others[0]], &[])
+}
+
+/// `(x - y)^2`
+pub(super) fn squared_distance(graph: &mut Graph, x: &Value, others: &[Value]) -> Value {
+    let distance = graph.node("Sub", &[x, &others[0]], &[]);
+    graph.node("Mul", &[&distance, &distance], &[])
+}
+
+/// `|x - y|`
+pub(super) fn absolute_distance(graph: &mut Graph, x: &Value, others: &[Value]) -> Value {
+    let distance = graph.node("Sub", &[x, &others[0]], &[]);
+    graph.node("Abs", &[&distance], &[])
+}
+
 /// `[rows, others]`, each the sum of a term over the features of a row of `x` and a row of the matrices `[others, features]`,
 /// in 64 bits and in the order of the features: the same bits as a loop that rounds each product. (A product of matrices is
 /// quicker, and cancels where two rows are close.)

@@ -111,6 +111,24 @@ impl Graph {
         self.push("", operator, inputs, attributes, name)
     }
 
+    /// What a standard operator with several outputs makes of these values.
+    pub fn nodes<const N: usize>(
+        &mut self,
+        operator: &str,
+        inputs: &[&Value],
+        attributes: &[(&str, Attribute)],
+    ) -> [Value; N] {
+        let first = self.node(operator, inputs, attributes);
+        let more: [Value; N] = std::array::from_fn(|place| match place {
+            0 => first.clone(),
+            place => Value(self.free_name(&format!("{}_{place}", first.0))),
+        });
+        if let Some(node) = self.proto.node.last_mut() {
+            node.output = more.iter().map(|value| value.0.clone()).collect();
+        }
+        more
+    }
+
     /// What an operator of ai.onnx.ml makes of these values.
     pub fn ml_node(&mut self, operator: &str, inputs: &[&Value], attributes: &[(&str, Attribute)]) -> Value {
         let name = self.free_name(&format!("{operator}_{}", self.proto.node.len()));

@@ -11,11 +11,12 @@
 mod cpu;
 pub mod distance;
 mod gpu;
+mod onnx;
 mod predict;
 pub mod search;
 mod vote;
 
-use super::{Agreement, Budget, DataShape, Model, WeightsError, Work};
+use super::{Agreement, Budget, DataShape, Model, ToOnnx, WeightsError, Work};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
@@ -164,5 +165,9 @@ impl Model for Knn {
         x: ArrayView2<'_, f32>,
     ) -> Result<Array2<f32>, WeightsError> {
         predict::predict(weights, task, target, x)
+    }
+
+    fn onnx(&self) -> Option<ToOnnx> {
+        Some(onnx::to_onnx)
     }
 }

@@ -41,6 +41,42 @@ pub fn predict(
     target: Affine,
     x: ArrayView2<'_, f32>,
 ) -> Result<Array2<f32>, WeightsError> {
+    let Neighbours { rows: train, targets, params } = parse(weights, task)?;
+    let (features, most) = (train.ncols(), params.neighbours);
+    if features != x.ncols() {
+        return Err(WeightsError(format!("the model has {features} features, the rows have {}", x.ncols())));
+    }
+    let (labels, shares) = (Labels::new(&targets, target.shift), Shares::new(&[params], most));
+    let shape = (x.nrows(), labels.outputs());
+    if x.nrows() == 0 {
+        return Ok(Array2::zeros(shape));
+    }
+    let (index, level) = (Index::new(params.distance, train), Level::detect());
+    // Rows as the search reads them: one after another.
+    let x = x.as_standard_layout();
+    let predict = |block: usize| {
+        let x = x.slice(s![block * BLOCK..(block * BLOCK + BLOCK).min(x.nrows()), ..]);
+        let lists = index.nearest(level, train, x, most);
+        let mut out = vec![Lanes::ZERO; x.nrows() * labels.outputs()];
+        dispatch(level, Vote { lists: lists.chunks_exact(most), labels: &labels, shares: &shares, out: &mut out });
+        out.into_iter().map(|out| out.0[0])
+    };
+    let predictions = (0..x.nrows().div_ceil(BLOCK)).into_par_iter().flat_map_iter(predict).collect();
+    Array2::from_shape_vec(shape, predictions).map_err(|error| WeightsError(error.to_string()))
+}
+
+/// What weights hold.
+pub struct Neighbours<'a> {
+    /// The training rows.
+    pub rows: ArrayView2<'a, f32>,
+    /// Theirs.
+    pub targets: Target,
+    /// With no more neighbours than rows.
+    pub params: KnnParams,
+}
+
+/// Reads weights that may come from anyone.
+pub fn parse(weights: &Weights, task: Task) -> Result<Neighbours<'_>, WeightsError> {
     let missing = |name: &str| WeightsError(format!("{name} is missing"));
     let floats = |name: &str| weights.arrays.iter().find(|array| array.name == name).ok_or_else(|| missing(name));
     let integers = |name: &str| weights.integers.iter().find(|array| array.name == name).ok_or_else(|| missing(name));
@@ -49,9 +85,6 @@ pub fn predict(
     let train = ArrayView2::from_shape((count, features), &rows.values).map_err(|_| wrong_shape(rows))?;
     if count == 0 || features == 0 {
         return Err(wrong_shape(rows));
-    }
-    if features != x.ncols() {
-        return Err(WeightsError(format!("the model has {features} features, the rows have {}", x.ncols())));
     }
     let [neighbours, by_distance, distance, outputs] = integers("settings")?.values[..] else {
         return Err(WeightsError("settings are not four".to_owned()));
@@ -78,21 +111,5 @@ pub fn predict(
     }
     let most = count.min(neighbours as usize);
     let params = KnnParams { neighbours: most, is_by_distance: by_distance == 1, distance };
-    let (labels, shares) = (Labels::new(&targets, target.shift), Shares::new(&[params], most));
-    let shape = (x.nrows(), labels.outputs());
-    if x.nrows() == 0 {
-        return Ok(Array2::zeros(shape));
-    }
-    let (index, level) = (Index::new(distance, train), Level::detect());
-    // Rows as the search reads them: one after another.
-    let x = x.as_standard_layout();
-    let predict = |block: usize| {
-        let x = x.slice(s![block * BLOCK..(block * BLOCK + BLOCK).min(x.nrows()), ..]);
-        let lists = index.nearest(level, train, x, most);
-        let mut out = vec![Lanes::ZERO; x.nrows() * labels.outputs()];
-        dispatch(level, Vote { lists: lists.chunks_exact(most), labels: &labels, shares: &shares, out: &mut out });
-        out.into_iter().map(|out| out.0[0])
-    };
-    let predictions = (0..x.nrows().div_ceil(BLOCK)).into_par_iter().flat_map_iter(predict).collect();
-    Array2::from_shape_vec(shape, predictions).map_err(|error| WeightsError(error.to_string()))
+    Ok(Neighbours { rows: train, targets, params })
 }
