@@ -95,3 +95,19 @@ fn zeros(graph: &mut Graph, x: &Value, columns: usize) -> Value {
     let zero = graph.doubles(&[], &[0.0]);
     graph.node("Expand", &[&zero, &shape], &[])
 }
+
+/// [`unscale`] of sums in 64 bits.
+pub(super) fn unscale_wide(graph: &mut Graph, target: Affine, scaled: &Value) -> Value {
+    let [scale, shift] = [target.scale, target.shift].map(|value| graph.doubles(&[], &[f64::from(value)]));
+    let spread = graph.node("Mul", &[scaled, &scale], &[]);
+    let value = graph.node("Add", &[&spread, &shift], &[]);
+    graph.cast(&value, Element::Float)
+}
+
+/// The same row for each of `x`.
+pub(super) fn constant_rows(graph: &mut Graph, x: &Value, row: &[f32]) -> Value {
+    let zeros = zeros(graph, x, row.len());
+    let zeros = graph.cast(&zeros, Element::Float);
+    let row = graph.floats(&[row.len()], row);
+    graph.node("Add", &[&zeros, &row], &[])
+}

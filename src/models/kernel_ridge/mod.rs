@@ -16,7 +16,7 @@ mod gpu;
 mod predict;
 
 use super::kernels::{self, KernelFunction, KernelKind};
-use super::{Agreement, Budget, DataShape, Model, WeightsError, Work};
+use super::{Agreement, Budget, DataShape, Model, ToOnnx, WeightsError, Work};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
@@ -131,5 +131,9 @@ impl Model for KernelRidge {
         x: ArrayView2<'_, f32>,
     ) -> Result<Array2<f32>, WeightsError> {
         predict::predict(weights, target, x)
+    }
+
+    fn onnx(&self) -> Option<ToOnnx> {
+        Some(predict::to_onnx)
     }
 }

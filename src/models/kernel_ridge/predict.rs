@@ -1,14 +1,43 @@
 //! Predictions on the host from weights that may come from a file: every name and shape is checked.
 
 use crate::backend::Weights;
-use crate::data::Affine;
-use crate::models::WeightsError;
+use crate::base::onnx::{Graph, Value};
+use crate::data::{Affine, Task};
+use crate::models::kernels::KernelFunction;
+use crate::models::kernels::onnx::kernel;
 use crate::models::kernels::weights::{find, kernel_rows, matrix, read_kernel};
 use crate::models::predict::wrong_shape;
+use crate::models::{WeightsError, onnx};
 use ndarray::{Array2, ArrayView2};
 
 /// `[rows, 1]` values in the target's own units.
 pub fn predict(weights: &Weights, target: Affine, x: ArrayView2<'_, f32>) -> Result<Array2<f32>, WeightsError> {
+    let (function, duals, rows) = parse(weights)?;
+    let mut predictions = Array2::zeros((x.nrows(), 1));
+    kernel_rows(&function, x, rows, |row, values| {
+        let sum: f64 = values.iter().zip(&duals).map(|(value, dual)| value * dual).sum();
+        predictions[[row, 0]] = sum.mul_add(f64::from(target.scale), f64::from(target.shift)) as f32;
+    })?;
+    Ok(predictions)
+}
+
+/// The same in a graph.
+pub fn to_onnx(
+    weights: &Weights,
+    _: Task,
+    target: Affine,
+    graph: &mut Graph,
+    x: &Value,
+) -> Result<Value, WeightsError> {
+    let (function, duals, rows) = parse(weights)?;
+    let kernel = kernel(&function, graph, x, rows);
+    let duals = graph.doubles(&[duals.len(), 1], &duals);
+    let scaled = graph.node("MatMul", &[&kernel, &duals], &[]);
+    Ok(onnx::unscale_wide(graph, target, &scaled))
+}
+
+/// The kernel, and the rows that it is measured against with the coefficient of each.
+fn parse(weights: &Weights) -> Result<(KernelFunction, Vec<f64>, ArrayView2<'_, f32>), WeightsError> {
     let function = read_kernel(weights)?;
     let (dual, rows) = (find(weights, "dual")?, matrix(find(weights, "rows")?)?);
     let rest = find(weights, "dual_rest")?;
@@ -16,11 +45,6 @@ pub fn predict(weights: &Weights, target: Affine, x: ArrayView2<'_, f32>) -> Res
         return Err(wrong_shape(array));
     }
     let parts = dual.values.iter().zip(&rest.values);
-    let duals: Vec<f64> = parts.map(|(first, rest)| f64::from(*first) + f64::from(*rest)).collect();
-    let mut predictions = Array2::zeros((x.nrows(), 1));
-    kernel_rows(&function, x, rows, |row, values| {
-        let sum: f64 = values.iter().zip(&duals).map(|(value, dual)| value * dual).sum();
-        predictions[[row, 0]] = sum.mul_add(f64::from(target.scale), f64::from(target.shift)) as f32;
-    })?;
-    Ok(predictions)
+    let duals = parts.map(|(first, rest)| f64::from(*first) + f64::from(*rest)).collect();
+    Ok((function, duals, rows))
 }

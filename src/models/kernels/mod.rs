@@ -6,6 +6,7 @@
 pub mod cache;
 pub mod device;
 pub mod measure;
+pub mod onnx;
 pub mod weights;
 
 pub use measure::Measure;

@@ -10,12 +10,13 @@
 mod cpu;
 mod fold;
 mod gpu;
+mod onnx;
 mod predict;
 pub mod smo;
 pub mod vote;
 
 use super::kernels::{self, KernelFunction, KernelKind};
-use super::{Agreement, Budget, DataShape, Model, WeightsError, Work};
+use super::{Agreement, Budget, DataShape, Model, ToOnnx, WeightsError, Work};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
@@ -146,5 +147,9 @@ impl Model for Svm {
         x: ArrayView2<'_, f32>,
     ) -> Result<Array2<f32>, WeightsError> {
         predict::predict(weights, task, target, x)
+    }
+
+    fn onnx(&self) -> Option<ToOnnx> {
+        Some(onnx::to_onnx)
     }
 }

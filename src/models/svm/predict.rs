@@ -78,6 +78,54 @@ pub fn predict(
     target: Affine,
     x: ArrayView2<'_, f32>,
 ) -> Result<Array2<f32>, WeightsError> {
+    let Machines { function, support, coefficients, intercept, class, present, classes } = parse(weights, task)?;
+    let others = coefficients.nrows();
+    let mut predictions = Array2::zeros((x.nrows(), classes));
+    let mut sums = vec![0.0; present.len() * others];
+    let mut found = vec![0.0; present.len()];
+    kernel_rows(&function, x, support, |row, values| {
+        sums.fill(0.0);
+        for (vector, value) in values.iter().enumerate() {
+            let own = &mut sums[class[vector] as usize * others..][..others];
+            own.iter_mut()
+                .enumerate()
+                .for_each(|(other, sum)| *sum += value * f64::from(coefficients[[other, vector]]));
+        }
+        if task == Task::Regression {
+            let value = sums[0] + f64::from(intercept[0]);
+            predictions[[row, 0]] = value.mul_add(f64::from(target.scale), f64::from(target.shift)) as f32;
+            return;
+        }
+        let decision = |((a, b), constant): ((usize, usize), &f32)| {
+            (sums[a * others + b - 1] + sums[b * others + a] + f64::from(*constant)) as f32
+        };
+        let decisions: Vec<f32> = vote::every_pair(present.len()).zip(intercept).map(decision).collect();
+        vote::probabilities(&decisions, &mut found);
+        present.iter().zip(&found).for_each(|(class, p)| predictions[[row, *class as usize]] = *p);
+    })?;
+    Ok(predictions)
+}
+
+/// The machines of all pairs of classes, or of a regression, as weights hold them.
+pub struct Machines<'a> {
+    /// The kernel.
+    pub function: KernelFunction,
+    /// `[vectors, features]`
+    pub support: ArrayView2<'a, f32>,
+    /// Of each vector against every other class that occurs: `[others, vectors]`.
+    pub coefficients: ArrayView2<'a, f32>,
+    /// Of each pair.
+    pub intercept: &'a [f32],
+    /// Of each vector, its class's place among those that occur.
+    pub class: &'a [u32],
+    /// The classes that occur.
+    pub present: &'a [u32],
+    /// How many classes the study knows; 1 of a regression.
+    pub classes: usize,
+}
+
+/// Reads weights that may come from anyone.
+pub fn parse(weights: &Weights, task: Task) -> Result<Machines<'_>, WeightsError> {
     let function = read_kernel(weights)?;
     let (dual, support) = (find(weights, "dual")?, matrix(find(weights, "support")?)?);
     let (coefficients, intercept) = (matrix(dual)?, find(weights, "intercept")?);
@@ -106,28 +154,6 @@ pub fn predict(
     if classes > present.len() + (1 << 20) {
         return Err(WeightsError(format!("{classes} classes of which {} occur", present.len())));
     }
-    let mut predictions = Array2::zeros((x.nrows(), classes));
-    let mut sums = vec![0.0; present.len() * others];
-    let mut found = vec![0.0; present.len()];
-    kernel_rows(&function, x, support, |row, values| {
-        sums.fill(0.0);
-        for (vector, value) in values.iter().enumerate() {
-            let own = &mut sums[class[vector] as usize * others..][..others];
-            own.iter_mut()
-                .enumerate()
-                .for_each(|(other, sum)| *sum += value * f64::from(coefficients[[other, vector]]));
-        }
-        if task == Task::Regression {
-            let value = sums[0] + f64::from(intercept.values[0]);
-            predictions[[row, 0]] = value.mul_add(f64::from(target.scale), f64::from(target.shift)) as f32;
-            return;
-        }
-        let decision = |((a, b), constant): ((usize, usize), &f32)| {
-            (sums[a * others + b - 1] + sums[b * others + a] + f64::from(*constant)) as f32
-        };
-        let decisions: Vec<f32> = vote::every_pair(present.len()).zip(&intercept.values).map(decision).collect();
-        vote::probabilities(&decisions, &mut found);
-        present.iter().zip(&found).for_each(|(class, p)| predictions[[row, *class as usize]] = *p);
-    })?;
-    Ok(predictions)
+    let intercept = &intercept.values[..];
+    Ok(Machines { function, support, coefficients, intercept, class, present, classes })
 }
