@@ -116,7 +116,7 @@ fn fixture(name: &str) -> Fold {
         })
         .collect();
     let cell = |i: usize, j: usize| match ends[j] {
-        _ if has_gaps && (7 * i + 13 * j) % 11 == 0 => f32::NAN,
+        _ if has_gaps && (7 * i + 13 * j).is_multiple_of(11) => f32::NAN,
         (low, high) if is_in_steps => ((table[i][j] - low) / (high - low) * 200.0).floor() as f32,
         _ => table[i][j] as f32,
     };
@@ -263,7 +263,7 @@ fn forests_err_as_much_as_those_of_scikit_learn() {
     for forest in fixture_forests() {
         let excess = forest.excess(&forest.params());
         let is_mixed = forest.data.starts_with("mixed");
-        // Seventy comparisons of two means each: one in ten thousand is as far as 4 by chance. scikit-learn has the mixed
+        // Sixty-eight comparisons of two means: one in ten thousand is as far as 4 by chance. scikit-learn has the mixed
         // table's categories in the order of their mean target over all rows; subsets of a node's own rows may be better.
         assert!(excess < 4.0 && (is_mixed || excess > -4.0), "{}, {:?}: {excess}", forest.data, forest.params());
     }

@@ -8,9 +8,11 @@ use thousandfold::models::forest::recipe::{Criterion, ForestParams, Kind, ROOT, 
 
 enum Node {
     Leaf(Vec<f64>),
-    Split { feature: usize, goes_left: Box<dyn Fn(f32) -> bool>, children: Box<[Node; 2]> },
+    Split { feature: usize, goes_left: GoesLeft, children: Box<[Node; 2]> },
 }
 
+/// Whether a value goes left.
+type GoesLeft = Box<dyn Fn(f32) -> bool>;
 /// A row and how often it counts.
 type Row = (usize, f64);
 
@@ -106,7 +108,7 @@ impl Plain<'_> {
         }
         let features = self.fold.train.x.ncols();
         let mut order: Vec<usize> = (0..features).collect();
-        let (mut has_varied, mut best): (bool, Option<(f64, usize, Box<dyn Fn(f32) -> bool>)>) = (false, None);
+        let (mut has_varied, mut best): (bool, Option<(f64, usize, GoesLeft)>) = (false, None);
         for drawn in 0..features {
             if drawn >= self.looked_at && has_varied {
                 break;
@@ -139,7 +141,7 @@ impl Plain<'_> {
     }
 
     /// The splits of a feature that a node compares, in their order.
-    fn splits(&self, feature: usize, rows: &[Row], all: &Side, word: u32) -> Vec<Box<dyn Fn(f32) -> bool>> {
+    fn splits(&self, feature: usize, rows: &[Row], all: &Side, word: u32) -> Vec<GoesLeft> {
         let column = self.fold.train.x.column(feature);
         match self.fold.columns[feature] {
             ColumnKind::Number => {
@@ -154,7 +156,7 @@ impl Plain<'_> {
                 } else if !missing.is_empty() && !values.is_empty() {
                     cuts.push(f64::INFINITY);
                 }
-                let mut splits: Vec<Box<dyn Fn(f32) -> bool>> = Vec::new();
+                let mut splits: Vec<GoesLeft> = Vec::new();
                 for cut in cuts {
                     let left: Vec<Row> =
                         rows.iter().filter(|(row, _)| f64::from(column[*row]) <= cut).copied().collect();
@@ -183,7 +185,7 @@ impl Plain<'_> {
                     .collect();
                 present.sort_by(|a, b| a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal).then(a.1.cmp(&b.1)));
                 let order: Vec<usize> = present.iter().map(|(_, code)| *code).collect();
-                let mut splits: Vec<Box<dyn Fn(f32) -> bool>> = Vec::new();
+                let mut splits: Vec<GoesLeft> = Vec::new();
                 for cut in 1..order.len() {
                     if self.params.kind == Kind::ExtraTrees && cut != 1 + scaled(word, order.len() as u32 - 1) as usize
                     {
