@@ -134,10 +134,14 @@ fn onnxruntime_predicts_the_same_from_every_exported_model() {
         ("mlp", "activation", &["tanh", "gelu", "silu"][..]),
         ("svm", "kernel", &["polynomial", "linear", "sigmoid"]),
         ("kernel_ridge", "kernel", &["laplacian", "polynomial", "linear"]),
+        ("knn", "metric", &["manhattan", "cosine"]),
+        ("knn", "weights", &["uniform", "distance"]),
+        ("forest", "kind", &["extra_trees"]),
+        ("gbdt", "objective", &["absolute", "poisson"]),
     ];
     for (model, parameter, values) in choices {
         for value in values {
-            let has_classes = find(model).unwrap().tasks().contains(&Task::Classification);
+            let has_classes = find(model).unwrap().tasks().contains(&Task::Classification) && parameter != "objective";
             let target = if has_classes { "kind" } else { "amount" };
             fitted.push(Fitted::new(model, target, &[&format!("space.{parameter}='{value}'")]));
         }

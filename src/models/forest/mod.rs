@@ -16,11 +16,12 @@ mod search;
 mod sums;
 
 use super::trees::tree::Trees;
-use super::{Agreement, Budget, DataShape, Model, WeightsError, Work};
+use super::{Agreement, Budget, DataShape, Model, ToOnnx, WeightsError, Work};
 use crate::backend::cpu::simd::Level;
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::{Gpu, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
+use crate::base::onnx::{Graph, Value};
 use crate::base::registry::Named;
 use crate::data::{Affine, Input, Problem, Task};
 use crate::space::{Space, SpaceBuilder};
@@ -165,4 +166,17 @@ impl Model for Forest {
         }
         Ok(predicted)
     }
+
+    fn onnx(&self) -> Option<ToOnnx> {
+        Some(to_onnx)
+    }
+}
+
+/// What `predict` gives, in a graph.
+fn to_onnx(weights: &Weights, _: Task, _: Affine, graph: &mut Graph, x: &Value) -> Result<Value, WeightsError> {
+    // A model is read for the features that it has; here they have no number yet.
+    let trees = Trees::from_weights(weights, usize::MAX)?;
+    let sums = trees.onnx(graph, x, trees.outputs(), |_| 0)?;
+    let count = graph.floats(&[1], &[trees.len() as f32]);
+    Ok(graph.node("Div", &[&sums, &count], &[]))
 }

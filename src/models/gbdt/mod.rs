@@ -21,10 +21,11 @@ pub mod split;
 mod validate;
 
 use super::trees::tree::Trees;
-use super::{Agreement, Budget, DataShape, Model, WeightsError, Work};
+use super::{Agreement, Budget, DataShape, Model, ToOnnx, WeightsError, Work, onnx};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::{Gpu, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
+use crate::base::onnx::{Attribute, Graph, Value};
 use crate::base::registry::Named;
 use crate::data::{Affine, Input, Problem, Task};
 use crate::space::Space;
@@ -137,21 +138,7 @@ impl Model for Gbdt {
         target: Affine,
         x: ArrayView2<'_, f32>,
     ) -> Result<Array2<f32>, WeightsError> {
-        let trees = Trees::from_weights(weights, x.ncols())?;
-        let start = weights.arrays.iter().find(|array| array.name == START).map(|array| array.values.as_slice());
-        let start = start.ok_or_else(|| WeightsError(format!("{START} is missing")))?;
-        let objective = weights.integers.iter().find(|array| array.name == OBJECTIVE);
-        let objective = objective.and_then(|array| Objective::from_code(*array.values.first()?));
-        let objective = objective.ok_or_else(|| WeightsError(format!("{OBJECTIVE} is missing")))?;
-        let loss = match (task, start.len()) {
-            (Task::Classification, 1) => Loss::Binary,
-            (Task::Classification, classes @ 2..) => Loss::Softmax { classes },
-            (Task::Regression, 1) => Loss::Value { objective, quantile: 0.5 },
-            (_, scores) => return Err(WeightsError(format!("{START} has {scores} values"))),
-        };
-        if trees.outputs() != 1 || !trees.len().is_multiple_of(start.len()) {
-            return Err(WeightsError("its trees are no rounds of boosting".to_owned()));
-        }
+        let Boosted { trees, start, objective, loss } = parse(weights, task, x.ncols())?;
         let outputs = if loss == Loss::Binary { 2 } else { start.len() };
         let mut out = Array2::zeros((x.nrows(), outputs));
         let (mut scores, mut row, mut predicted) = (start.to_vec(), vec![0.0; x.ncols()], vec![0.0; outputs]);
@@ -169,4 +156,58 @@ impl Model for Gbdt {
         }
         Ok(out)
     }
+
+    fn onnx(&self) -> Option<ToOnnx> {
+        Some(to_onnx)
+    }
+}
+
+/// What weights hold.
+struct Boosted<'a> {
+    trees: Trees,
+    /// Where scores start.
+    start: &'a [f32],
+    objective: Objective,
+    loss: Loss,
+}
+
+/// Reads weights that may come from anyone, for rows of so many features.
+fn parse(weights: &Weights, task: Task, features: usize) -> Result<Boosted<'_>, WeightsError> {
+    let trees = Trees::from_weights(weights, features)?;
+    let start = weights.arrays.iter().find(|array| array.name == START).map(|array| array.values.as_slice());
+    let start = start.ok_or_else(|| WeightsError(format!("{START} is missing")))?;
+    let objective = weights.integers.iter().find(|array| array.name == OBJECTIVE);
+    let objective = objective.and_then(|array| Objective::from_code(*array.values.first()?));
+    let objective = objective.ok_or_else(|| WeightsError(format!("{OBJECTIVE} is missing")))?;
+    let loss = match (task, start.len()) {
+        (Task::Classification, 1) => Loss::Binary,
+        (Task::Classification, classes @ 2..) => Loss::Softmax { classes },
+        (Task::Regression, 1) => Loss::Value { objective, quantile: 0.5 },
+        (_, scores) => return Err(WeightsError(format!("{START} has {scores} values"))),
+    };
+    if trees.outputs() != 1 || !trees.len().is_multiple_of(start.len()) {
+        return Err(WeightsError("its trees are no rounds of boosting".to_owned()));
+    }
+    Ok(Boosted { trees, start, objective, loss })
+}
+
+/// What `predict` gives, in a graph.
+fn to_onnx(weights: &Weights, task: Task, target: Affine, graph: &mut Graph, x: &Value) -> Result<Value, WeightsError> {
+    // A model is read for the features that it has; here they have no number yet.
+    let Boosted { trees, start, objective, loss } = parse(weights, task, usize::MAX)?;
+    let scores = start.len();
+    let sums = trees.onnx(graph, x, scores, |tree| tree % scores)?;
+    let start = graph.floats(&[scores], start);
+    let scores = graph.node("Add", &[&sums, &start], &[]);
+    Ok(match loss {
+        Loss::Binary => {
+            let against = graph.node("Neg", &[&scores], &[]);
+            let both = graph.node("Concat", &[&against, &scores], &[("axis", Attribute::Integer(1))]);
+            graph.node("Sigmoid", &[&both], &[])
+        }
+        Loss::Softmax { .. } => onnx::softmax(graph, &scores),
+        Loss::Value { .. } if objective == Objective::Poisson => graph.node("Exp", &[&scores], &[]),
+        Loss::Value { .. } if fold::is_scaled(task, objective) => onnx::unscale(graph, target, &scores),
+        Loss::Value { .. } => scores,
+    })
 }

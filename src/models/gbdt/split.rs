@@ -1,10 +1,10 @@
 //! The best split of a node, from its histogram.
 //!
-//! All sums are whole numbers, in units of the tree's own ([`super::objective::Quanta`]); a split's gain is a short fixed sequence of
-//! f32 operations on them, each rounded once and none fused, so that every device that keeps to it chooses alike.
-//! Sixteen columns are scanned side by side, from their last slots down. Which splits are allowed, how categories are
-//! ordered, and which of equally good splits is taken follow LightGBM (Ke et al. 2017; `feature_histogram.hpp` of 4.x),
-//! rows of a slot being counted by its share of the node's hessian among them.
+//! All sums are whole numbers, in units of the tree's own ([`super::objective::Quanta`]); a split's gain is a short fixed
+//! sequence of f32 operations on them, each rounded once and none fused, so that every device that keeps to it chooses
+//! alike. Sixteen columns are scanned side by side, from their last slots down. Which splits are allowed, how categories
+//! are ordered, and which of equally good splits is taken follow LightGBM (Ke et al. 2017; `feature_histogram.hpp` of
+//! 4.x), rows of a slot being counted by its share of the node's hessian among them.
 
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
 use crate::models::trees::histogram::{BLOCK, Blocks, Histogram, MOST_SLOTS, Place, Slot, gradient, halves, hessian};

@@ -63,7 +63,7 @@ impl Reduction {
     }
 
     /// `Q' y`
-    pub fn into_basis(&self, level: Level, y: &[f64]) -> Vec<f64> {
+    pub fn rotated(&self, level: Level, y: &[f64]) -> Vec<f64> {
         let mut turned: Vec<[f64; 1]> = y.iter().map(|y| [*y]).collect();
         for reflection in &self.reflections {
             dispatch(level, Act { reflection, is_inverse: true, x: &mut turned });
@@ -298,7 +298,7 @@ mod tests {
             let y: Vec<f64> = (0..n).map(|i| (i as f64 * 0.7).sin()).collect();
             let (level, reduction) = (Level::detect(), Reduction::new(matrix.clone()));
             let penalties = std::array::from_fn(|lane| 10f64.powi(lane as i32 - 8));
-            let solutions = reduction.solve(level, &reduction.into_basis(level, &y), &penalties);
+            let solutions = reduction.solve(level, &reduction.rotated(level, &y), &penalties);
             for (lane, l2) in penalties.iter().enumerate() {
                 for i in 0..n {
                     let sum: f64 = (0..n).map(|j| matrix[(i, j)] * solutions[j][lane]).sum();
@@ -314,11 +314,11 @@ mod tests {
     #[test]
     fn a_penalty_has_the_bits_that_it_has_alone_at_every_width() {
         let (level, reduction) = (Level::detect(), Reduction::new(kernel(50)));
-        let y = reduction.into_basis(level, &[1.0; 50]);
+        let y = reduction.rotated(level, &[1.0; 50]);
         let penalties = std::array::from_fn(|lane| 0.01 * f64::from(1 << lane));
         let together = reduction.solve(level, &y, &penalties);
         for level in Level::available() {
-            assert_eq!(reduction.into_basis(level, &[1.0; 50]), y, "{}", level.name());
+            assert_eq!(reduction.rotated(level, &[1.0; 50]), y, "{}", level.name());
             for (lane, l2) in penalties.iter().enumerate() {
                 let alone = reduction.solve(level, &y, &[*l2; LANES]);
                 assert!((0..50).all(|i| alone[i][3] == together[i][lane]), "l2 {l2} on {}", level.name());
@@ -331,7 +331,7 @@ mod tests {
         let (level, reduction) = (Level::detect(), Reduction::new(Mat::from_fn(30, 30, |_, _| -1.0)));
         let mut penalties = [100.0; LANES];
         penalties[0] = 0.0;
-        let solutions = reduction.solve(level, &reduction.into_basis(level, &[1.0; 30]), &penalties);
+        let solutions = reduction.solve(level, &reduction.rotated(level, &[1.0; 30]), &penalties);
         assert!(solutions[0][0].is_nan() && (solutions[0][1] - 1.0 / 70.0).abs() < 1e-12);
     }
 }

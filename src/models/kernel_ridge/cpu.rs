@@ -142,7 +142,7 @@ impl Reduced {
             None => fold.y.clone(),
         };
         let reduction = Reduction::new(matrix);
-        let y = reduction.into_basis(level, &weighted);
+        let y = reduction.rotated(level, &weighted);
         let evals = fold.fold.evals.iter().map(|rows| fold.kernel_rows(level, function, rows.x.view())).collect();
         Reduced { reduction, y, evals }
     }

@@ -51,8 +51,11 @@ pub fn check(space: &Space, problem: &Problem, memory: u64) -> Result<(), Backen
     kernels::check_memory("svm", rows, kernel + folds * kernels::measures(space).len() as u64 / 2, memory)
 }
 
+/// A lane's problem: where its two classes' strips lie in the fold, first and count, and its variables.
+pub type PairProblem = ([(usize, usize); 2], Vec<Variable>);
+
 /// The variables of a lane's problems, pair by pair; one problem in a regression.
-pub fn problems(fold: &SvmFold, params: &SvmParams, task: Task) -> Vec<([(usize, usize); 2], Vec<Variable>)> {
+pub fn problems(fold: &SvmFold, params: &SvmParams, task: Task) -> Vec<PairProblem> {
     let train = &fold.fold.train;
     let weight = |row: usize| train.weight.as_ref().map_or(1.0, |weight| f64::from(weight[row]));
     let places = |run: &super::fold::Run| {

@@ -2,4 +2,5 @@
 
 pub mod bins;
 pub mod histogram;
+mod onnx;
 pub mod tree;

@@ -7,6 +7,7 @@
 use super::bins::{FeatureBins, code};
 use crate::backend::{IntegerArray, WeightArray, Weights};
 use crate::models::WeightsError;
+use std::collections::HashSet;
 
 /// Which bins a split sends to the left; missing values have a bin of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -316,6 +317,73 @@ impl Trees {
             code_firsts: firsts.to_vec(),
             code_words: words.to_vec(),
         })
+    }
+}
+
+/// A node as what a row meets in it, by its values alone.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Branch<'a> {
+    /// The end, with a value an output.
+    Leaf(&'a [f32]),
+    /// Numbers up to the threshold go to the child, the others to the one behind it.
+    UpTo {
+        /// The feature that decides.
+        feature: u32,
+        /// The greatest value that goes left.
+        threshold: f32,
+        /// Whether missing values go left.
+        missing_left: bool,
+        /// The left child.
+        child: usize,
+    },
+    /// Categories go to the child or to the one behind it.
+    Subset {
+        /// The feature that decides.
+        feature: u32,
+        /// Codes that go left.
+        left: Vec<f32>,
+        /// Codes that go right, and maybe some that no row has.
+        right: Vec<f32>,
+        /// Whether missing values go left, and codes that are on neither list.
+        missing_left: bool,
+        /// The left child.
+        child: usize,
+    },
+}
+
+impl Trees {
+    /// The nodes of a tree that rows can reach, the root first and each after its parent, with their indices.
+    pub fn branches(&self, tree: usize) -> Vec<(usize, Branch<'_>)> {
+        let mut open = vec![self.roots[tree] as usize];
+        let (mut reached, mut seen) = (Vec::new(), HashSet::new());
+        while let Some(index) = open.pop() {
+            if !seen.insert(index) {
+                continue;
+            }
+            let branch = self.branch(&self.nodes[index]);
+            if let Branch::UpTo { child, .. } | Branch::Subset { child, .. } = branch {
+                open.extend([child + 1, child]);
+            }
+            reached.push((index, branch));
+        }
+        reached
+    }
+
+    fn branch(&self, node: &Node) -> Branch<'_> {
+        if node.feature == LEAF {
+            return Branch::Leaf(self.values(node.child));
+        }
+        let (feature, child) = (node.feature & FEATURE, node.child as usize);
+        let missing_left = node.feature & MISSING_LEFT != 0;
+        if node.feature & CATEGORY == 0 {
+            return Branch::UpTo { feature, threshold: node.threshold, missing_left, child };
+        }
+        let place = node.place as usize;
+        let words = &self.code_words[self.code_firsts[place] as usize..self.code_firsts[place + 1] as usize];
+        let codes = (0..words.len() * 32).map(|code| (code, words[code / 32] >> (code % 32) & 1 == 1));
+        let (left, right): (Vec<_>, Vec<_>) = codes.partition(|(_, is_left)| *is_left);
+        let floats = |codes: Vec<(usize, bool)>| codes.into_iter().map(|(code, _)| code as f32).collect();
+        Branch::Subset { feature, left: floats(left), right: floats(right), missing_left, child }
     }
 }
 
