@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use thousandfold::backend::gpu::{GpuOptions, GpuPlan, GpuTrainer, Kernel, LanePlan, Phase, Provoked};
 use thousandfold::backend::{BackendError, Lane, LaneStatus, StopFlag, Weights};
+use thousandfold::data::Task;
 use thousandfold::models::{DataShape, MODELS};
 use thousandfold::space::Points;
 use thousandfold::study::run_dir::{Existing, RunDir};
@@ -293,19 +294,21 @@ fn a_shader_that_is_rejected_is_named_with_the_compilers_words() {
 
 #[test]
 fn an_adapter_that_is_too_small_for_one_lane_says_what_is_needed() {
-    let shape = DataShape { task: thousandfold::data::Task::Classification, rows: 60, features: 40, outputs: 3 };
     for model in MODELS.iter().filter(|model| !model.kernels().is_empty()) {
-        let space = model.space(shape);
-        // Less than the rows take (12 of 40 numbers): some models' lanes are smaller still.
-        let full = Provoked { largest_buffer: 1000, ..Provoked::default() };
+        let task = model.tasks()[0];
+        let outputs = if task == Task::Classification { 3 } else { 1 };
+        let space = model.space(DataShape { task, rows: 60, features: 40, outputs });
+        // Less than the rows take (12 of 40 numbers), or what some models make of them (distances of 6 rows from each
+        // other): their lanes are smaller still.
+        let full = Provoked { largest_buffer: 100, ..Provoked::default() };
         let options = [
-            GpuOptions { memory: 100, ..GpuOptions::default() },
+            GpuOptions { memory: 20, ..GpuOptions::default() },
             GpuOptions { provoked: full, ..GpuOptions::default() },
         ];
         for options in options {
             let is_limit = options.memory > 0;
             let Some(gpu) = gpu::open(options) else { return };
-            let problem = crate::support::problem(1, 6, 40, 3, 1);
+            let problem = crate::support::problem(1, 6, 40, outputs, 1);
             let advance = || -> Result<(), BackendError> {
                 let mut trainer = model.open_gpu(&space, problem, &gpu)?;
                 let mut points = Points::new(space.parameters.len());
@@ -313,7 +316,7 @@ fn an_adapter_that_is_too_small_for_one_lane_says_what_is_needed() {
                 let slots = trainer.start(&points, &[Lane { point: 0, fold: 0 }])?;
                 trainer.advance(&slots, 1, false, &StopFlag::default(), &mut |_| ControlFlow::Continue(()))
             };
-            let said = advance().unwrap_err().to_string().replace(gpu.name(), "DEVICE");
+            let said = advance().expect_err(model.name()).to_string().replace(gpu.name(), "DEVICE");
             let expected = if is_limit { "--set run.memory=" } else { "DEVICE is too small for this study" };
             assert!(said.contains(expected), "{}: {said}", model.name());
         }

@@ -89,7 +89,8 @@ fn a_model_file_with_a_changed_or_missing_byte_never_brings_the_program_down() {
             Ok(fitted) => drop(fitted.predict(&table)),
         }
     }
-    assert!(refused > 300, "{refused} of 600");
+    // Every cut, and many a flipped bit of the header.
+    assert!(refused > 250, "{refused} of 600");
 }
 
 #[test]

@@ -76,9 +76,9 @@ mod tests {
     fn the_most_probable_class_is_the_votes_winner() {
         // (0, 1), (0, 2), (1, 2): a circle of one vote each goes to the first class, whatever the sums say.
         let (winner, p) = predicted(&[-9.0, 0.1, -9.0], 3);
-        assert_eq!(winner, 1, "two votes");
+        assert_eq!(winner, 0, "a circle");
         assert!((p.iter().sum::<f32>() - 1.0).abs() < 1e-6);
-        assert_eq!(predicted(&[0.1, -9.0, 5.0], 3).0, 0, "a circle");
+        assert_eq!(predicted(&[-0.1, 9.0, 0.1], 3).0, 1, "two votes, whatever the sums say");
         assert_eq!(predicted(&[0.1, -9.0, 0.0], 3).0, 2, "a decision of 0 is a vote for the second");
         assert_eq!(predicted(&[0.0], 2).0, 1);
         assert_eq!(predicted(&[1e-6], 2).0, 0);
