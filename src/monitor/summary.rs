@@ -2,8 +2,8 @@
 
 use super::style::{FAINT, GOOD, NOTICE, STRONG, paint};
 use super::table::{Align, Table};
-use super::text::{count, duration, number, thousands, with_error, wrap, wrap_words};
-use crate::space::Value;
+use super::text::{clip, count, duration, number, thousands, with_error, wrap, wrap_words};
+use crate::space::{MODEL, Value};
 use crate::study::result::{Chosen, RunResult};
 use std::time::Duration;
 
@@ -42,6 +42,9 @@ fn head(result: &RunResult, columns: usize) -> String {
 /// The best candidates: a line each where there is room, else a column each, as many as fit.
 fn best_candidates(result: &RunResult, columns: usize) -> String {
     let top = &result.top[..result.top.len().min(SHOWN)];
+    if top.iter().any(|chosen| chosen.params.contains_key(MODEL)) {
+        return of_several_models(result, top, columns);
+    }
     let mut names: Vec<&str> = Vec::new();
     for name in top.iter().flat_map(|chosen| chosen.params.keys()) {
         if !names.contains(&name.as_str()) {
@@ -63,6 +66,38 @@ fn best_candidates(result: &RunResult, columns: usize) -> String {
         let pieces: Vec<String> =
             shared.iter().filter_map(|name| Some(pair(name, top[0].params.get(*name)?))).collect();
         text += &wrap(&[vec![paint(FAINT, "in all of them:")], pieces].concat(), "  ", columns, 0);
+    }
+    text
+}
+
+/// Candidates of several models, whose parameters are not each other's: a line each with what its own model was set to, as
+/// far as there is room, and the best one's settings whole.
+fn of_several_models(result: &RunResult, top: &[Chosen], columns: usize) -> String {
+    const LEAST_ROOM: usize = 24;
+    let model = |chosen: &Chosen| chosen.params.get(MODEL).map(value).unwrap_or_default();
+    let settings = |chosen: &Chosen, write: fn(&str, &Value) -> String| -> Vec<String> {
+        let own = chosen.params.iter().filter(|(name, _)| name.as_str() != MODEL);
+        let prefix = format!("{}.", model(chosen));
+        own.map(|(name, set)| write(name.strip_prefix(&prefix).unwrap_or(name), set)).collect()
+    };
+    // Without colours, so that it can be clipped.
+    let plain = |name: &str, set: &Value| format!("{name} {}", value(set));
+    let table = |room: Option<usize>| {
+        let headings =
+            [("candidate", Align::Right), (result.metric.as_str(), Align::Right), ("training", Align::Right)];
+        let named = [("model", Align::Left)].into_iter().chain(room.map(|_| ("settings", Align::Left)));
+        let mut table = Table::new(headings.into_iter().chain(named));
+        for (place, chosen) in top.iter().enumerate() {
+            let cells = scores(place, chosen).into_iter().chain([model(chosen)]);
+            table.row(cells.chain(room.map(|room| clip(&settings(chosen, plain).join(", "), room))));
+        }
+        table
+    };
+    let room = columns.saturating_sub(table(None).width() + 2);
+    let mut text = table(Some(room).filter(|room| *room >= LEAST_ROOM)).render(0);
+    if let Some(best) = top.first() {
+        let what = paint(FAINT, format!("candidate {} is {}:", thousands(best.candidate), model(best)));
+        text += &wrap(&[vec![what], settings(best, pair)].concat(), "  ", columns, 0);
     }
     text
 }

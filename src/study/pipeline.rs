@@ -4,7 +4,7 @@
 
 use super::config::StudyConfig;
 use super::error::ConfigError;
-use crate::backend::BackendError;
+use crate::backend::{BackendError, cpu};
 use crate::data::dataset::Dataset;
 use crate::data::prepare::{Preparation, PrepareOptions};
 use crate::data::problem::{build_folds, check_memory};
@@ -142,7 +142,7 @@ pub(super) enum Unsearchable {
     Model(&'static str, BackendError),
 }
 
-/// Makes the space of these models under the study's `[space]`, and its pipelines.
+/// Makes the space of these models under the study's `[space]`, and its pipelines. `memory` is what lanes may take.
 pub(super) fn searched(
     config: &StudyConfig,
     models: &[&'static dyn Model],
@@ -158,7 +158,8 @@ pub(super) fn searched(
             Some((.., count)) => *count,
             None => {
                 let preparation = Preparation::fit(dataset, &splits.pool, &prepare, input);
-                check_memory(dataset, &preparation, &splits.folds, memory).map_err(Unsearchable::Data)?;
+                let machine = cpu::memory().unwrap_or(u64::MAX);
+                check_memory(dataset, &preparation, &splits.folds, machine).map_err(Unsearchable::Data)?;
                 let count = preparation.features().len();
                 features.push((input, prepare, count));
                 count

@@ -16,7 +16,7 @@ pub use trainer::{CpuTrainer, GroupKey, LaneModel, LaneProgress, RowBlock};
 pub struct CpuOptions {
     /// Threads that train; 0 takes one a core.
     pub threads: usize,
-    /// Bytes that the lanes in training may take; 0 takes half of the machine's memory.
+    /// Bytes that the lanes in training may take; 0 takes half of the memory that is free.
     pub memory: u64,
     /// The instruction set; the widest that there is unless a test or benchmark names one.
     pub simd: Option<simd::Level>,
@@ -46,12 +46,19 @@ impl CpuOptions {
     }
 }
 
-/// Bytes that lanes in training may take, where so many are allowed; of 0, half of the machine's memory.
+/// Bytes that lanes in training may take, where so many are allowed; of 0, half of the memory that is free now.
 pub fn memory_limit(allowed: u64) -> u64 {
     match allowed {
-        0 => memory().map_or(1 << 30, |bytes| bytes / 2),
+        0 => free_memory().map_or(1 << 30, |bytes| bytes / 2),
         allowed => allowed,
     }
+}
+
+/// Bytes of memory that programs can have without others being swapped out, where the system says.
+fn free_memory() -> Option<u64> {
+    let mut system = sysinfo::System::new().ok()?;
+    system.refresh_memory();
+    Some(system.available_memory()).filter(|&bytes| bytes > 0)
 }
 
 /// Bytes of memory of the machine, where the system says.
