@@ -5,6 +5,7 @@ pub mod gemm;
 pub mod math;
 pub mod measure;
 pub mod random;
+mod score;
 pub mod simd;
 pub mod strips;
 mod trainer;

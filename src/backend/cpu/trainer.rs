@@ -5,9 +5,10 @@
 //! of a fold share is done before them, in pieces, so that one fold's work too has all threads.
 
 use super::CpuOptions;
+use super::score::{LaneScore, Scoring};
 use super::simd::{LANES, Lanes, Level};
 use crate::backend::{BackendError, Lane, LaneReport, LaneStatus, Slot, StopFlag, Trainer, Weights};
-use crate::data::{Fold, Prediction, Problem, Rows, Target};
+use crate::data::{Fold, Problem, Rows};
 use crate::space::Points;
 use ndarray::{ArrayView2, s};
 use std::cmp::Reverse;
@@ -493,30 +494,16 @@ impl<M: LaneModel> CpuTrainer<M> {
     /// Scores every lane of a group on one of its fold's row sets.
     fn score(&self, fold: &M::Fold, group: &mut M::Group, set: usize, rows: &Rows, lanes: usize) -> Vec<LaneScore> {
         let (n, outputs) = (rows.y.len(), self.problem.outputs);
-        let mut predictions: Vec<Vec<f32>> = (0..lanes).map(|_| Vec::with_capacity(n * outputs)).collect();
+        let mut scoring = Scoring::new(self.level, self.problem.metric, rows, outputs, lanes);
         let mut block = vec![Lanes::ZERO; PREDICT_ROWS.min(n) * outputs];
         for first in (0..n).step_by(PREDICT_ROWS) {
             let last = (first + PREDICT_ROWS).min(n);
             let block = &mut block[..(last - first) * outputs];
             let rows = RowBlock { set, first, x: rows.x.slice(s![first..last, ..]) };
             self.model.predict(self.level, fold, group, rows, block);
-            for (lane, values) in predictions.iter_mut().enumerate() {
-                values.extend(block.iter().map(|value| value.0[lane]));
-            }
+            scoring.take(first, block);
         }
-        predictions
-            .iter()
-            .map(|values| {
-                let prediction = match rows.y {
-                    Target::Classes { classes, .. } => Prediction::Probabilities { classes, values },
-                    Target::Values(_) => Prediction::Values(values),
-                };
-                // A sum is finite exactly if its terms are, up to an overflow that no prediction in range reaches.
-                let is_finite = values.iter().map(|&value| f64::from(value)).sum::<f64>().is_finite();
-                let score = if is_finite { self.problem.metric.score(rows.truth(), prediction) } else { f64::NAN };
-                LaneScore { score, is_finite }
-            })
-            .collect()
+        scoring.finish()
     }
 
     /// Puts a trained group's lanes back into their slots; without a state they are spent.
@@ -539,12 +526,6 @@ impl<M: LaneModel> CpuTrainer<M> {
         }
         self.groups[group] = Some(KeptGroup { state, params: job.params, users: job.slots.len() });
     }
-}
-
-#[derive(Clone, Copy)]
-struct LaneScore {
-    score: f64,
-    is_finite: bool,
 }
 
 impl<M: LaneModel> Trainer for CpuTrainer<M> {

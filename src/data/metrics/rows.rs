@@ -9,10 +9,10 @@ pub(super) fn row_sum(term: RowTerm, truth: Truth<'_>, prediction: Prediction<'_
     match (truth.target, prediction) {
         (Target::Classes { codes, .. }, Prediction::Probabilities { classes, values }) => {
             let rows = codes.iter().zip(values.chunks_exact(classes));
-            sum(truth, rows.map(|(code, row)| class_term(term, *code as usize, row)))
+            sum(truth, rows.map(|(code, row)| term.of_class(*code as usize, row)))
         }
         (Target::Values(y), Prediction::Values(values)) => {
-            sum(truth, y.iter().zip(values).map(|(y, p)| value_term(term, f64::from(*y), f64::from(*p))))
+            sum(truth, y.iter().zip(values).map(|(y, p)| term.of_value(f64::from(*y), f64::from(*p))))
         }
         _ => f64::NAN,
     }
@@ -26,33 +26,37 @@ fn sum(truth: Truth<'_>, terms: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-fn class_term(term: RowTerm, code: usize, row: &[f32]) -> f64 {
-    match term {
-        RowTerm::LogLoss => -libm::log(f64::from(row[code].clamp(f32::EPSILON, 1.0 - f32::EPSILON))),
-        RowTerm::Brier if row.len() == 2 => {
-            let distance = f64::from(row[1]) - code as f64;
-            distance * distance
-        }
-        RowTerm::Brier => row
-            .iter()
-            .enumerate()
-            .map(|(class, p)| {
-                let distance = f64::from(*p) - f64::from(u8::from(class == code));
+impl RowTerm {
+    /// Of a row of probabilities whose true class has this code.
+    pub fn of_class(self, code: usize, row: &[f32]) -> f64 {
+        match self {
+            RowTerm::LogLoss => -libm::log(f64::from(row[code].clamp(f32::EPSILON, 1.0 - f32::EPSILON))),
+            RowTerm::Brier if row.len() == 2 => {
+                let distance = f64::from(row[1]) - code as f64;
                 distance * distance
-            })
-            .sum(),
-        _ => f64::NAN,
+            }
+            RowTerm::Brier => row
+                .iter()
+                .enumerate()
+                .map(|(class, p)| {
+                    let distance = f64::from(*p) - f64::from(u8::from(class == code));
+                    distance * distance
+                })
+                .sum(),
+            _ => f64::NAN,
+        }
     }
-}
 
-fn value_term(term: RowTerm, truth: f64, prediction: f64) -> f64 {
-    let error = truth - prediction;
-    match term {
-        RowTerm::Squared => error * error,
-        RowTerm::Absolute => error.abs(),
-        RowTerm::AbsolutePercentage => error.abs() / truth.abs().max(f64::EPSILON),
-        RowTerm::Pinball(quantile) => (quantile * error).max((quantile - 1.0) * error),
-        RowTerm::LogLoss | RowTerm::Brier => f64::NAN,
+    /// Of a number.
+    pub fn of_value(self, truth: f64, prediction: f64) -> f64 {
+        let error = truth - prediction;
+        match self {
+            RowTerm::Squared => error * error,
+            RowTerm::Absolute => error.abs(),
+            RowTerm::AbsolutePercentage => error.abs() / truth.abs().max(f64::EPSILON),
+            RowTerm::Pinball(quantile) => (quantile * error).max((quantile - 1.0) * error),
+            RowTerm::LogLoss | RowTerm::Brier => f64::NAN,
+        }
     }
 }
 
