@@ -15,7 +15,7 @@ use std::collections::HashSet;
 pub const IR_VERSION: i64 = 8;
 /// Of the standard operators.
 pub const OPSET: i64 = 17;
-/// Of the operators of [`ML_DOMAIN`].
+/// Of the operators of `ai.onnx.ml`.
 pub const ML_OPSET: i64 = 3;
 /// The domain of tree ensembles and label encoders.
 const ML_DOMAIN: &str = "ai.onnx.ml";

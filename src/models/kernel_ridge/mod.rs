@@ -3,7 +3,7 @@
 //! `KernelRidge` has no intercept: its predictions are pulled towards 0. Here the target is centred (and scaled) by the
 //! fold's training rows first, as every regression's is unless a study says otherwise, so they are pulled towards the mean.
 //!
-//! A kernel matrix is brought to a band once ([`band`]), after which every `l2` is cheap; `cpu` and `gpu` use what the
+//! A kernel matrix is brought to a band once (`band`), after which every `l2` is cheap; `cpu` and `gpu` use what the
 //! band gives. The reduction is made of a library's matrix products, so the last bits of a score may differ between
 //! processors; on one processor they do not depend on threads, batches or neighbours.
 //!
