@@ -178,11 +178,8 @@ fn a_model_that_says_something_else_is_seen_in_its_predictions() {
     for fitted in &mut fitted {
         let is_weight = |array: &&mut WeightArray| array.name.ends_with("weight");
         match fitted.model.weights.arrays.iter_mut().filter(is_weight).max_by_key(|array| array.values.len()) {
-            // One weight moved by a hundredth of its size.
-            Some(array) => {
-                let largest = array.values.iter_mut().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap();
-                *largest *= 1.01;
-            }
+            // The weights moved by a hundredth of their size: one alone may lead to a unit that is always off.
+            Some(array) => array.values.iter_mut().for_each(|weight| *weight *= 1.01),
             // Where no single number moves much: the same rows in another order.
             None => reverse(&mut fitted.rows),
         }
