@@ -121,9 +121,13 @@ pub trait GpuPlan: Send {
     /// Units that scoring walks: tiles of rows.
     fn score_units(&self) -> u64;
     /// Words that each unit of training adds to [`super::Role::Window`]; 0 for a model without one.
-    fn window_words(&self) -> u64;
+    fn window_words(&self) -> u64 {
+        0
+    }
     /// The window of these units.
-    fn window(&self, units: Range<u64>) -> Vec<u32>;
+    fn window(&self, _units: Range<u64>) -> Vec<u32> {
+        Vec::new()
+    }
     /// What a lane that used up its budget while running is called.
     fn status_at_budget(&self) -> LaneStatus;
     /// Whether lanes may converge before their budget, so that a batch is worth asking whether all have.

@@ -15,7 +15,6 @@ use crate::backend::{LaneStatus, Weights};
 use crate::data::Problem;
 use crate::models::kernels;
 use crate::models::kernels::device::DeviceMeasures;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Threads of a workgroup, and rows of a tile.
@@ -185,14 +184,6 @@ impl GpuPlan for RidgePlan {
 
     fn score_units(&self) -> u64 {
         self.scoring.units()
-    }
-
-    fn window_words(&self) -> u64 {
-        0
-    }
-
-    fn window(&self, _: Range<u64>) -> Vec<u32> {
-        Vec::new()
     }
 
     fn status_at_budget(&self) -> LaneStatus {

@@ -14,7 +14,6 @@ use crate::backend::{BackendError, LaneStatus, Weights};
 use crate::data::{Problem, Task};
 use crate::space::Space;
 use ndarray::ArrayView2;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Threads of a workgroup.
@@ -325,14 +324,6 @@ impl GpuPlan for KnnPlan {
 
     fn score_units(&self) -> u64 {
         self.tiles()
-    }
-
-    fn window_words(&self) -> u64 {
-        0
-    }
-
-    fn window(&self, _: Range<u64>) -> Vec<u32> {
-        Vec::new()
     }
 
     fn status_at_budget(&self) -> LaneStatus {

@@ -328,14 +328,6 @@ impl GpuPlan for LogisticPlan {
         self.scoring.units()
     }
 
-    fn window_words(&self) -> u64 {
-        0
-    }
-
-    fn window(&self, _: Range<u64>) -> Vec<u32> {
-        Vec::new()
-    }
-
     fn status_at_budget(&self) -> LaneStatus {
         LaneStatus::IterationLimit
     }

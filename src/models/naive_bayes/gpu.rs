@@ -13,7 +13,6 @@ use crate::backend::{LaneStatus, Weights};
 use crate::data::{Problem, Rows};
 use crate::space::Space;
 use rayon::prelude::*;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Threads of a workgroup.
@@ -185,14 +184,6 @@ impl GpuPlan for NaiveBayesPlan {
 
     fn score_units(&self) -> u64 {
         self.scoring.units()
-    }
-
-    fn window_words(&self) -> u64 {
-        0
-    }
-
-    fn window(&self, _: Range<u64>) -> Vec<u32> {
-        Vec::new()
     }
 
     fn status_at_budget(&self) -> LaneStatus {

@@ -12,7 +12,6 @@ use crate::data::{Problem, Task};
 use crate::models::linear;
 use crate::space::Space;
 use rayon::prelude::*;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Threads of a workgroup.
@@ -173,14 +172,6 @@ impl GpuPlan for RidgePlan {
 
     fn score_units(&self) -> u64 {
         self.scoring.units()
-    }
-
-    fn window_words(&self) -> u64 {
-        0
-    }
-
-    fn window(&self, _: Range<u64>) -> Vec<u32> {
-        Vec::new()
     }
 
     fn status_at_budget(&self) -> LaneStatus {

@@ -18,7 +18,6 @@ use crate::data::{Affine, Problem, Target, Task};
 use crate::models::kernels::device::{self, DeviceMeasures};
 use crate::models::kernels::{self, KernelFunction, KernelKind};
 use crate::space::Space;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Threads of a workgroup, and rows of a tile.
@@ -246,14 +245,6 @@ impl GpuPlan for SvmPlan {
 
     fn score_units(&self) -> u64 {
         self.scoring.units()
-    }
-
-    fn window_words(&self) -> u64 {
-        0
-    }
-
-    fn window(&self, _: Range<u64>) -> Vec<u32> {
-        Vec::new()
     }
 
     fn status_at_budget(&self) -> LaneStatus {
