@@ -1,19 +1,10 @@
 // Numbers as the sum of two f32, of about 48 bits: the second holds what rounding took from the first (Dekker 1971; Knuth,
-// The Art of Computer Programming 2, 4.2.2).
-//
-// A compiler that may reorder sums would find that nothing is left to hold. `held` hides rounded values from it: it turns
-// no bit, but only who starts the kernel knows that.
+// The Art of Computer Programming 2, 4.2.2). A compiler that may reorder sums would find
+// that nothing is left to hold: `held` of held.wgsl.
 
 struct Double {
     high: f32,
     low: f32,
-}
-
-// Always 0; set from a number that is not known before the kernel runs.
-var<private> nothing: u32;
-
-fn held(x: f32) -> f32 {
-    return bitcast<f32>(bitcast<u32>(x) ^ nothing);
 }
 
 // Of numbers of which the first is not the smaller one.

@@ -25,6 +25,10 @@ pub mod stream {
     pub const IMPORTANCE: u32 = 6;
 }
 
+/// The second word of the counter at which a derived key is drawn: it keeps those apart from the counters that streams
+/// draw at.
+pub const CHILD: u32 = 0x6b65_7973;
+
 impl Key {
     /// The root key of a study.
     pub const fn from_seed(seed: u64) -> Key {
@@ -33,8 +37,7 @@ impl Key {
 
     /// The key named `tag` below this one.
     pub const fn child(self, tag: u32) -> Key {
-        // The second word keeps derived keys apart from the counters that streams draw at.
-        Key(threefry(self.0, [tag, 0x6b65_7973]))
+        Key(threefry(self.0, [tag, CHILD]))
     }
 
     /// Two words of the stream at `counter`.

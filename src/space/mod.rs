@@ -264,6 +264,20 @@ impl Space {
         }
     }
 
+    /// Every number that a parameter may have, in the order of its codes; none for a continuum, or where there is no such
+    /// parameter.
+    pub fn numbers(&self, name: &str) -> Vec<f64> {
+        let Some(column) = self.index(name) else { return Vec::new() };
+        let codec = Codec::new(&self.parameters[column]);
+        let count = codec.count().unwrap_or(0);
+        let mut row = self.defaults();
+        let number = |index| {
+            row[column] = codec.nth(index, count);
+            self.number(&row, name)
+        };
+        (0..count).filter_map(number).collect()
+    }
+
     /// A candidate's choice by its name; `None` where the parameter does not exist or is no text.
     pub fn text(&self, row: &[f64], name: &str) -> Option<String> {
         let column = self.index(name)?;

@@ -1,5 +1,6 @@
 //! Boosted trees against LightGBM and a plain loop, and the rules that their lanes keep.
 
+use crate::gpu;
 use crate::reference;
 use crate::support::{SquaredError, bits, mixed_points, open_cpu, train, weights};
 use ndarray::{Array2, s};
@@ -7,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use thousandfold::backend::cpu::CpuOptions;
 use thousandfold::backend::cpu::simd::Level;
-use thousandfold::backend::{Lane, LaneReport, LaneStatus, StopFlag, Weights};
+use thousandfold::backend::{Lane, LaneReport, LaneStatus, StopFlag, Trainer, Weights};
 use thousandfold::base::random::{Key, normal, uniform};
 use thousandfold::data::{Affine, ColumnKind, Fold, Problem, Rows, Target, Task};
 use thousandfold::models::gbdt::Gbdt;
@@ -325,6 +326,73 @@ fn early_stopping_keeps_the_best_round_and_says_which() {
     assert_eq!((fewer.evals[0].to_bits(), fewer.used), (stopped.evals[0].to_bits(), stopped.used));
     assert_eq!(weights, kept);
     assert!(at("trees = 200").0.evals[0] > stopped.evals[0]);
+}
+
+/// Trees that both backends grow at their defaults with something set, and the scores that they report.
+fn on_both(problem: &Arc<Problem>, named: &str) -> Option<[(Weights, LaneReport); 2]> {
+    let space = space(problem.task, named);
+    let mut points = Points::new(space.parameters.len());
+    points.push(&space.defaults());
+    let run = |mut trainer: Box<dyn Trainer>| {
+        let slots = trainer.start(&points, &[Lane { point: 0, fold: 0 }]).unwrap();
+        let mut reports = Vec::new();
+        let mut report = |lane: LaneReport| {
+            reports.push(LaneReport { seconds: 0.0, ..lane });
+            ControlFlow::Continue(())
+        };
+        trainer.advance(&slots, BUDGET, true, &StopFlag::default(), &mut report).unwrap();
+        (trainer.read_back(slots[0]).unwrap(), reports.remove(0))
+    };
+    let gpu = gpu::shared()?;
+    let on_gpu = run(Gbdt.open_gpu(&space, problem.clone(), &gpu).unwrap());
+    Some([run(open_cpu(&Gbdt, &space, problem, &CpuOptions::default())), on_gpu])
+}
+
+/// What is set beside few trees with small leaves, for each kind of target that has it.
+const SETTINGS_ON_BOTH: [(usize, &str); 16] = [
+    (0, ""),
+    (2, ""),
+    (3, ""),
+    (2, "growth = 'level_wise'\ndepth = 4"),
+    (3, "growth = 'level_wise'\ndepth = 30\nmin_child_weight = 0.0\nl2 = 0.0"),
+    (2, "leaves = 300\nmax_depth = 9\nlearning_rate = 1.0"),
+    (2, "l1 = 0.3\nl2 = 5.0\nmin_gain = 0.05\nmin_child_weight = 1.0"),
+    (3, "row_share = 0.6\ncolumn_share = 0.5"),
+    (2, "class_weight = 'balanced'\nbins = 7"),
+    (3, "category_smoothing = 1.0\ncategory_l2 = 0.5\ncategory_rows = 5\nmost_categories = 3"),
+    (2, "one_hot_levels = 60"),
+    (2, "trees = 60\nearly_stopping = 3\nlearning_rate = 0.5"),
+    (3, "trees = 40\nearly_stopping = 2\nlearning_rate = 0.5"),
+    (0, "objective = 'absolute'"),
+    (0, "objective = 'quantile'\nquantile = 0.3\nearly_stopping = 4"),
+    (0, "objective = 'poisson'\nearly_stopping = 4"),
+];
+
+#[test]
+fn both_backends_grow_the_same_trees_to_the_bit() {
+    for (classes, named) in SETTINGS_ON_BOTH {
+        for has_weights in [false, true] {
+            let problem = mixed_problem(classes, named.contains("poisson"));
+            let mut fold = (*problem.folds[0]).clone();
+            if has_weights {
+                let weight = |rows: &Rows| Some((0..rows.y.len()).map(|row| (row * 7 % 5) as f32 / 2.0).collect());
+                fold.train.weight = weight(&fold.train);
+                fold.evals.iter_mut().for_each(|rows| rows.weight = weight(rows));
+            }
+            let problem = Arc::new(Problem { folds: vec![Arc::new(fold)], ..(*problem).clone() });
+            let trees = if named.contains("trees") { "" } else { "trees = 8" };
+            let Some([cpu, gpu]) = on_both(&problem, &format!("{trees}\nmin_leaf = 3\n{named}")) else { return };
+            assert!(
+                cpu.0.integers.iter().any(|array| array.name == "node.child" && array.values.len() > 20),
+                "{named}"
+            );
+            assert_eq!(cpu.0, gpu.0, "{classes} classes, {named}");
+            assert_eq!((cpu.1.status, cpu.1.used), (gpu.1.status, gpu.1.used), "{named}");
+            for (a, b) in [(cpu.1.train, gpu.1.train), (cpu.1.evals[0], gpu.1.evals[0])] {
+                assert!((a - b).abs() <= 1e-6 * a.abs(), "{named}: {a} and {b}");
+            }
+        }
+    }
 }
 
 /// Statuses and scores of a fold at the defaults with something set.

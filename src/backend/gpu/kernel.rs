@@ -137,6 +137,12 @@ impl WgslType for u32 {
     }
 }
 
+impl WgslType for i32 {
+    fn name() -> String {
+        "i32".to_owned()
+    }
+}
+
 impl WgslType for f32 {
     fn name() -> String {
         "f32".to_owned()

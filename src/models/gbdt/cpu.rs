@@ -2,14 +2,13 @@
 
 use super::fold::{Binned, GbdtFold};
 use super::grow::{Ground, Grower};
-use super::objective::{self, ABSENT, Gradients, Loss, Quanta, Quantise, Targets, power};
-use super::params::{GbdtParams, Objective};
+use super::objective::{self, ABSENT, Gradients, Loss, Quanta, Quantise, Targets, Weighted};
+use super::params::GbdtParams;
 use super::sample;
-use super::split::{CategoryRules, Rules};
 use super::{GbdtLanes, validate};
+use crate::backend::Weights;
 use crate::backend::cpu::simd::{LANES, Lanes, Level, dispatch};
 use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
-use crate::backend::{IntegerArray, WeightArray, Weights};
 use crate::data::Fold;
 use crate::models::trees::histogram::{BLOCK, Blocks};
 use crate::models::trees::tree::Trees;
@@ -29,12 +28,15 @@ pub struct State {
     is_done: bool,
     has_failed: bool,
     best: Option<Best>,
+    /// By which power of two validation losses become whole numbers; `None` where a lane does not stop by them.
+    loss_exponent: Option<i32>,
 }
 
 /// The round with the best validation score so far, where a lane stops by that.
 struct Best {
     round: u64,
-    loss: f64,
+    /// In steps of [`State::loss_exponent`].
+    loss: i64,
     scores: Vec<Lanes>,
 }
 
@@ -48,7 +50,7 @@ pub struct Workspace {
     others: Vec<u32>,
     chosen: Blocks,
     grower: Grower,
-    residuals: Vec<(f32, f32)>,
+    residuals: Vec<Weighted>,
 }
 
 impl LaneModel for GbdtLanes {
@@ -149,33 +151,17 @@ impl LaneModel for GbdtLanes {
         if let Some(best) = &state.best {
             trees.truncate(best.round as usize * state.loss.scores());
         }
-        let mut weights = trees.to_weights();
-        weights.arrays.push(WeightArray {
-            name: super::START.to_owned(),
-            shape: vec![state.start.len()],
-            values: state.start.clone(),
-        });
-        weights.integers.push(IntegerArray {
-            name: super::OBJECTIVE.to_owned(),
-            shape: vec![1],
-            values: vec![state.params.objective as u32],
-        });
-        weights
+        super::to_weights(&trees, &state.start, state.params.objective)
     }
 }
 
 impl State {
     fn new(fold: &GbdtFold, params: GbdtParams) -> State {
-        let loss = fold.loss(&params);
-        let targets = fold.targets(&params);
-        let n = fold.train_rows();
-        let y: Vec<f32> = (0..n).map(|row| targets.y[row / LANES].0[row % LANES]).collect();
-        let start = objective::start(loss, &y, |row| targets.weight[row / LANES].0[row % LANES]);
+        let (loss, start) = (fold.loss(&params), fold.start(&params));
         let scores = start.iter().flat_map(|start| std::iter::repeat_n(Lanes([*start; LANES]), fold.lanes())).collect();
-        // A count cannot be below 0.
-        let is_count = matches!(loss, Loss::Value { objective: Objective::Poisson, .. });
-        let has_failed = is_count && y.iter().any(|y| *y < 0.0) || start.iter().any(|start| !start.is_finite());
+        let has_failed = fold.is_hopeless(&params, &start);
         State {
+            loss_exponent: fold.loss_exponent(&params, &start),
             params,
             loss,
             start,
@@ -251,7 +237,11 @@ impl State {
                     Some(share) => {
                         let left = |row: &u32| {
                             let (at, lane) = (*row as usize / LANES, *row as usize % LANES);
-                            (targets.y[at].0[lane] - own[at].0[lane], targets.weight[at].0[lane])
+                            Weighted {
+                                value: targets.y[at].0[lane] - own[at].0[lane],
+                                weight: targets.weight[at].0[lane],
+                                whole: targets.whole[*row as usize],
+                            }
                         };
                         residuals.clear();
                         residuals.extend(rows.iter().map(left));
@@ -268,19 +258,16 @@ impl State {
         self.rounds += 1;
         let is_sampled = self.params.row_share < 1.0 || self.params.column_share < 1.0;
         self.is_done = !is_changed && !is_sampled;
-        self.watch(fold);
+        self.watch(level, fold);
     }
 
     /// Keeps the best round on the first row set to score, and stops when none has been better for long.
-    fn watch(&mut self, fold: &GbdtFold) {
-        let (patience, Some(eval)) = (self.params.early_stopping, fold.fold.evals.first()) else { return };
-        if patience == 0 {
-            return;
-        }
-        let loss = validate::loss(self.loss, &self.scores, fold.set(1), fold.lanes(), eval, fold.fold.target);
+    fn watch(&mut self, level: Level, fold: &GbdtFold) {
+        let Some((targets, exponent)) = fold.eval_targets(&self.params).zip(self.loss_exponent) else { return };
+        let loss = validate::loss(level, self.loss, &self.scores, fold.set(1), fold.lanes(), targets, exponent);
         match &self.best {
-            Some(best) if loss.is_nan() || loss >= best.loss => {
-                self.is_done |= self.rounds - best.round >= patience;
+            Some(best) if loss >= best.loss => {
+                self.is_done |= self.rounds - best.round >= self.params.early_stopping;
             }
             _ => self.best = Some(Best { round: self.rounds, loss, scores: self.scores.clone() }),
         }
@@ -294,33 +281,15 @@ impl State {
         words: &'a [u64],
         quanta: Quanta,
     ) -> Ground<'a> {
-        let params = &self.params;
-        let (by_gradient, by_hessian) = (power(quanta.gradient), power(quanta.hessian));
-        let rules = Rules {
-            l1: params.l1 * by_gradient,
-            // With no penalty at all, what keeps 0 / 0 away.
-            l2: params.l2 * by_hessian,
-            min_gain: params.min_gain * power(2 * quanta.gradient - quanta.hessian),
-            min_rows: params.min_leaf as f32,
-            min_hessian: (params.min_child_weight * by_hessian).max(1.0),
-            category: CategoryRules {
-                one_hot: params.one_hot_levels as usize + 1,
-                smoothing: params.category_smoothing * by_hessian,
-                min_rows: params.category_smoothing,
-                l2: params.category_l2 * by_hessian,
-                most: params.most_categories as usize,
-                group_rows: params.category_rows as f32,
-            },
-        };
         Ground {
             all: &binned.blocks,
             chosen,
             columns: &binned.columns,
             bins: &binned.bins,
             words,
-            rules,
-            growth: params.growth,
-            step: -params.learning_rate * power(quanta.hessian - quanta.gradient),
+            rules: self.params.rules(quanta),
+            growth: self.params.growth,
+            step: self.params.step(quanta),
             level,
         }
     }

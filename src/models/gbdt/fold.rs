@@ -1,10 +1,11 @@
 //! A fold as boosting wants it: in bins, once for all lanes with as many of them, with targets and weights by sixteen rows.
 
-use super::objective::Loss;
+use super::objective::{self, Loss, whole_weights};
 use super::params::{GbdtParams, Objective};
 use super::split::Column;
-use crate::backend::cpu::simd::{LANES, Lanes};
-use crate::data::{Fold, Target, Task};
+use super::validate;
+use crate::backend::cpu::simd::{LANES, Lanes, Level};
+use crate::data::{Affine, Fold, Rows, Target, Task};
 use crate::models::trees::bins::{BinnedFold, FeatureBins};
 use crate::models::trees::histogram::Blocks;
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ pub struct GbdtFold {
     pub fold: Arc<Fold>,
     binned: Mutex<BTreeMap<u32, Arc<OnceLock<Binned>>>>,
     targets: [OnceLock<RowTargets>; 4],
+    /// Of the first set to score.
+    eval_targets: [OnceLock<RowTargets>; 2],
 }
 
 /// All rows of a fold in bins: the training rows, then the row sets to score.
@@ -35,12 +38,14 @@ pub struct RowTargets {
     pub y: Vec<Lanes>,
     /// How much each row counts; 0 behind the training rows.
     pub weight: Vec<Lanes>,
+    /// The same as whole numbers, one a row.
+    pub whole: Vec<u32>,
 }
 
 impl GbdtFold {
     /// Opens a fold without doing any work yet.
     pub fn new(fold: Arc<Fold>) -> GbdtFold {
-        GbdtFold { fold, binned: Mutex::default(), targets: Default::default() }
+        GbdtFold { fold, binned: Mutex::default(), targets: Default::default(), eval_targets: Default::default() }
     }
 
     /// Training rows.
@@ -90,7 +95,35 @@ impl GbdtFold {
         // A Poisson count has no scale of its own to choose.
         let is_count = params.objective == Objective::Poisson;
         let cell = &self.targets[2 * usize::from(params.is_balanced) + usize::from(is_count)];
-        cell.get_or_init(|| RowTargets::new(&self.fold, params.is_balanced, is_count))
+        cell.get_or_init(|| RowTargets::new(&self.fold.train, self.fold.target, params.is_balanced, is_count))
+    }
+
+    /// Targets and weights of the first set to score, if there is one: what early stopping goes by.
+    pub fn eval_targets(&self, params: &GbdtParams) -> Option<&RowTargets> {
+        let is_count = params.objective == Objective::Poisson;
+        let rows = self.fold.evals.first()?;
+        let cell = &self.eval_targets[usize::from(is_count)];
+        Some(cell.get_or_init(|| RowTargets::new(rows, self.fold.target, false, is_count)))
+    }
+
+    /// Where a lane's scores start, one a score.
+    pub fn start(&self, params: &GbdtParams) -> Vec<f32> {
+        let targets = self.targets(params);
+        let y: Vec<f32> = (0..self.train_rows()).map(|row| targets.y[row / LANES].0[row % LANES]).collect();
+        objective::start(self.loss(params), &y, |row| targets.weight[row / LANES].0[row % LANES])
+    }
+
+    /// Whether there is nothing to learn: a count cannot be below 0.
+    pub fn is_hopeless(&self, params: &GbdtParams, start: &[f32]) -> bool {
+        let is_count = matches!(self.loss(params), Loss::Value { objective: Objective::Poisson, .. });
+        let is_negative = || matches!(&self.fold.train.y, Target::Values(y) if y.iter().any(|y| *y < 0.0));
+        is_count && is_negative() || start.iter().any(|start| !start.is_finite())
+    }
+
+    /// By which power of two validation losses become whole numbers, where a lane stops by them.
+    pub fn loss_exponent(&self, params: &GbdtParams, start: &[f32]) -> Option<i32> {
+        let targets = self.eval_targets(params).filter(|_| params.early_stopping > 0)?;
+        Some(validate::exponent(Level::detect(), self.loss(params), start, self.set(1).len(), targets))
     }
 }
 
@@ -126,10 +159,10 @@ impl Binned {
 }
 
 impl RowTargets {
-    fn new(fold: &Fold, is_balanced: bool, is_count: bool) -> RowTargets {
-        let rows = fold.train.y.len();
-        let mut weight = fold.train.weight.clone().unwrap_or_else(|| vec![1.0; rows]);
-        let y: Vec<f32> = match &fold.train.y {
+    fn new(of: &Rows, target: Affine, is_balanced: bool, is_count: bool) -> RowTargets {
+        let rows = of.y.len();
+        let mut weight = of.weight.clone().unwrap_or_else(|| vec![1.0; rows]);
+        let y: Vec<f32> = match &of.y {
             Target::Classes { codes, classes } => {
                 if is_balanced {
                     balance(&mut weight, codes, *classes);
@@ -137,9 +170,10 @@ impl RowTargets {
                 codes.iter().map(|code| *code as f32).collect()
             }
             Target::Values(values) if is_count => values.clone(),
-            Target::Values(values) => values.iter().map(|y| (y - fold.target.shift) / fold.target.scale).collect(),
+            Target::Values(values) => values.iter().map(|y| (y - target.shift) / target.scale).collect(),
         };
-        RowTargets { y: by_sixteen(&y), weight: by_sixteen(&weight) }
+        let whole = whole_weights(&weight);
+        RowTargets { y: by_sixteen(&y), weight: by_sixteen(&weight), whole }
     }
 }
 

@@ -12,7 +12,9 @@
 //! where the scores start, and [`OBJECTIVE`].
 
 mod cpu;
+pub mod exact;
 pub mod fold;
+mod gpu;
 pub mod grow;
 pub mod objective;
 pub mod params;
@@ -23,8 +25,8 @@ mod validate;
 use super::trees::tree::Trees;
 use super::{Agreement, Budget, DataShape, Model, ToOnnx, WeightsError, Work, onnx};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
-use crate::backend::gpu::{Gpu, Kernel};
-use crate::backend::{BackendError, Trainer, Weights};
+use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
+use crate::backend::{BackendError, IntegerArray, Trainer, WeightArray, Weights};
 use crate::base::onnx::{Attribute, Graph, Value};
 use crate::base::registry::Named;
 use crate::data::{Affine, Input, Problem, Task};
@@ -119,16 +121,12 @@ impl Model for Gbdt {
         Ok(Box::new(CpuTrainer::open(lanes, problem, options)?))
     }
 
-    fn open_gpu(&self, _: &Space, _: Arc<Problem>, _: &Gpu) -> Result<Box<dyn Trainer>, BackendError> {
-        Err(BackendError::Unsuited {
-            model: "gbdt",
-            reason: "it has no GPU kernel yet".to_owned(),
-            alternative: "To train on the processor: --backend cpu".to_owned(),
-        })
+    fn open_gpu(&self, space: &Space, problem: Arc<Problem>, device: &Gpu) -> Result<Box<dyn Trainer>, BackendError> {
+        Ok(Box::new(GpuTrainer::open(device, gpu::GbdtPlan::new(space.clone(), problem)?)?))
     }
 
     fn kernels(&self) -> Vec<Kernel> {
-        Vec::new()
+        gpu::kernels()
     }
 
     fn predict(
@@ -160,6 +158,16 @@ impl Model for Gbdt {
     fn onnx(&self) -> Option<ToOnnx> {
         Some(to_onnx)
     }
+}
+
+/// The weights of trees: what `parse` reads.
+fn to_weights(trees: &Trees, start: &[f32], objective: Objective) -> Weights {
+    let mut weights = trees.to_weights();
+    let (shape, values) = (vec![start.len()], start.to_vec());
+    weights.arrays.push(WeightArray { name: START.to_owned(), shape, values });
+    let (shape, values) = (vec![1], vec![objective as u32]);
+    weights.integers.push(IntegerArray { name: OBJECTIVE.to_owned(), shape, values });
+    weights
 }
 
 /// What weights hold.

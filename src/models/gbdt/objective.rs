@@ -1,16 +1,17 @@
 //! What is learnt: a row's gradient and hessian by its score, where scores start, and what they predict.
 //!
-//! Gradients are f32 products, quotients and sums in a written order, none fused, with this file's own exponential, so
-//! that every device can have the same bits. They become whole numbers by a power of two of the tree's own: as large a
+//! Gradients are f32 products, quotients and sums in a written order, none fused, with an exponential of their own
+//! ([`super::exact`]), so that every device can have the same bits. They become whole numbers by a power of two of the tree's own: as large a
 //! one as leaves the sum over all rows below 2^30 ([`Quanta`]).
 //!
 //! Scores lie `[outputs, rows]`, sixteen rows a [`Lanes`]. With two classes there is one score, the log odds of the second.
 
+use super::exact::exp;
 use super::params::Objective;
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Simd};
 
 /// LightGBM's `poisson_max_delta_step`: hessians are taken so far above the score, which keeps leaves' values in bounds.
-const POISSON_STEP: f32 = 0.7;
+pub const POISSON_STEP: f32 = 0.7;
 
 /// What a lane learns, with what that needs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,26 +49,6 @@ impl Loss {
             _ => None,
         }
     }
-}
-
-/// `e^x` to 2 ulp, as [`crate::backend::cpu::math::exp`] but with every product rounded.
-#[inline(always)]
-pub fn exp<V: Simd>(x: V) -> V {
-    const LOWEST: f32 = -87.0;
-    const ROUND: f32 = 12_582_912.0;
-    let clamped = V::splat(88.0).min(V::splat(LOWEST).max(x));
-    let shifted = clamped.mul(V::splat(std::f32::consts::LOG2_E)).add(V::splat(ROUND));
-    let n = shifted.sub(V::splat(ROUND));
-    // The first part of ln 2 has few bits: its product with n is exact.
-    let r = clamped.sub(n.mul(V::splat(0.693_359_4)));
-    let r = r.sub(n.mul(V::splat(-2.121_944_4e-4)));
-    let mut p = V::splat(1.987_569_1e-4);
-    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-        p = p.mul(r).add(V::splat(c));
-    }
-    let e = p.mul(r.mul(r)).add(r).add(V::splat(1.0));
-    let scale = shifted.add_bits(V::splat_bits(127)).bits_to_exponent();
-    V::select(x.less(V::splat(LOWEST)), V::zero(), e.mul(scale))
 }
 
 /// A fold's targets as gradients need them; rows that are not trained on have the weight 0.
@@ -296,8 +277,10 @@ pub fn start(loss: Loss, y: &[f32], weight: impl Fn(usize) -> f32) -> Vec<f32> {
             Objective::Poisson => libm::log(mean(&f64::from).max(1e-30)) as f32,
             Objective::Absolute | Objective::Quantile => {
                 let share = if objective == Objective::Absolute { 0.5 } else { quantile };
-                let mut rows: Vec<(f32, f32)> = y.iter().enumerate().map(|(row, y)| (*y, weight(row))).collect();
-                quantile_of(&mut rows, share)
+                let weights: Vec<f32> = (0..y.len()).map(weight).collect();
+                let rows = y.iter().zip(&weights).zip(whole_weights(&weights));
+                let rows = rows.map(|((value, weight), whole)| Weighted { value: *value, weight: *weight, whole });
+                quantile_of(&mut rows.collect::<Vec<_>>(), share)
             }
         }],
     }
@@ -307,27 +290,54 @@ pub fn start(loss: Loss, y: &[f32], weight: impl Fn(usize) -> f32) -> Vec<f32> {
 pub const ABSENT: f32 = -1e4;
 
 /// The quantile of values with weights: interpolated between neighbours where all weigh alike, else the
-/// first value by which its share of the weight is reached.
-pub fn quantile_of(rows: &mut [(f32, f32)], share: f32) -> f32 {
-    let Some(&(_, weight)) = rows.first() else { return 0.0 };
-    rows.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+/// first value by which its share of the weight is passed. Weights are whole ([`whole_weights`]), with the one that was
+/// given, by which alike is told.
+pub fn quantile_of(rows: &mut [Weighted], share: f32) -> f32 {
+    let Some(&Weighted { weight, .. }) = rows.first() else { return 0.0 };
+    rows.sort_unstable_by(|a, b| a.value.total_cmp(&b.value));
     let n = rows.len();
-    if rows.iter().all(|row| row.1 == weight) {
+    if rows.iter().all(|row| row.weight == weight) {
         // Counted from the greatest down.
         let place = (1.0 - share) * (n - 1) as f32;
-        let nth = |i: usize| rows[n - 1 - i.min(n - 1)].0;
+        let nth = |i: usize| rows[n - 1 - i.min(n - 1)].value;
         let whole = place as usize;
         return nth(whole) - (nth(whole) - nth(whole + 1)) * (place - whole as f32);
     }
-    let total: f64 = rows.iter().map(|row| f64::from(row.1)).sum();
-    let mut sum = 0.0;
-    for (value, weight) in rows.iter() {
-        sum += f64::from(*weight);
-        if sum > total * f64::from(share) {
-            return *value;
+    let total: u32 = rows.iter().map(|row| row.whole).sum();
+    let passed = (u64::from(total) * share_of_word(share)) >> 32;
+    let mut sum = 0;
+    for row in rows.iter() {
+        sum += u64::from(row.whole);
+        if sum > passed {
+            return row.value;
         }
     }
-    rows[n - 1].0
+    rows[n - 1].value
+}
+
+/// A value that counts for something.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weighted {
+    /// The value.
+    pub value: f32,
+    /// How much it counts.
+    pub weight: f32,
+    /// The same as a whole number.
+    pub whole: u32,
+}
+
+/// A share of 1 in steps of 2^-32.
+pub fn share_of_word(share: f32) -> u64 {
+    ((f64::from(share) * 4_294_967_296.0) as u64).min(u64::from(u32::MAX))
+}
+
+/// Weights as whole numbers whose sum is below 2^31: sums of them have no order.
+pub fn whole_weights(weights: &[f32]) -> Vec<u32> {
+    let total: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
+    // Rounding up may add a half a row.
+    let unit = (f64::from(1 << 30) - weights.len() as f64) / total;
+    let whole = |weight: &f32| (f64::from(*weight) * unit).round() as u32;
+    if unit.is_finite() && unit > 0.0 { weights.iter().map(whole).collect() } else { vec![0; weights.len()] }
 }
 
 /// What a row's scores predict: probabilities, or a number on the scale that was learnt.

@@ -1,5 +1,7 @@
 //! A candidate's hyperparameters, and what they are called.
 
+use super::objective::{Quanta, power};
+use super::split::{CategoryRules, Rules};
 use crate::space::{Space, SpaceBuilder};
 
 /// What regression minimises.
@@ -179,12 +181,48 @@ impl GbdtParams {
         }
     }
 
-    /// Leaves of a tree on so many rows at most.
+    /// More leaves a tree cannot have. What a leaf must have at least is counted by its hessian, so that it may have fewer
+    /// rows; but a node with fewer than two leaves' rows is not split.
+    pub fn leaf_bound(&self, rows: usize) -> usize {
+        let by_rows = (rows + 2).saturating_sub(2 * self.min_leaf as usize).max(1);
+        match self.growth {
+            Growth::LeafWise { leaves, .. } => by_rows.min(leaves as usize),
+            Growth::LevelWise { depth } => by_rows.min(1usize.checked_shl(depth).unwrap_or(usize::MAX)),
+        }
+    }
+
+    /// Leaves of a tree on so many rows, about.
     pub fn most_leaves(&self, rows: usize) -> usize {
         let by_rows = (rows / self.min_leaf as usize).max(1);
         match self.growth {
             Growth::LeafWise { leaves, .. } => by_rows.min(leaves as usize),
             Growth::LevelWise { depth } => by_rows.min(1usize.checked_shl(depth).unwrap_or(usize::MAX)),
         }
+    }
+
+    /// What splits of a tree keep to, in its own units.
+    pub fn rules(&self, quanta: Quanta) -> Rules {
+        let (by_gradient, by_hessian) = (power(quanta.gradient), power(quanta.hessian));
+        Rules {
+            l1: self.l1 * by_gradient,
+            // With no penalty at all, what keeps 0 / 0 away.
+            l2: self.l2 * by_hessian,
+            min_gain: self.min_gain * power(2 * quanta.gradient - quanta.hessian),
+            min_rows: self.min_leaf as f32,
+            min_hessian: (self.min_child_weight * by_hessian).max(1.0),
+            category: CategoryRules {
+                one_hot: self.one_hot_levels as usize + 1,
+                smoothing: self.category_smoothing * by_hessian,
+                min_rows: self.category_smoothing,
+                l2: self.category_l2 * by_hessian,
+                most: self.most_categories as usize,
+                group_rows: self.category_rows as f32,
+            },
+        }
+    }
+
+    /// A leaf's value is this times its sum of gradients over its hessian.
+    pub fn step(&self, quanta: Quanta) -> f32 {
+        -self.learning_rate * power(quanta.hessian - quanta.gradient)
     }
 }

@@ -16,7 +16,7 @@ pub fn rows(fold: &GbdtFold, share: f32, round: u64, rows: &mut Vec<u32>, others
     rows.clear();
     others.clear();
     if share < 1.0 {
-        let key = fold.fold.key.child(tag::ROWS).child(round as u32);
+        let key = row_key(fold.fold.key).child(round as u32);
         for pair in 0..n.div_ceil(2) {
             let words = key.words(u64::from(pair));
             for (row, word) in (2 * pair..n).zip(words) {
@@ -31,13 +31,28 @@ pub fn rows(fold: &GbdtFold, share: f32, round: u64, rows: &mut Vec<u32>, others
 
 /// Whether a tree may split each column: the first of an order of the tree's own, one at least.
 pub fn columns(fold: Key, share: f32, tree: u64, columns: usize) -> Vec<bool> {
-    let key = fold.child(tag::COLUMNS).child(tree as u32);
+    let key = column_key(fold).child(tree as u32);
     let mut order: Vec<(u32, usize)> = (0..columns).map(|column| (key.words(column as u64)[0], column)).collect();
     order.sort_unstable();
-    let taken = ((f64::from(share) * columns as f64).round() as usize).clamp(1.min(columns), columns);
+    let taken = taken(share, columns);
     let mut is_in = vec![false; columns];
     order[..taken].iter().for_each(|(_, column)| is_in[*column] = true);
     is_in
+}
+
+/// How many columns a tree may split.
+pub fn taken(share: f32, columns: usize) -> usize {
+    ((f64::from(share) * columns as f64).round() as usize).clamp(1.min(columns), columns)
+}
+
+/// The key whose children draw rounds' rows.
+pub fn row_key(fold: Key) -> Key {
+    fold.child(tag::ROWS)
+}
+
+/// The key whose children draw trees' columns.
+pub fn column_key(fold: Key) -> Key {
+    fold.child(tag::COLUMNS)
 }
 
 #[cfg(test)]

@@ -104,6 +104,7 @@ pub struct KnnPlan {
 
 fn search_kernel() -> Kernel {
     let sources = [
+        include_str!("../../../shaders/shared/held.wgsl"),
         include_str!("../../../shaders/shared/double.wgsl"),
         include_str!("../../../shaders/shared/prologue.wgsl"),
         include_str!("../../../shaders/models/knn/search.wgsl"),

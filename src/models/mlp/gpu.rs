@@ -7,7 +7,7 @@ use crate::backend::gpu::{
 };
 use crate::backend::{LaneStatus, WeightArray, Weights};
 use crate::data::{Fold, Problem, Task};
-use crate::space::{Codec, Space};
+use crate::space::Space;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -160,15 +160,7 @@ impl MlpPlan {
 /// Rows by which dispatches are cut: no minibatch of the space has more, so that no tick within an epoch is without a
 /// step.
 fn tick_rows(space: &Space) -> u32 {
-    let Some(column) = space.index("batch") else { return TICK_ROWS };
-    let codec = Codec::new(&space.parameters[column]);
-    let count = codec.count().unwrap_or(1);
-    let mut row = space.defaults();
-    let batches = (0..count).filter_map(|index| {
-        row[column] = codec.nth(index, count);
-        space.number(&row, "batch")
-    });
-    batches.fold(TICK_ROWS, |most, batch| most.max(batch as u32))
+    space.numbers("batch").into_iter().fold(TICK_ROWS, |most, batch| most.max(batch as u32))
 }
 
 impl GpuPlan for MlpPlan {
