@@ -17,7 +17,12 @@ const TOLERANCE: f64 = 5e-5;
 /// Few units where each is a step of its own, and enough for a solver to come to its end.
 fn budget(model: &dyn Model) -> u64 {
     let own = model.budget().default;
-    if own < 100 { 2 } else { own.max(2000) }
+    let is_solver = model.agreement().budget >= own;
+    match own {
+        ..100 => 2,
+        _ if is_solver => own.max(2000),
+        _ => 6,
+    }
 }
 
 /// A model's default space. One whose solver stops at a tolerance of its optimum ends elsewhere within it as soon as two
