@@ -14,6 +14,7 @@ pub mod naive_bayes;
 mod onnx;
 mod predict;
 pub mod ridge;
+mod squared_errors;
 pub mod svm;
 pub mod trees;
 

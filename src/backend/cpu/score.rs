@@ -67,6 +67,19 @@ impl<'a> Scoring<'a> {
         }
     }
 
+    /// Whether all that it takes of predictions is their squared errors.
+    pub fn wants_squared_errors(&self) -> bool {
+        matches!(self.reduced, Reducing::Sums(RowTerm::Squared, _))
+    }
+
+    /// Every lane's score by sums that were found otherwise.
+    pub fn of_sums(mut self, sums: [f64; LANES]) -> Vec<LaneScore> {
+        // Larger errors are of predictions that f32 does not hold.
+        self.alarm = Lanes(sums.map(|sum| if sum.sqrt() < f64::from(f32::MAX) { 0.0 } else { f32::NAN }));
+        self.reduced = Reducing::Sums(RowTerm::Squared, sums);
+        self.finish()
+    }
+
     /// Every lane's score, when all rows were taken.
     pub fn finish(self) -> Vec<LaneScore> {
         let truth = self.rows.truth();

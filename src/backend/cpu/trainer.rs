@@ -99,6 +99,17 @@ pub trait LaneModel: Send + Sync + 'static {
     /// Predicts a block of rows: `out[row * outputs + output]`, probabilities or values in the target's own units. What
     /// was computed of these rows in training may be taken from there.
     fn predict(&self, level: Level, fold: &Self::Fold, group: &mut Self::Group, rows: RowBlock<'_>, out: &mut [Lanes]);
+    /// The sum of each lane's squared errors on a row set, each times what its row counts for, in the target's own units:
+    /// where the model can tell without predicting the rows. It is asked where the metric needs no more.
+    fn squared_errors(
+        &self,
+        _level: Level,
+        _fold: &Self::Fold,
+        _group: &Self::Group,
+        _set: usize,
+    ) -> Option<[f64; LANES]> {
+        None
+    }
     /// One lane's weights.
     fn read_back(&self, fold: &Self::Fold, group: &Self::Group, lane: usize) -> Weights;
 }
@@ -495,6 +506,11 @@ impl<M: LaneModel> CpuTrainer<M> {
     fn score(&self, fold: &M::Fold, group: &mut M::Group, set: usize, rows: &Rows, lanes: usize) -> Vec<LaneScore> {
         let (n, outputs) = (rows.y.len(), self.problem.outputs);
         let mut scoring = Scoring::new(self.level, self.problem.metric, rows, outputs, lanes);
+        if scoring.wants_squared_errors()
+            && let Some(sums) = self.model.squared_errors(self.level, fold, group, set)
+        {
+            return scoring.of_sums(sums);
+        }
         let mut block = vec![Lanes::ZERO; PREDICT_ROWS.min(n) * outputs];
         for first in (0..n).step_by(PREDICT_ROWS) {
             let last = (first + PREDICT_ROWS).min(n);

@@ -8,7 +8,8 @@ use crate::backend::Weights;
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
 use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
 use crate::data::{Affine, Fold};
-use crate::models::linear::{self, Fitted};
+use crate::models::linear::{self, Fitted, Wide};
+use crate::models::squared_errors::SquaredErrors;
 use ndarray::ArrayView2;
 use std::sync::{Arc, OnceLock};
 
@@ -16,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 pub struct ElasticNetFold {
     fold: Arc<Fold>,
     prepared: [OnceLock<Prepared>; 2],
+    errors: SquaredErrors,
 }
 
 impl ElasticNetFold {
@@ -53,7 +55,7 @@ impl LaneModel for ElasticNetLanes {
     }
 
     fn open_fold(&self, fold: &Arc<Fold>) -> ElasticNetFold {
-        ElasticNetFold { fold: fold.clone(), prepared: Default::default() }
+        ElasticNetFold { fold: fold.clone(), prepared: Default::default(), errors: SquaredErrors::new(fold) }
     }
 
     fn bytes(&self, fold: &ElasticNetFold, _: &[ElasticNetParams]) -> u64 {
@@ -90,6 +92,10 @@ impl LaneModel for ElasticNetLanes {
     fn predict(&self, level: Level, fold: &ElasticNetFold, group: &mut Group, rows: RowBlock<'_>, out: &mut [Lanes]) {
         let (fitted, target) = (&group.fitted, fold.fold.target);
         dispatch(level, Predict { fitted, target, x: rows.x, out });
+    }
+
+    fn squared_errors(&self, level: Level, fold: &ElasticNetFold, group: &Group, set: usize) -> Option<Wide> {
+        fold.errors.of(level, &fold.fold, set, &group.fitted)
     }
 
     fn read_back(&self, _: &ElasticNetFold, group: &Group, lane: usize) -> Weights {

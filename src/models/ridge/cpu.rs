@@ -7,6 +7,7 @@ use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
 use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
 use crate::data::{Affine, Fold, Target};
 use crate::models::linear::{self, ClassWeight, Fitted, Wide};
+use crate::models::squared_errors::SquaredErrors;
 use ndarray::ArrayView2;
 use std::sync::{Arc, OnceLock};
 
@@ -14,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 pub struct RidgeFold {
     fold: Arc<Fold>,
     prepared: [OnceLock<Prepared>; 4],
+    errors: SquaredErrors,
 }
 
 impl RidgeFold {
@@ -45,7 +47,7 @@ impl LaneModel for RidgeLanes {
     }
 
     fn open_fold(&self, fold: &Arc<Fold>) -> RidgeFold {
-        RidgeFold { fold: fold.clone(), prepared: Default::default() }
+        RidgeFold { fold: fold.clone(), prepared: Default::default(), errors: SquaredErrors::new(fold) }
     }
 
     fn bytes(&self, fold: &RidgeFold, _: &[RidgeParams]) -> u64 {
@@ -89,6 +91,10 @@ impl LaneModel for RidgeLanes {
         if let Some(fitted) = &group.fitted {
             dispatch(level, Predict { fitted, target, x: rows.x, out });
         }
+    }
+
+    fn squared_errors(&self, level: Level, fold: &RidgeFold, group: &Group, set: usize) -> Option<Wide> {
+        fold.errors.of(level, &fold.fold, set, group.fitted.as_ref()?)
     }
 
     fn read_back(&self, _: &RidgeFold, group: &Group, lane: usize) -> Weights {
