@@ -1,9 +1,8 @@
 //! Fits any model on prepared folds and says what it took and how good it is, as one line of JSON for the scripts in
-//! benches/: `fit_lanes MODEL FOLDS.bin POINTS THREADS [--metric NAME] [--budget N] [--weights]`.
+//! benches/: `fit_lanes MODEL FOLDS.bin POINTS.json THREADS [--metric NAME] [--budget N] [--weights]`.
 //!
-//! FOLDS.bin is described in shared/folds.rs. POINTS is a JSON file with a list of objects of hyperparameters; what one does
-//! not name has the model's default, and what the model holds is taken as it is named. Or it is a number: so many points
-//! are drawn from the model's default space. Every point is trained on every fold.
+//! FOLDS.bin is described in shared/folds.rs. POINTS.json is a list of objects of hyperparameters; what one does not name
+//! has the model's default, and what the model holds is taken as it is named. Every point is trained on every fold.
 
 #[path = "shared/folds.rs"]
 mod folds;
@@ -16,12 +15,11 @@ use std::sync::Arc;
 use std::time::Instant;
 use thousandfold::backend::cpu::CpuOptions;
 use thousandfold::backend::{Lane, LaneReport, LaneStatus, StopFlag, Weights};
-use thousandfold::base::random::{Key, uniform_f64};
 use thousandfold::data::{Problem, metrics};
 use thousandfold::models;
-use thousandfold::space::{Codec, Points, Space, Value};
+use thousandfold::space::{Points, Space, Value};
 
-const USAGE: &str = "usage: fit_lanes MODEL FOLDS.bin POINTS THREADS [--metric NAME] [--budget N] [--weights]";
+const USAGE: &str = "usage: fit_lanes MODEL FOLDS.bin POINTS.json THREADS [--metric NAME] [--budget N] [--weights]";
 
 type Named = IndexMap<String, Value>;
 
@@ -30,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut next = || arguments.next().ok_or(USAGE);
     let model = models::find(&next()?)?;
     let folds = std::fs::read(next()?)?;
-    let wanted = next()?;
+    let named: Vec<Named> = serde_json::from_str(&std::fs::read_to_string(next()?)?)?;
     let threads = next()?.parse()?;
     let (mut metric, mut budget, mut with_weights) = (None, model.budget().default, false);
     while let Some(flag) = arguments.next() {
@@ -45,11 +43,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let problem = folds::read(&folds, budget).ok_or("FOLDS.bin ends early")?;
     let metric = metric.unwrap_or(problem.metric);
     let problem = Arc::new(Problem { metric, ..(*problem).clone() });
-    let space = model.space(folds::shape(&problem));
-    let (space, points) = match wanted.parse() {
-        Ok(count) => (space.clone(), drawn(&space, count)),
-        Err(_) => named(space, &serde_json::from_str::<Vec<Named>>(&std::fs::read_to_string(wanted)?)?)?,
-    };
+    let space = holding(model.space(folds::shape(&problem)), &named)?;
+    let mut points = Points::new(space.parameters.len());
+    for named in &named {
+        points.push(&space.row(named).ok_or_else(|| format!("no candidate of {}: {named:?}", model.name()))?);
+    }
     let folds = problem.folds.len();
     let lanes: Vec<Lane> =
         (0..points.len()).flat_map(|point| (0..folds).map(move |fold| Lane { point, fold })).collect();
@@ -84,29 +82,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("{result}");
     Ok(())
-}
-
-/// Candidates of the default space, each parameter drawn on its scale.
-fn drawn(space: &Space, count: usize) -> Points {
-    let mut points = Points::new(space.parameters.len());
-    for candidate in 0..count {
-        let key = Key::from_seed(1).child(candidate as u32);
-        let draw = |(column, parameter)| Codec::new(parameter).decode(uniform_f64(key.words(column as u64)));
-        let mut row: Vec<f64> = space.parameters.iter().enumerate().map(draw).collect();
-        space.mask(&mut row);
-        points.push(&row);
-    }
-    points
-}
-
-/// The candidates that a file names, in a space that has them.
-fn named(space: Space, named: &[Named]) -> Result<(Space, Points), Box<dyn Error>> {
-    let space = holding(space, named)?;
-    let mut points = Points::new(space.parameters.len());
-    for named in named {
-        points.push(&space.row(named).ok_or_else(|| format!("no such candidate: {named:?}"))?);
-    }
-    Ok((space, points))
 }
 
 /// A space that can hold every value that is named: as it is where it can, else made of these values alone.

@@ -252,29 +252,6 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
     }
 }
 
-// Scores the tiles of the span.
-@compute @workgroup_size(WORKGROUP)
-fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32) {
-    let lane = lane_of(group, groups);
-    if (lane >= span.lanes) {
-        return;
-    }
-    var at = progress_of(lane, thread);
-    if (at.status == LANE_NOT_FINITE) {
-        return;
-    }
-    for (var number = span.from_unit; number < span.until_unit; number += 1u) {
-        let tile = tile_of(lane, number);
-        if (tile.rows == 0u) {
-            break;
-        }
-        if (!score_tile(lane, tile, lanes[lane].state, predictions(lane), lanes[lane].capacity, thread)) {
-            if (thread == 0u) {
-                at.status = LANE_NOT_FINITE;
-                progress[lane] = at;
-            }
-            return;
-        }
-    }
+fn predict_tile(lane: u32, tile: Tile, thread: u32) -> Predictions {
+    return linear_tile(lane, tile, lanes[lane].state, predictions(lane), lanes[lane].capacity, thread);
 }

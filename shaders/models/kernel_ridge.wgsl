@@ -50,33 +50,9 @@ fn value_of(lane: u32, tile: Tile, row: u32) -> f32 {
     return sum.value + sum.rest;
 }
 
-@compute @workgroup_size(WORKGROUP)
-fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32) {
-    let lane = lane_of(group, groups);
-    if (lane >= span.lanes) {
-        return;
+fn predict_tile(lane: u32, tile: Tile, thread: u32) -> Predictions {
+    for (var row = thread; row < tile.rows; row += WORKGROUP) {
+        state[lanes[lane].state + row] = fma(value_of(lane, tile, row), lanes[lane].scale, lanes[lane].shift);
     }
-    var at = progress_of(lane, thread);
-    if (at.status == LANE_NOT_FINITE) {
-        return;
-    }
-    for (var number = span.from_unit; number < span.until_unit; number += 1u) {
-        let tile = tile_of(lane, number);
-        if (tile.rows == 0u) {
-            break;
-        }
-        for (var row = thread; row < tile.rows; row += WORKGROUP) {
-            state[lanes[lane].state + row] = fma(value_of(lane, tile, row), lanes[lane].scale, lanes[lane].shift);
-        }
-        storageBarrier();
-        if (!reduce_tile(lane, tile, lanes[lane].state, 1u, 1u, thread)) {
-            if (thread == 0u) {
-                at.status = LANE_NOT_FINITE;
-                progress[lane] = at;
-            }
-            return;
-        }
-        storageBarrier();
-    }
+    return Predictions(lanes[lane].state, 1u, 1u);
 }

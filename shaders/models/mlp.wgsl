@@ -402,42 +402,17 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
     }
 }
 
-// Scores the tiles of the span: rows of the training set first, then of each set to score.
-@compute @workgroup_size(WORKGROUP)
-fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32) {
-    let lane = lane_of(group, groups);
-    if (lane >= span.lanes) {
-        return;
-    }
-    var at = progress_of(lane, thread);
-    if (at.status == LANE_NOT_FINITE) {
-        return;
-    }
-    for (var number = span.from_unit; number < span.until_unit; number += 1u) {
-        let tile = tile_of(lane, number);
-        if (tile.rows == 0u) {
-            break;
+fn predict_tile(lane: u32, tile: Tile, thread: u32) -> Predictions {
+    forward(lane, tile.rows, lanes[lane].sets.x[tile.part], tile.first, false, 0u, thread);
+    let outputs = lanes[lane].outputs;
+    let base = outputs_at(lane, lanes[lane].layers);
+    if (thread < tile.rows) {
+        let place = base + thread * outputs;
+        if (lanes[lane].is_classifier == 1u) {
+            softmax(place, 1u, outputs);
+        } else {
+            state[place] = fma(state[place], lanes[lane].target_scale, lanes[lane].target_shift);
         }
-        forward(lane, tile.rows, lanes[lane].sets.x[tile.part], tile.first, false, 0u, thread);
-        let outputs = lanes[lane].outputs;
-        let base = outputs_at(lane, lanes[lane].layers);
-        if (thread < tile.rows) {
-            let place = base + thread * outputs;
-            if (lanes[lane].is_classifier == 1u) {
-                softmax(place, 1u, outputs);
-            } else {
-                state[place] = fma(state[place], lanes[lane].target_scale, lanes[lane].target_shift);
-            }
-        }
-        storageBarrier();
-        if (!reduce_tile(lane, tile, base, outputs, 1u, thread)) {
-            if (thread == 0u) {
-                at.status = LANE_NOT_FINITE;
-                progress[lane] = at;
-            }
-            return;
-        }
-        storageBarrier();
     }
+    return Predictions(base, outputs, 1u);
 }

@@ -65,53 +65,28 @@ fn relate(values: u32, rests: u32, outputs: u32) {
     }
 }
 
-// Scores the tiles of the span.
-@compute @workgroup_size(WORKGROUP)
-fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32) {
-    let lane = lane_of(group, groups);
-    if (lane >= span.lanes) {
-        return;
-    }
-    var at = progress_of(lane, thread);
-    if (at.status == LANE_NOT_FINITE) {
-        return;
-    }
+fn predict_tile(lane: u32, tile: Tile, thread: u32) -> Predictions {
     let features = lanes[lane].features;
     let outputs = lanes[lane].outputs;
     let values = logit_at(lane);
     let rests = values + TILE_ROWS * outputs;
-    for (var number = span.from_unit; number < span.until_unit; number += 1u) {
-        let tile = tile_of(lane, number);
-        if (tile.rows == 0u) {
-            break;
+    for (var i = thread; i < tile.rows * outputs; i += WORKGROUP) {
+        let class_index = i % outputs;
+        let row = lanes[lane].sets.x[tile.part] + (tile.first + i / outputs) * features;
+        let means = lanes[lane].moments + class_index * features;
+        let factors = factor_at(lane, class_index);
+        var sum = Sum(state[constant_at(lane) + class_index], 0.0);
+        for (var j = 0u; j < features; j += 1u) {
+            let distance = x[row + j] - moments[means + j];
+            sum = add_to(sum, distance * distance * state[factors + j]);
         }
-        for (var i = thread; i < tile.rows * outputs; i += WORKGROUP) {
-            let class_index = i % outputs;
-            let row = lanes[lane].sets.x[tile.part] + (tile.first + i / outputs) * features;
-            let means = lanes[lane].moments + class_index * features;
-            let factors = factor_at(lane, class_index);
-            var sum = Sum(state[constant_at(lane) + class_index], 0.0);
-            for (var j = 0u; j < features; j += 1u) {
-                let distance = x[row + j] - moments[means + j];
-                sum = add_to(sum, distance * distance * state[factors + j]);
-            }
-            state[values + i] = sum.value;
-            state[rests + i] = sum.rest;
-        }
-        storageBarrier();
-        for (var row = thread; row < tile.rows; row += WORKGROUP) {
-            relate(values + row * outputs, rests + row * outputs, outputs);
-            softmax(values + row * outputs, 1u, outputs);
-        }
-        storageBarrier();
-        if (!reduce_tile(lane, tile, values, outputs, 1u, thread)) {
-            if (thread == 0u) {
-                at.status = LANE_NOT_FINITE;
-                progress[lane] = at;
-            }
-            return;
-        }
-        storageBarrier();
+        state[values + i] = sum.value;
+        state[rests + i] = sum.rest;
     }
+    storageBarrier();
+    for (var row = thread; row < tile.rows; row += WORKGROUP) {
+        relate(values + row * outputs, rests + row * outputs, outputs);
+        softmax(values + row * outputs, 1u, outputs);
+    }
+    return Predictions(values, outputs, 1u);
 }

@@ -3,7 +3,7 @@
 
 // Sums of a tile's rows, output n of row r at `out + n stride + r`. A thread has rows of its own: all threads read the same
 // weight at a time, and neighbouring rows. Four outputs share a walk over a row's features.
-fn predict_tile(lane: u32, tile: Tile, weights: u32, out: u32, stride: u32, thread: u32) {
+fn linear_sums(lane: u32, tile: Tile, weights: u32, out: u32, stride: u32, thread: u32) {
     let features = lanes[lane].features;
     let outputs = lanes[lane].outputs;
     let set_rows = lanes[lane].sets.rows[tile.part];
@@ -36,9 +36,9 @@ fn predict_tile(lane: u32, tile: Tile, weights: u32, out: u32, stride: u32, thre
     storageBarrier();
 }
 
-// The same as probabilities, or as numbers in the target's own units. False if one is not finite.
-fn score_tile(lane: u32, tile: Tile, weights: u32, out: u32, stride: u32, thread: u32) -> bool {
-    predict_tile(lane, tile, weights, out, stride, thread);
+// The same as probabilities, or as numbers in the target's own units.
+fn linear_tile(lane: u32, tile: Tile, weights: u32, out: u32, stride: u32, thread: u32) -> Predictions {
+    linear_sums(lane, tile, weights, out, stride, thread);
     for (var row = thread; row < tile.rows; row += WORKGROUP) {
         if (lanes[lane].is_classifier == 1u) {
             softmax(out + row, stride, lanes[lane].outputs);
@@ -46,8 +46,5 @@ fn score_tile(lane: u32, tile: Tile, weights: u32, out: u32, stride: u32, thread
             state[out + row] = fma(state[out + row], lanes[lane].target_scale, lanes[lane].target_shift);
         }
     }
-    storageBarrier();
-    let is_all_finite = reduce_tile(lane, tile, out, 1u, stride, thread);
-    storageBarrier();
-    return is_all_finite;
+    return Predictions(out, 1u, stride);
 }

@@ -87,9 +87,8 @@ fn row_part(lane: u32, tile: Tile, row: u32, at: u32, stride: u32, outputs: u32)
     return bitcast<u32>(term);
 }
 
-// Adds a tile's predictions to the statistic of their set: output i of row r lies at `base + r row_stride + i stride`.
-// False if one of them is not finite. All threads call it.
-fn reduce_tile(lane: u32, tile: Tile, base: u32, row_stride: u32, stride: u32, thread: u32) -> bool {
+// Adds a tile's predictions to the statistic of their set. False if one of them is not finite. All threads call it.
+fn reduce_tile(lane: u32, tile: Tile, predictions: Predictions, thread: u32) -> bool {
     let outputs = lanes[lane].outputs;
     let out = lanes[lane].result + lanes[lane].sets.result[tile.part];
     if (thread == 0u) {
@@ -97,7 +96,7 @@ fn reduce_tile(lane: u32, tile: Tile, base: u32, row_stride: u32, stride: u32, t
     }
     workgroupBarrier();
     for (var row = thread; row < tile.rows; row += WORKGROUP) {
-        row_parts[row] = row_part(lane, tile, row, base + row * row_stride, stride, outputs);
+        row_parts[row] = row_part(lane, tile, row, predictions.base + row * predictions.row_stride, predictions.stride, outputs);
     }
     workgroupBarrier();
     if (lanes[lane].sets.statistic == STATISTIC_CONFUSION) {
@@ -120,4 +119,42 @@ fn reduce_tile(lane: u32, tile: Tile, base: u32, row_stride: u32, stride: u32, t
         shared_is_finite = atomicLoad(&is_tile_finite);
     }
     return workgroupUniformLoad(&shared_is_finite) == 1u;
+}
+
+// Where a tile's predictions lie in the state: output i of row r at `base + r row_stride + i stride`.
+struct Predictions {
+    base: u32,
+    row_stride: u32,
+    stride: u32,
+}
+
+// Scores the tiles of the span: rows of the training set first, then of each set to score. The model brings
+// `predict_tile(lane, tile, thread) -> Predictions`, which all threads call.
+@compute @workgroup_size(WORKGROUP)
+fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32) {
+    let lane = lane_of(group, groups);
+    if (lane >= span.lanes) {
+        return;
+    }
+    var at = progress_of(lane, thread);
+    if (at.status == LANE_NOT_FINITE) {
+        return;
+    }
+    for (var number = span.from_unit; number < span.until_unit; number += 1u) {
+        let tile = tile_of(lane, number);
+        if (tile.rows == 0u) {
+            break;
+        }
+        let predictions = predict_tile(lane, tile, thread);
+        storageBarrier();
+        if (!reduce_tile(lane, tile, predictions, thread)) {
+            if (thread == 0u) {
+                at.status = LANE_NOT_FINITE;
+                progress[lane] = at;
+            }
+            return;
+        }
+        storageBarrier();
+    }
 }

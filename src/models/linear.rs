@@ -8,7 +8,8 @@ use crate::backend::cpu::simd::{LANES, Lanes, Simd};
 use crate::backend::{WeightArray, Weights};
 use crate::data::{Affine, Fold, Rows, Target};
 use crate::space::{Domain, Space};
-use faer::{Mat, MatRef};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, MatRef, Par};
 use ndarray::{ArrayView2, CowArray, Ix2, s};
 use std::ops::Range;
 
@@ -74,11 +75,16 @@ pub struct Centred<'a> {
 impl<'a> Centred<'a> {
     /// The training rows of a fold, with what each row counts for.
     pub fn new(fold: &'a Fold, weights: Option<Vec<f64>>, has_intercept: bool) -> Centred<'a> {
-        let x = fold.train.x.view();
-        let outputs = fold.train.y.outputs();
-        let targets: Vec<f64> = match &fold.train.y {
+        Centred::of(&fold.train, fold.target, weights, has_intercept)
+    }
+
+    /// Rows of any set, whose numbers are learnt as `target` scales them.
+    pub fn of(rows: &'a Rows, target: Affine, weights: Option<Vec<f64>>, has_intercept: bool) -> Centred<'a> {
+        let x = rows.x.view();
+        let outputs = rows.y.outputs();
+        let Affine { shift, scale } = target;
+        let targets: Vec<f64> = match &rows.y {
             Target::Values(values) => {
-                let Affine { shift, scale } = fold.target;
                 values.iter().map(|y| (f64::from(*y) - f64::from(shift)) / f64::from(scale)).collect()
             }
             Target::Classes { codes, classes } => {
@@ -89,8 +95,8 @@ impl<'a> Centred<'a> {
         };
         let total = weights.as_ref().map_or(x.nrows() as f64, |weights| weights.iter().sum());
         let (mut mean, mut target_mean) = (vec![0.0; x.ncols()], vec![0.0; outputs]);
-        if !has_intercept && matches!(fold.train.y, Target::Values(_)) {
-            target_mean.fill(-f64::from(fold.target.shift) / f64::from(fold.target.scale));
+        if !has_intercept && matches!(rows.y, Target::Values(_)) {
+            target_mean.fill(-f64::from(shift) / f64::from(scale));
         }
         if has_intercept {
             for (i, (row, target)) in x.rows().into_iter().zip(targets.chunks_exact(outputs)).enumerate() {
@@ -119,6 +125,18 @@ impl<'a> Centred<'a> {
     pub fn targets(&self, rows: Range<usize>) -> Mat<f64> {
         let target = |i: usize, k: usize| self.targets[(rows.start + i) * self.outputs + k] - self.target_mean[k];
         Mat::from_fn(rows.len(), self.outputs, |i, k| self.root(rows.start + i) * target(i, k))
+    }
+
+    /// `share X'X` and `share X'Y`.
+    pub fn products(&self, share: f64) -> (Mat<f64>, Mat<f64>) {
+        let features = self.x.ncols();
+        let (mut gram, mut cross) = (Mat::zeros(features, features), Mat::zeros(features, self.outputs));
+        for chunk in self.chunks() {
+            let (x, y) = (self.features(chunk.clone()), self.targets(chunk));
+            matmul(gram.as_mut(), Accum::Add, x.transpose(), x.as_ref(), share, Par::Seq);
+            matmul(cross.as_mut(), Accum::Add, x.transpose(), y.as_ref(), share, Par::Seq);
+        }
+        (gram, cross)
     }
 
     fn root(&self, row: usize) -> f64 {

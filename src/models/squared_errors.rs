@@ -7,15 +7,11 @@
 
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
 use crate::data::{Affine, Fold, Rows, Target};
-use crate::models::linear::{Fitted, Wide};
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, Par};
+use crate::models::linear::{Centred, ClassWeight, Fitted, Wide, in_rows, row_weights};
 use std::sync::OnceLock;
 
 /// With more features a product of two of them costs more than the predictions of a few lanes.
 const MOST_FEATURES: usize = 64;
-/// Rows that are brought into f64 at a time.
-const CHUNK_ROWS: usize = 1024;
 
 /// The moments of a fold's row sets, each summed up when it is first asked for.
 #[derive(Debug)]
@@ -34,11 +30,10 @@ impl SquaredErrors {
     pub fn of(&self, level: Level, fold: &Fold, set: usize, fitted: &Fitted) -> Option<Wide> {
         let rows = fold.row_sets().nth(set)?;
         let (n, features) = rows.x.dim();
-        let Target::Values(y) = &rows.y else { return None };
-        if features > MOST_FEATURES || n <= features {
+        if !matches!(rows.y, Target::Values(_)) || features > MOST_FEATURES || n <= features {
             return None;
         }
-        let moments = self.sets[set].get_or_init(|| Moments::new(rows, y, fold.target));
+        let moments = self.sets[set].get_or_init(|| Moments::new(rows, fold.target));
         Some(dispatch(level, Errors { moments, fitted }))
     }
 }
@@ -63,37 +58,21 @@ struct Moments {
 }
 
 impl Moments {
-    fn new(rows: &Rows, y: &[f32], target: Affine) -> Moments {
-        let (n, features) = rows.x.dim();
-        let weight = |row: usize| rows.weight.as_ref().map_or(1.0, |weight| f64::from(weight[row]));
-        let y = |row: usize| (f64::from(y[row]) - f64::from(target.shift)) / f64::from(target.scale);
-        let total: f64 = (0..n).map(weight).sum();
-        // Where nothing counts, means mean nothing.
-        let share = |row: usize| if total > 0.0 { weight(row) / total } else { 0.0 };
-        let (mut mean, mut target_mean) = (vec![0.0; features], 0.0);
-        for (row, x) in rows.x.rows().into_iter().enumerate() {
-            mean.iter_mut().zip(x).for_each(|(mean, x)| *mean += share(row) * f64::from(*x));
-            target_mean += share(row) * y(row);
-        }
-        // The targets are one more column.
-        let mut products = Mat::<f64>::zeros(features + 1, features + 1);
-        for first in (0..n).step_by(CHUNK_ROWS) {
-            let chunk = Mat::from_fn(CHUNK_ROWS.min(n - first), features + 1, |i, j| {
-                let row = first + i;
-                let value = if j < features { f64::from(rows.x[[row, j]]) - mean[j] } else { y(row) - target_mean };
-                weight(row).sqrt() * value
-            });
-            matmul(products.as_mut(), Accum::Add, chunk.transpose(), chunk.as_ref(), 1.0, Par::Seq);
-        }
-        let at = |i: usize, j: usize| products[(i, j)];
+    fn new(rows: &Rows, target: Affine) -> Moments {
+        let weights = row_weights(rows, ClassWeight::None);
+        // Where nothing counts there are no means.
+        let counts = weights.as_ref().is_none_or(|weights| weights.iter().any(|weight| *weight > 0.0));
+        let centred = Centred::of(rows, target, weights, counts);
+        let (products, cross) = centred.products(1.0);
+        let spread = |chunk| centred.targets(chunk).squared_norm_l2();
         let scale = f64::from(target.scale);
         Moments {
-            products: (0..features * features).map(|place| at(place / features, place % features)).collect(),
-            cross: (0..features).map(|j| at(j, features)).collect(),
-            spread: at(features, features),
-            mean,
-            target_mean,
-            total,
+            products: in_rows(products.as_ref()),
+            cross: in_rows(cross.as_ref()),
+            spread: centred.chunks().map(spread).sum(),
+            target_mean: centred.target_mean[0],
+            total: centred.total,
+            mean: centred.mean,
             unit: scale * scale,
         }
     }

@@ -4,7 +4,7 @@ use crate::gpu;
 use crate::support::program::{Told, command, done, ended, result, run};
 use crate::support::{Folder, studies, without_models};
 use std::fmt::Write as _;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 use thousandfold::backend::gpu::{GpuOptions, GpuPlan, GpuTrainer, Kernel, LanePlan, Phase, Provoked};
@@ -255,17 +255,8 @@ impl GpuPlan for Broken {
     fn lane(&self, _: &[f64], _: usize) -> LanePlan {
         LanePlan { descriptor: vec![0; 2], state_words: 1, result_words: 1, cost: 1.0 }
     }
-    fn ticks_per_unit(&self, _: Phase) -> u64 {
-        1
-    }
     fn score_units(&self) -> u64 {
         1
-    }
-    fn window_words(&self) -> u64 {
-        0
-    }
-    fn window(&self, _: Range<u64>) -> Vec<u32> {
-        Vec::new()
     }
     fn status_at_budget(&self) -> LaneStatus {
         LaneStatus::Trained

@@ -334,14 +334,8 @@ fn on_both(problem: &Arc<Problem>, named: &str) -> Option<[(Weights, LaneReport)
     let mut points = Points::new(space.parameters.len());
     points.push(&space.defaults());
     let run = |mut trainer: Box<dyn Trainer>| {
-        let slots = trainer.start(&points, &[Lane { point: 0, fold: 0 }]).unwrap();
-        let mut reports = Vec::new();
-        let mut report = |lane: LaneReport| {
-            reports.push(LaneReport { seconds: 0.0, ..lane });
-            ControlFlow::Continue(())
-        };
-        trainer.advance(&slots, BUDGET, true, &StopFlag::default(), &mut report).unwrap();
-        (trainer.read_back(slots[0]).unwrap(), reports.remove(0))
+        let report = train(&mut *trainer, &points, 1, BUDGET).remove(0);
+        (trainer.read_back(report.slot).unwrap(), report)
     };
     let gpu = gpu::shared()?;
     let on_gpu = run(Gbdt.open_gpu(&space, problem.clone(), &gpu).unwrap());

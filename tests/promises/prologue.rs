@@ -2,7 +2,7 @@
 //! lost one.
 
 use crate::gpu;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use thousandfold::backend::gpu::{
     Binding, GpuOptions, GpuPlan, GpuTrainer, Kernel, LanePlan, Phase, Progress, Prologue, Provoked, Role, Span,
 };
@@ -84,17 +84,8 @@ impl GpuPlan for Telescope {
     fn lane(&self, _: &[f64], _: usize) -> LanePlan {
         LanePlan { descriptor: vec![0; 2], state_words: 1, result_words: 1, cost: 1.0 }
     }
-    fn ticks_per_unit(&self, _: Phase) -> u64 {
-        1
-    }
     fn score_units(&self) -> u64 {
         1
-    }
-    fn window_words(&self) -> u64 {
-        0
-    }
-    fn window(&self, _: Range<u64>) -> Vec<u32> {
-        Vec::new()
     }
     fn status_at_budget(&self) -> LaneStatus {
         LaneStatus::Trained

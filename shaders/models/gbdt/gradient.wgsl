@@ -12,10 +12,7 @@ fn store_gradient(lane: u32, score: u32, row: u32, gradient: f32, hessian: f32) 
 fn softmax_gradients(lane: u32, row: u32, y: f32, weight: f32) {
     let scores = lanes[lane].scores;
     let factor = quotient(f32(scores), f32(scores) - 1.0);
-    var largest = number_at(score_at(lane, 0u, row));
-    for (var k = 1u; k < scores; k += 1u) {
-        largest = max(largest, number_at(score_at(lane, k, row)));
-    }
+    let largest = largest_score(lane, row);
     var sum = 0.0;
     for (var k = 0u; k < scores; k += 1u) {
         let e = exact_exp(held(number_at(score_at(lane, k, row)) - largest));

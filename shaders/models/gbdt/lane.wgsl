@@ -56,6 +56,15 @@ fn score_at(lane: u32, score: u32, row: u32) -> u32 {
     return lanes[lane].state + lanes[lane].scores_at + score * lanes[lane].rows + row;
 }
 
+// The largest of a row's scores, which a softmax is taken about.
+fn largest_score(lane: u32, row: u32) -> f32 {
+    var largest = number_at(score_at(lane, 0u, row));
+    for (var k = 1u; k < lanes[lane].scores; k += 1u) {
+        largest = max(largest, number_at(score_at(lane, k, row)));
+    }
+    return largest;
+}
+
 fn best_score_at(lane: u32, score: u32, row: u32) -> u32 {
     return lanes[lane].state + lanes[lane].best_at + score * lanes[lane].rows + row;
 }

@@ -65,10 +65,10 @@ fn leaf_quantile(lane: u32, score: u32, begin: u32, end: u32, thread: u32) -> f3
     let is_weighted = atomicLoad(&cells[0]) != ~atomicLoad(&cells[1]);
     whole = atomicLoad(&cells[2]);
     if (is_weighted) {
-        return reached(lane, score, begin, end, high_of(whole, lanes[lane].share_word), true, thread);
+        return reached(lane, score, begin, end, high_of(whole, lanes[lane].quantile_word), true, thread);
     }
     let last = end - begin - 1u;
-    let place = product(held(1.0 - lanes[lane].share), f32(last));
+    let place = product(held(1.0 - lanes[lane].quantile), f32(last));
     let nth = u32(place);
     let above = reached(lane, score, begin, end, last - min(nth, last), false, thread);
     let below = reached(lane, score, begin, end, last - min(nth + 1u, last), false, thread);

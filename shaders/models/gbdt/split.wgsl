@@ -193,13 +193,13 @@ fn scan(lane: u32, column: u32, known: u32, begin: u32, is_in: bool, bit: u32, t
     }
 }
 
-// Whether one ratio stands before another: as f32's total order has them.
+// A number's place in f32's total order.
 fn order_key(x: f32) -> u32 {
     let bits = bitcast<u32>(x);
     return select(bits ^ 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
 }
 
-// Takes a subset if it is better than the column's own best so far; `order` gives the first slots of it.
+// Takes a subset if it is better than the best so far: it is then empty, to be filled.
 fn take_subset(gain: f32, column: u32, gradient: i32, hessian: u32, l2: f32) -> bool {
     let rank = column * RANKS;
     if (!(gain > subset.gain || (gain == subset.gain && rank < subset.rank))) {

@@ -24,7 +24,7 @@ fn finish_tree(lane: u32, score: u32, thread: u32) {
         let begin = state[at + LEAF_ROWS];
         let end = state[at + LEAF_ROWS_END];
         var value = number_at(at + LEAF_VALUE);
-        if (lanes[lane].has_quantile == 1u) {
+        if (lanes[lane].loss == LOSS_ABSOLUTE || lanes[lane].loss == LOSS_QUANTILE) {
             value = product(leaf_quantile(lane, score, begin, end, thread), lanes[lane].learning_rate);
         }
         if (thread == 0u) {

@@ -12,10 +12,7 @@ fn row_loss(lane: u32, row: u32, y: f32) -> f32 {
             return held(max(against, 0.0) + exact_ln(held(1.0 + exact_exp(-abs(against)))));
         }
         case LOSS_SOFTMAX: {
-            var largest = score;
-            for (var k = 1u; k < lanes[lane].scores; k += 1u) {
-                largest = max(largest, number_at(score_at(lane, k, row)));
-            }
+            let largest = largest_score(lane, row);
             var sum = 0.0;
             for (var k = 0u; k < lanes[lane].scores; k += 1u) {
                 sum = held(sum + exact_exp(held(number_at(score_at(lane, k, row)) - largest)));

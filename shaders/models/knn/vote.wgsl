@@ -38,34 +38,9 @@ fn vote(lane: u32, tile: Tile, row: u32) {
     }
 }
 
-// Scores the tiles of the span.
-@compute @workgroup_size(WORKGROUP)
-fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32) {
-    let lane = lane_of(group, groups);
-    if (lane >= span.lanes) {
-        return;
+fn predict_tile(lane: u32, tile: Tile, thread: u32) -> Predictions {
+    for (var row = thread; row < tile.rows; row += WORKGROUP) {
+        vote(lane, tile, row);
     }
-    var at = progress_of(lane, thread);
-    if (at.status == LANE_NOT_FINITE) {
-        return;
-    }
-    for (var number = span.from_unit; number < span.until_unit; number += 1u) {
-        let tile = tile_of(lane, number);
-        if (tile.rows == 0u) {
-            break;
-        }
-        for (var row = thread; row < tile.rows; row += WORKGROUP) {
-            vote(lane, tile, row);
-        }
-        storageBarrier();
-        if (!reduce_tile(lane, tile, lanes[lane].state, lanes[lane].outputs, 1u, thread)) {
-            if (thread == 0u) {
-                at.status = LANE_NOT_FINITE;
-                progress[lane] = at;
-            }
-            return;
-        }
-        storageBarrier();
-    }
+    return Predictions(lanes[lane].state, lanes[lane].outputs, 1u);
 }

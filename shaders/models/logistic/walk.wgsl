@@ -305,38 +305,12 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
     }
 }
 
-// Scores the tiles of the span.
-@compute @workgroup_size(WORKGROUP)
-fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32) {
-    let lane = lane_of(group, groups);
-    if (lane >= span.lanes) {
-        return;
-    }
-    var at = progress_of(lane, thread);
-    if (at.status == LANE_NOT_FINITE) {
-        return;
-    }
-    let outputs = lanes[lane].outputs;
+fn predict_tile(lane: u32, tile: Tile, thread: u32) -> Predictions {
     let capacity = lanes[lane].capacity;
-    for (var number = span.from_unit; number < span.until_unit; number += 1u) {
-        let tile = tile_of(lane, number);
-        if (tile.rows == 0u) {
-            break;
-        }
-        let block = Block(lanes[lane].sets.x[tile.part], lanes[lane].sets.rows[tile.part], tile.first, tile.rows);
-        product(lane, TO_LOGITS, block, vector(lane, WEIGHTS), true, thread);
-        for (var row = thread; row < tile.rows; row += WORKGROUP) {
-            softmax(activations(lane) + row, capacity, outputs);
-        }
-        storageBarrier();
-        if (!reduce_tile(lane, tile, activations(lane), 1u, capacity, thread)) {
-            if (thread == 0u) {
-                at.status = LANE_NOT_FINITE;
-                progress[lane] = at;
-            }
-            return;
-        }
-        storageBarrier();
+    let block = Block(lanes[lane].sets.x[tile.part], lanes[lane].sets.rows[tile.part], tile.first, tile.rows);
+    product(lane, TO_LOGITS, block, vector(lane, WEIGHTS), true, thread);
+    for (var row = thread; row < tile.rows; row += WORKGROUP) {
+        softmax(activations(lane) + row, capacity, lanes[lane].outputs);
     }
+    return Predictions(activations(lane), 1u, capacity);
 }

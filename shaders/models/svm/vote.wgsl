@@ -127,52 +127,28 @@ fn vote(lane: u32, row: u32) {
     }
 }
 
-@compute @workgroup_size(WORKGROUP)
-fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32) {
-    let lane = lane_of(group, groups);
-    if (lane >= span.lanes) {
-        return;
-    }
-    var at = progress_of(lane, thread);
-    if (at.status == LANE_NOT_FINITE) {
-        return;
-    }
-    for (var number = span.from_unit; number < span.until_unit; number += 1u) {
-        let tile = tile_of(lane, number);
-        if (tile.rows == 0u) {
-            break;
+fn predict_tile(lane: u32, tile: Tile, thread: u32) -> Predictions {
+    for (var row = thread; row < tile.rows; row += WORKGROUP) {
+        // Training rows lie in their places, others as they come.
+        let place = select(tile.first + row, table[lanes[lane].place_of_row + tile.first + row], tile.part == 0u);
+        let measure = lanes[lane].sets.x[tile.part] + place * lanes[lane].places;
+        for (var pair = 0u; pair < lanes[lane].pairs; pair += 1u) {
+            state[decision_at(lane, pair, row)] = state[lanes[lane].state + HEADER * pair + 3u];
         }
-        for (var row = thread; row < tile.rows; row += WORKGROUP) {
-            // Training rows lie in their places, others as they come.
-            let place = select(tile.first + row, table[lanes[lane].place_of_row + tile.first + row], tile.part == 0u);
-            let measure = lanes[lane].sets.x[tile.part] + place * lanes[lane].places;
-            for (var pair = 0u; pair < lanes[lane].pairs; pair += 1u) {
-                state[decision_at(lane, pair, row)] = state[lanes[lane].state + HEADER * pair + 3u];
+        if (lanes[lane].is_regression == 1u) {
+            let own = run_of(lane, 0u);
+            let b = lanes[lane].state + HEADER;
+            var sum = Sum(state[decision_at(lane, 0u, row)], 0.0);
+            for (var k = 0u; k < own.y; k += 1u) {
+                sum = add_to(sum, kernel_at(lane, measure + own.x + k) * state[b + k]);
             }
-            if (lanes[lane].is_regression == 1u) {
-                let own = run_of(lane, 0u);
-                let b = lanes[lane].state + HEADER;
-                var sum = Sum(state[decision_at(lane, 0u, row)], 0.0);
-                for (var k = 0u; k < own.y; k += 1u) {
-                    sum = add_to(sum, kernel_at(lane, measure + own.x + k) * state[b + k]);
-                }
-                state[output_at(lane, 0u, row)] = fma(sum.value + sum.rest, lanes[lane].scale, lanes[lane].shift);
-            } else {
-                for (var run = 0u; run < lanes[lane].present; run += 1u) {
-                    add_run(lane, run, measure, row);
-                }
-                vote(lane, row);
+            state[output_at(lane, 0u, row)] = fma(sum.value + sum.rest, lanes[lane].scale, lanes[lane].shift);
+        } else {
+            for (var run = 0u; run < lanes[lane].present; run += 1u) {
+                add_run(lane, run, measure, row);
             }
+            vote(lane, row);
         }
-        storageBarrier();
-        if (!reduce_tile(lane, tile, output_at(lane, 0u, 0u), 1u, WORKGROUP, thread)) {
-            if (thread == 0u) {
-                at.status = LANE_NOT_FINITE;
-                progress[lane] = at;
-            }
-            return;
-        }
-        storageBarrier();
     }
+    return Predictions(output_at(lane, 0u, 0u), 1u, WORKGROUP);
 }

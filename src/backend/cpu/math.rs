@@ -3,34 +3,55 @@
 
 use super::simd::Simd;
 
-/// `e^x` to 2 ulp; 0 below -87 (what is smaller is denormal, and slow), infinite above 88.72.
+/// How a product is added to.
+pub trait Products {
+    /// `a b + c`
+    fn add<V: Simd>(a: V, b: V, c: V) -> V;
+}
+
+/// Products that are not rounded before they are added to.
+pub struct Fused;
+
+impl Products for Fused {
+    #[inline(always)]
+    fn add<V: Simd>(a: V, b: V, c: V) -> V {
+        a.mul_add(b, c)
+    }
+}
+
+/// Below it `e^x` is denormal, and slow.
+pub const LOWEST: f32 = -87.0;
+
+/// `e^x = m 2^n` for x that are in range: m, and n as the low bits of a float.
 #[inline(always)]
-pub fn exp<V: Simd>(x: V) -> V {
-    const LOWEST: f32 = -87.0;
+pub fn exp_parts<P: Products, V: Simd>(x: V) -> [V; 2] {
     // Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low mantissa bits.
     const ROUND: f32 = 12_582_912.0;
-    let clamped = V::splat(88.8).min(V::splat(LOWEST).max(x));
-    let shifted = clamped.mul_add(V::splat(std::f32::consts::LOG2_E), V::splat(ROUND));
+    let shifted = P::add(x, V::splat(std::f32::consts::LOG2_E), V::splat(ROUND));
     let n = shifted.sub(V::splat(ROUND));
     // Cody and Waite: ln 2 in two parts, the first exact in few bits.
-    let r = n.neg_mul_add(V::splat(0.693_359_4), clamped);
-    let r = n.neg_mul_add(V::splat(-2.121_944_4e-4), r);
+    let r = P::add(n, V::splat(-0.693_359_4), x);
+    let r = P::add(n, V::splat(2.121_944_4e-4), r);
     // Cephes expf: minimax of (e^r - 1 - r) / r^2 on [-ln2/2, ln2/2].
     let mut p = V::splat(1.987_569_1e-4);
-    p = p.mul_add(r, V::splat(1.398_199_9e-3));
-    p = p.mul_add(r, V::splat(8.333_452e-3));
-    p = p.mul_add(r, V::splat(4.166_579_6e-2));
-    p = p.mul_add(r, V::splat(1.666_666_5e-1));
-    p = p.mul_add(r, V::splat(0.5));
-    let e = p.mul_add(r.mul(r), r).add(V::splat(1.0));
+    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = P::add(p, r, V::splat(c));
+    }
+    [P::add(p, r.mul(r), r).add(V::splat(1.0)), shifted]
+}
+
+/// `e^x` to 2 ulp; 0 below -87, infinite above 88.72.
+#[inline(always)]
+pub fn exp<V: Simd>(x: V) -> V {
+    let [e, n] = exp_parts::<Fused, V>(V::splat(88.8).min(V::splat(LOWEST).max(x)));
     // 2^n as 2^(n-1) * 2, because n = 128 has no exponent of its own.
-    let scale = shifted.add_bits(V::splat_bits(126)).bits_to_exponent();
+    let scale = n.add_bits(V::splat_bits(126)).bits_to_exponent();
     V::select(x.less(V::splat(LOWEST)), V::zero(), e.mul(scale).mul(V::splat(2.0)))
 }
 
-/// `ln x` to 2 ulp for normal positive numbers; -infinity for 0 and denormals, NaN below.
+/// `ln x` of normal positive numbers, to 2 ulp.
 #[inline(always)]
-pub fn ln<V: Simd>(x: V) -> V {
+pub fn ln_of_normal<P: Products, V: Simd>(x: V) -> V {
     // Cephes logf: x = m 2^e with m in [sqrt(1/2), sqrt(2)).
     let exponent = x.exponent_to_float().sub(V::splat(126.0));
     let mantissa = x.and_bits(V::splat_bits(0x007f_ffff)).or_bits(V::splat_bits(0x3f00_0000));
@@ -38,19 +59,28 @@ pub fn ln<V: Simd>(x: V) -> V {
     let e = V::select(is_low, exponent.sub(V::splat(1.0)), exponent);
     let m = V::select(is_low, mantissa.add(mantissa), mantissa).sub(V::splat(1.0));
     let mut p = V::splat(7.037_683_6e-2);
-    p = p.mul_add(m, V::splat(-1.151_461e-1));
-    p = p.mul_add(m, V::splat(1.167_699_9e-1));
-    p = p.mul_add(m, V::splat(-1.242_014_1e-1));
-    p = p.mul_add(m, V::splat(1.424_932_3e-1));
-    p = p.mul_add(m, V::splat(-1.666_805_8e-1));
-    p = p.mul_add(m, V::splat(2.000_071_5e-1));
-    p = p.mul_add(m, V::splat(-2.499_999_4e-1));
-    p = p.mul_add(m, V::splat(3.333_333e-1));
+    for c in [
+        -1.151_461e-1,
+        1.167_699_9e-1,
+        -1.242_014_1e-1,
+        1.424_932_3e-1,
+        -1.666_805_8e-1,
+        2.000_071_5e-1,
+        -2.499_999_4e-1,
+        3.333_333e-1,
+    ] {
+        p = P::add(p, m, V::splat(c));
+    }
     let square = m.mul(m);
-    let mut y = p.mul(m).mul(square);
-    y = e.mul_add(V::splat(-2.121_944_4e-4), y);
-    y = square.neg_mul_add(V::splat(0.5), y);
-    let result = e.mul_add(V::splat(0.693_359_4), m.add(y));
+    let y = P::add(e, V::splat(-2.121_944_4e-4), p.mul(m).mul(square));
+    let y = P::add(square, V::splat(-0.5), y);
+    P::add(e, V::splat(0.693_359_4), m.add(y))
+}
+
+/// `ln x` to 2 ulp for normal positive numbers; -infinity for 0 and denormals, NaN below.
+#[inline(always)]
+pub fn ln<V: Simd>(x: V) -> V {
+    let result = ln_of_normal::<Fused, V>(x);
     let result = V::select(x.less(V::splat(f32::MIN_POSITIVE)), V::splat(f32::NEG_INFINITY), result);
     let result = V::select(x.less(V::zero()), V::splat(f32::NAN), result);
     // Infinity and NaN come out as they are.

@@ -64,7 +64,7 @@ impl Binding {
 pub struct Kernel {
     /// Such as `mlp_train`; stands in messages and times.
     pub name: &'static str,
-    /// The WGSL files, in order; the last one holds the entry point.
+    /// The WGSL files, in order; one of them holds the entry point.
     pub sources: Vec<&'static str>,
     /// The entry point.
     pub entry: &'static str,

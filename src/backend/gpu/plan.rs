@@ -112,7 +112,9 @@ pub trait GpuPlan: Send {
     fn lane(&self, point: &[f64], fold: usize) -> LanePlan;
     /// Ticks of a phase's unit: what a dispatch can be cut into (portions of an epoch's rows; 1 where a unit is one step).
     /// All take about as long, but for a unit's last: the next dispatch is sized by what the one before took.
-    fn ticks_per_unit(&self, phase: Phase) -> u64;
+    fn ticks_per_unit(&self, _phase: Phase) -> u64 {
+        1
+    }
     /// Units of training before the first that counts, such as the evaluation of a solver's start. [`Progress::unit`]
     /// counts them, a lane's budget and what it used of it do not.
     fn lead_in(&self) -> u64 {

@@ -2,8 +2,6 @@
 
 use crate::data::Fold;
 use crate::models::linear::{Centred, ClassWeight, in_rows, row_weights};
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, Par};
 
 /// A fold's sums, in f64, with or without an intercept.
 pub struct Prepared {
@@ -26,13 +24,7 @@ impl Prepared {
     pub fn new(fold: &Fold, has_intercept: bool) -> Prepared {
         let rows = Centred::new(fold, row_weights(&fold.train, ClassWeight::None), has_intercept);
         let features = fold.train.x.ncols();
-        let (mut gram, mut cross) = (Mat::zeros(features, features), Mat::zeros(features, rows.outputs));
-        let share = 1.0 / rows.total;
-        for chunk in rows.chunks() {
-            let (x, y) = (rows.features(chunk.clone()), rows.targets(chunk));
-            matmul(gram.as_mut(), Accum::Add, x.transpose(), x.as_ref(), share, Par::Seq);
-            matmul(cross.as_mut(), Accum::Add, x.transpose(), y.as_ref(), share, Par::Seq);
-        }
+        let (gram, cross) = rows.products(1.0 / rows.total);
         // A target of classes is not a task of this model: its first column stands for it.
         let cross: Vec<f64> = (0..features).map(|j| cross[(j, 0)]).collect();
         let scale = cross.iter().fold(0.0f64, |scale, c| scale.max(c.abs()));

@@ -319,10 +319,6 @@ impl GpuPlan for KnnPlan {
         }
     }
 
-    fn ticks_per_unit(&self, _: Phase) -> u64 {
-        1
-    }
-
     fn score_units(&self) -> u64 {
         self.tiles()
     }

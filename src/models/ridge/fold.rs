@@ -70,13 +70,7 @@ impl Prepared {
 type Diagonalised = (Vec<f64>, Vec<f64>, Vec<f64>);
 
 fn by_features(rows: &Centred<'_>, features: usize) -> Option<Diagonalised> {
-    let mut gram = Mat::zeros(features, features);
-    let mut cross = Mat::zeros(features, rows.outputs);
-    for chunk in rows.chunks() {
-        let (x, y) = (rows.features(chunk.clone()), rows.targets(chunk));
-        matmul(gram.as_mut(), Accum::Add, x.transpose(), x.as_ref(), 1.0, Par::Seq);
-        matmul(cross.as_mut(), Accum::Add, x.transpose(), y.as_ref(), 1.0, Par::Seq);
-    }
+    let (gram, cross) = rows.products(1.0);
     let (vectors, spectrum) = eigen(&gram)?;
     let mut products = Mat::zeros(features, rows.outputs);
     matmul(products.as_mut(), Accum::Replace, vectors.transpose(), cross.as_ref(), 1.0, Par::Seq);

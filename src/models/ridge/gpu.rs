@@ -166,10 +166,6 @@ impl GpuPlan for RidgePlan {
         }
     }
 
-    fn ticks_per_unit(&self, _: Phase) -> u64 {
-        1
-    }
-
     fn score_units(&self) -> u64 {
         self.scoring.units()
     }

@@ -96,14 +96,10 @@ wgsl_struct! {
         pub objective: u32,
         /// Code of what is learnt.
         pub loss: u32,
-        /// Of a pinball loss.
+        /// Where leaves take a quantile of their rows: its share, and the same in steps of 2^-32.
         pub quantile: f32,
-        /// 1 where leaves take a quantile of their rows: its share, and the same in steps of 2^-32.
-        pub has_quantile: u32,
-        /// See `has_quantile`.
-        pub share: f32,
-        /// See `has_quantile`.
-        pub share_word: u32,
+        /// See `quantile`.
+        pub quantile_word: u32,
         /// Scores of a row, and trees of a round.
         pub scores: u32,
         /// Rows that are trained on, and all of the fold.

@@ -203,6 +203,7 @@ impl GpuPlan for GbdtPlan {
             Growth::LevelWise { depth } => (depth, true, u32::MAX),
         };
         let scale = if is_scaled(self.problem.task, params.objective) { fold.fold.target } else { Affine::IDENTITY };
+        let quantile = loss.leaf_quantile().unwrap_or(0.0);
         let lane = GbdtLane {
             outputs: outputs as u32,
             sets: self.scoring.lane_sets(fold_index, sets),
@@ -210,10 +211,8 @@ impl GpuPlan for GbdtPlan {
             bins: params.bins,
             objective: params.objective as u32,
             loss: code(loss),
-            quantile: params.quantile,
-            has_quantile: u32::from(loss.leaf_quantile().is_some()),
-            share: loss.leaf_quantile().unwrap_or(0.0),
-            share_word: share_of_word(loss.leaf_quantile().unwrap_or(0.0)) as u32,
+            quantile,
+            quantile_word: share_of_word(quantile) as u32,
             scores: scores as u32,
             train_rows: train_rows as u32,
             rows: rows as u32,
