@@ -1,8 +1,10 @@
 //! Fits any model on prepared folds and says what it took and how good it is, as one line of JSON for the scripts in
-//! benches/: `fit_lanes MODEL FOLDS.bin POINTS.json THREADS [--metric NAME] [--budget N] [--weights]`.
+//! benches/: `fit_lanes MODEL FOLDS.bin POINTS THREADS [--metric NAME] [--budget N] [--weights] [--device NAME]`.
 //!
-//! FOLDS.bin is described in shared/folds.rs. POINTS.json is a list of objects of hyperparameters; what one does not name
-//! has the model's default, and what the model holds is taken as it is named. Every point is trained on every fold.
+//! FOLDS.bin is described in shared/folds.rs. POINTS is a JSON file with a list of objects of hyperparameters; what one
+//! does not name has the model's default, and what the model holds is taken as it is named. A number instead is that many
+//! candidates of the model's space, as random search draws them. Every point is trained on every fold, by the
+//! processor, or by the GPU whose name has NAME in it ("any": the first that is no software).
 
 #[path = "shared/folds.rs"]
 mod folds;
@@ -14,12 +16,17 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 use thousandfold::backend::cpu::CpuOptions;
+use thousandfold::backend::gpu::{Gpu, GpuOptions};
 use thousandfold::backend::{Lane, LaneReport, LaneStatus, StopFlag, Weights};
+use thousandfold::base::random::Key;
+use thousandfold::data::metrics::Direction;
 use thousandfold::data::{Problem, metrics};
 use thousandfold::models;
 use thousandfold::space::{Points, Space, Value};
+use thousandfold::strategies::{self, Ask, StrategyOptions};
 
-const USAGE: &str = "usage: fit_lanes MODEL FOLDS.bin POINTS.json THREADS [--metric NAME] [--budget N] [--weights]";
+const USAGE: &str =
+    "usage: fit_lanes MODEL FOLDS.bin POINTS THREADS [--metric NAME] [--budget N] [--weights] [--device NAME]";
 
 type Named = IndexMap<String, Value>;
 
@@ -28,32 +35,38 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut next = || arguments.next().ok_or(USAGE);
     let model = models::find(&next()?)?;
     let folds = std::fs::read(next()?)?;
-    let named: Vec<Named> = serde_json::from_str(&std::fs::read_to_string(next()?)?)?;
+    let candidates = next()?;
     let threads = next()?.parse()?;
-    let (mut metric, mut budget, mut with_weights) = (None, model.budget().default, false);
+    let (mut metric, mut budget, mut with_weights, mut device) = (None, model.budget().default, false, None);
     while let Some(flag) = arguments.next() {
         let mut value = || arguments.next().ok_or(USAGE);
         match flag.as_str() {
             "--metric" => metric = Some(metrics::find(&value()?)?),
             "--budget" => budget = value()?.parse()?,
             "--weights" => with_weights = true,
+            "--device" => device = Some(value()?),
             _ => return Err(USAGE.into()),
         }
     }
     let problem = folds::read(&folds, budget).ok_or("FOLDS.bin ends early")?;
     let metric = metric.unwrap_or(problem.metric);
     let problem = Arc::new(Problem { metric, ..(*problem).clone() });
-    let space = holding(model.space(folds::shape(&problem)), &named)?;
-    let mut points = Points::new(space.parameters.len());
-    for named in &named {
-        points.push(&space.row(named).ok_or_else(|| format!("no candidate of {}: {named:?}", model.name()))?);
-    }
+    let space = model.space(folds::shape(&problem));
+    let (space, points) = match candidates.parse() {
+        Ok(count) => draw(space, count)?,
+        Err(_) => read(space, &candidates)?,
+    };
     let folds = problem.folds.len();
     let lanes: Vec<Lane> =
         (0..points.len()).flat_map(|point| (0..folds).map(move |fold| Lane { point, fold })).collect();
 
+    let only = |name: &str| (name != "any").then(|| name.to_owned());
+    let gpu = device.map(|name| Gpu::open(&GpuOptions { device: only(&name), ..GpuOptions::default() })).transpose()?;
     let start = Instant::now();
-    let mut trainer = model.open_cpu(&space, problem.clone(), &CpuOptions { threads, ..CpuOptions::default() })?;
+    let mut trainer = match &gpu {
+        Some(gpu) => model.open_gpu(&space, problem.clone(), gpu)?,
+        None => model.open_cpu(&space, problem.clone(), &CpuOptions { threads, ..CpuOptions::default() })?,
+    };
     let slots = trainer.start(&points, &lanes)?;
     let mut reports: Vec<Option<LaneReport>> = vec![None; lanes.len()];
     trainer.advance(&slots, budget, with_weights, &StopFlag::default(), &mut |lane| {
@@ -70,6 +83,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let is_capped = |report: &&LaneReport| report.status == LaneStatus::IterationLimit;
     let mut result = json!({
         "seconds": seconds,
+        "device": gpu.as_ref().map(Gpu::name),
+        "is_software": gpu.as_ref().is_some_and(|gpu| gpu.adapter().is_software),
         "scores": scores.chunks(folds).collect::<Vec<_>>(),
         "train": reports.iter().map(|report| report.train).collect::<Vec<_>>().chunks(folds).collect::<Vec<_>>(),
         "mean_used": used,
@@ -82,6 +97,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("{result}");
     Ok(())
+}
+
+/// So many candidates of a space.
+fn draw(space: Space, count: usize) -> Result<(Space, Points), Box<dyn Error>> {
+    let options =
+        StrategyOptions { key: Key::from_seed(0), direction: Direction::Minimize, resolution: 1, shuffle: false };
+    match strategies::find("random")?.open(Arc::new(space.clone()), &options).ask(0, count) {
+        Ask::Proposals(points) => Ok((space, points)),
+        Ask::Wait | Ask::Done => Err("no candidates".into()),
+    }
+}
+
+/// The candidates that a file names, and a space that holds them.
+fn read(space: Space, file: &str) -> Result<(Space, Points), Box<dyn Error>> {
+    let named: Vec<Named> = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+    let space = holding(space, &named)?;
+    let mut points = Points::new(space.parameters.len());
+    for named in &named {
+        points.push(&space.row(named).ok_or_else(|| format!("the model has no candidate {named:?}"))?);
+    }
+    Ok((space, points))
 }
 
 /// A space that can hold every value that is named: as it is where it can, else made of these values alone.

@@ -1,13 +1,14 @@
 //! What lanes of a fold share on the processor: every piece once, before the lanes, within the memory.
 
-use crate::support::{bits, problem, train};
+use crate::support::{bits, mixed_points, problem, train, try_train};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use thousandfold::backend::cpu::simd::{Lanes, Level};
 use thousandfold::backend::cpu::{CpuOptions, CpuTrainer, GroupKey, LaneModel, LaneProgress, RowBlock};
 use thousandfold::backend::{BackendError, Lane, StopFlag, Trainer, Weights};
-use thousandfold::data::Fold;
+use thousandfold::data::{Fold, Task};
+use thousandfold::models::{DataShape, MODELS};
 use thousandfold::space::Points;
 
 const PIECES: usize = 20;
@@ -140,4 +141,39 @@ fn a_stop_leaves_shared_work_that_is_finished_later() {
     assert_eq!(done.load(Ordering::Relaxed), 0);
     assert_eq!(advance(&StopFlag::default()), 1);
     assert_eq!(done.load(Ordering::Relaxed), PIECES + 1);
+}
+
+#[test]
+fn less_memory_changes_no_bit_of_any_model() {
+    for model in MODELS {
+        for task in model.tasks() {
+            let outputs = if *task == Task::Classification { 3 } else { 1 };
+            let budget = model.budget().default.min(20);
+            let problem = problem(3, 60, 9, outputs, budget);
+            let space = model.space(DataShape { task: *task, rows: 60, features: 9, outputs });
+            let points = mixed_points(&space, 20, 24.0);
+            let run = |memory| {
+                let options = CpuOptions { memory, threads: 2, simd: None };
+                let mut trainer = model.open_cpu(&space, problem.clone(), &options)?;
+                Ok(bits(&try_train(&mut *trainer, &points, 3, budget)?))
+            };
+            let whole: Result<_, BackendError> = run(1 << 30);
+            let whole = whole.unwrap();
+            // Half as much again and again, until no lane has room.
+            let mut memory = 1 << 22;
+            loop {
+                match run(memory) {
+                    Ok(scores) => assert_eq!(scores, whole, "{}, {task:?}, {memory} bytes", model.name()),
+                    Err(BackendError::OutOfMemory { .. } | BackendError::Unsuited { .. }) => break,
+                    Err(error) => panic!("{}, {task:?}, {memory} bytes: {error}", model.name()),
+                }
+                memory /= 2;
+            }
+            assert!(
+                (1..1 << 22).contains(&memory),
+                "{}, {task:?}: {memory} bytes were the first too few",
+                model.name()
+            );
+        }
+    }
 }

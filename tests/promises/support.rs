@@ -4,7 +4,7 @@ use ndarray::Array2;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use thousandfold::backend::cpu::CpuOptions;
-use thousandfold::backend::{Lane, LaneReport, StopFlag, Trainer, Weights};
+use thousandfold::backend::{BackendError, Lane, LaneReport, StopFlag, Trainer, Weights};
 use thousandfold::base::random::{Key, normal, uniform, uniform_f64};
 use thousandfold::base::registry::Named;
 use thousandfold::data::metrics::{Direction, Metric, Reduced, Statistic};
@@ -115,17 +115,27 @@ pub fn open_cpu(model: &dyn Model, space: &Space, problem: &Arc<Problem>, option
 
 /// Trains every point on every fold; reports in the order point, fold, with times set to zero.
 pub fn train(trainer: &mut dyn Trainer, points: &Points, folds: usize, budget: u64) -> Vec<LaneReport> {
+    try_train(trainer, points, folds, budget).unwrap()
+}
+
+/// As [`train`], where the trainer may refuse.
+pub fn try_train(
+    trainer: &mut dyn Trainer,
+    points: &Points,
+    folds: usize,
+    budget: u64,
+) -> Result<Vec<LaneReport>, BackendError> {
     let lanes: Vec<Lane> =
         (0..points.len()).flat_map(|point| (0..folds).map(move |fold| Lane { point, fold })).collect();
-    let slots = trainer.start(points, &lanes).unwrap();
+    let slots = trainer.start(points, &lanes)?;
     let mut reports = Vec::new();
     let mut report = |lane: LaneReport| {
         reports.push(LaneReport { seconds: 0.0, ..lane });
         ControlFlow::Continue(())
     };
-    trainer.advance(&slots, budget, true, &StopFlag::default(), &mut report).unwrap();
+    trainer.advance(&slots, budget, true, &StopFlag::default(), &mut report)?;
     reports.sort_by_key(|report| slots.iter().position(|slot| *slot == report.slot));
-    reports
+    Ok(reports)
 }
 
 /// Trains one point on fold 0 and reads its weights back.
