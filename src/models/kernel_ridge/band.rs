@@ -36,20 +36,23 @@ struct Reflection {
 
 impl Reduction {
     /// Reduces a symmetric matrix, of which the lower half is read.
-    pub fn new(mut matrix: Mat<f64>) -> Reduction {
+    pub fn new(level: Level, mut matrix: Mat<f64>) -> Reduction {
         let n = matrix.nrows();
         let mut reflections = Vec::new();
         let mut column = 0;
         while column + BAND + 1 < n {
             let first = column + BAND;
             let (left, rest) = matrix.as_mut().subcols_mut(column, n - column).split_at_col_mut(BAND);
-            let (vectors, factor) = reflect_panel(left.subrows_mut(first, n - first));
-            act_on_both_sides(rest.subrows_mut(first, n - first), vectors.as_ref(), factor.as_ref());
-            reflections.push(Reflection {
-                first,
-                vectors: (0..n - first).map(|i| std::array::from_fn(|j| entry(&vectors, i, j))).collect(),
-                factor: std::array::from_fn(|i| std::array::from_fn(|j| entry(&factor, i, j))),
-            });
+            let mut panel = left.subrows_mut(first, n - first);
+            let mut rows: Vec<[f64; BAND]> = (0..n - first).map(|i| std::array::from_fn(|j| panel[(i, j)])).collect();
+            let mut vectors = vec![[0.0; BAND]; n - first];
+            let mut factor = [[0.0; BAND]; BAND];
+            dispatch(level, Panel { rows: &mut rows, vectors: &mut vectors, factor: &mut factor });
+            for (i, row) in rows.iter().enumerate().take(BAND) {
+                (i..BAND).for_each(|j| panel[(i, j)] = row[j]);
+            }
+            act_on_both_sides(rest.subrows_mut(first, n - first), view(&vectors), view(&factor));
+            reflections.push(Reflection { first, vectors, factor });
             column += BAND;
         }
         let below = |i: usize, d: usize| if d <= i { matrix[(i, i - d)] } else { 0.0 };
@@ -82,8 +85,9 @@ impl Reduction {
     }
 }
 
-fn entry(matrix: &Mat<f64>, i: usize, j: usize) -> f64 {
-    if i < matrix.nrows() && j < matrix.ncols() { matrix[(i, j)] } else { 0.0 }
+/// Rows as a matrix.
+fn view(rows: &[[f64; BAND]]) -> MatRef<'_, f64> {
+    MatRef::from_row_major_slice(rows.as_flattened(), rows.len(), BAND)
 }
 
 /// Cholesky's factor of the band and both substitutions.
@@ -202,51 +206,101 @@ impl<const L: usize> Kernel for Act<'_, L> {
     }
 }
 
-/// QR of a panel in place: what is left of it is the band's part, upper triangular. Gives `V` and `T`.
-fn reflect_panel(mut panel: MatMut<'_, f64>) -> (Mat<f64>, Mat<f64>) {
-    let (rows, columns) = (panel.nrows(), panel.ncols().min(panel.nrows()));
-    let mut vectors: Mat<f64> = Mat::zeros(rows, columns);
-    let mut factor: Mat<f64> = Mat::zeros(columns, columns);
-    for j in 0..columns {
-        let below = rows - j;
-        let column: Vec<f64> = (j..rows).map(|i| panel[(i, j)]).collect();
-        let tail: f64 = column[1..].iter().map(|x| x * x).sum();
-        if tail == 0.0 {
-            // Nothing to reflect: the identity, whose T entry stays 0.
-            vectors[(j, j)] = 1.0;
-            continue;
+/// QR of a panel, by Householder reflections whose product is `I - V T V'`: what is left of the panel is the band's part,
+/// upper triangular.
+///
+/// A reflection is one pass over the rows. It acts on them, and sums on the way what the next one needs to know of the
+/// column that it will reflect: its products with all columns (its own square among them) and with the vectors before it.
+struct Panel<'a> {
+    /// `[rows][BAND]`
+    rows: &'a mut [[f64; BAND]],
+    /// `V`, zero before.
+    vectors: &'a mut [[f64; BAND]],
+    /// `T`, zero before.
+    factor: &'a mut [[f64; BAND]; BAND],
+}
+
+impl Kernel for Panel<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Simd>(self) {
+        let Panel { rows, vectors, factor } = self;
+        let columns = BAND.min(rows.len());
+        let mut reflector = Reflector::default();
+        // Sums over the rows below a column's head, of the column times each column, and times each vector.
+        let (mut by_column, mut by_vector) = ([0.0; BAND], [0.0; BAND]);
+        for row in rows.iter().skip(1) {
+            add_product(&mut by_column, row[0], row);
         }
-        let norm = column[0].hypot(tail.sqrt());
-        let beta = if column[0] > 0.0 { -norm } else { norm };
-        let tau = (beta - column[0]) / beta;
-        let scale = 1.0 / (column[0] - beta);
-        vectors[(j, j)] = 1.0;
-        for i in 1..below {
-            vectors[(j + i, j)] = column[i] * scale;
-            panel[(j + i, j)] = 0.0;
-        }
-        panel[(j, j)] = beta;
-        let vector = vectors.as_ref().subrows(j, below).subcols(j, 1);
-        // The columns to the right: A -= tau v (v' A)
-        let right = panel.ncols() - j - 1;
-        if right > 0 {
-            let mut others = panel.as_mut().submatrix_mut(j, j + 1, below, right);
-            let mut products: Mat<f64> = Mat::zeros(1, right);
-            matmul(products.as_mut(), Accum::Replace, vector.transpose(), others.as_ref(), 1.0, Par::Seq);
-            matmul(others.as_mut(), Accum::Add, vector, products.as_ref(), -tau, Par::Seq);
-        }
-        // Compact WY (Schreiber & Van Loan 1989): T grows by -tau T V' v and tau.
-        if j > 0 {
-            let before = vectors.as_ref().subrows(j, below).subcols(0, j);
-            let mut products: Mat<f64> = Mat::zeros(j, 1);
-            matmul(products.as_mut(), Accum::Replace, before.transpose(), vector, 1.0, Par::Seq);
+        for j in 0..columns {
+            let head = rows[j];
+            reflector.aim(j, &head, &by_column);
+            // Compact WY (Schreiber & Van Loan 1989): T grows by -tau T V' v and tau.
+            let before: [f64; BAND] = std::array::from_fn(|k| vectors[j][k] + reflector.scale * by_vector[k]);
             for i in 0..j {
-                factor[(i, j)] = -tau * (i..j).map(|k| factor[(i, k)] * products[(k, 0)]).sum::<f64>();
+                let sum = (i..j).fold(0.0, |sum: f64, k| factor[i][k].mul_add(before[k], sum));
+                factor[i][j] = -reflector.tau * sum;
+            }
+            factor[j][j] = reflector.tau;
+            vectors[j][j] = 1.0;
+            for k in j + 1..BAND {
+                rows[j][k] = head[k] - reflector.share[k];
+            }
+            rows[j][j] = reflector.beta;
+            (by_column, by_vector) = ([0.0; BAND], [0.0; BAND]);
+            let next = (j + 1).min(BAND - 1);
+            for (i, (row, vector)) in rows.iter_mut().zip(vectors.iter_mut()).enumerate().skip(j + 1) {
+                let own = row[j] * reflector.scale;
+                vector[j] = own;
+                add_product(row, -own, &reflector.share);
+                row[j] = 0.0;
+                if i > j + 1 {
+                    let lead = row[next];
+                    add_product(&mut by_column, lead, row);
+                    add_product(&mut by_vector, lead, vector);
+                }
             }
         }
-        factor[(j, j)] = tau;
     }
-    (vectors, factor)
+}
+
+/// One Householder reflection of a panel: `I - tau v v'`, where `v` is `scale` times the column below its head, of which 1
+/// stands in the head's place.
+#[derive(Default)]
+struct Reflector {
+    /// What becomes of the head: the column's length, with the sign that does not cancel.
+    beta: f64,
+    tau: f64,
+    scale: f64,
+    /// `tau v' A`, of the columns from its own on.
+    share: [f64; BAND],
+}
+
+impl Reflector {
+    /// Aims it at column `j`: `head` is the row of its first entry, `below` has the products of what lies below it.
+    #[inline(always)]
+    fn aim(&mut self, j: usize, head: &[f64; BAND], below: &[f64; BAND]) {
+        let tail = below[j];
+        // Nothing to reflect leaves the identity.
+        *self = Reflector { beta: head[j], ..Reflector::default() };
+        if tail != 0.0 {
+            let norm = head[j].hypot(tail.sqrt());
+            self.beta = if head[j] > 0.0 { -norm } else { norm };
+            (self.tau, self.scale) = ((self.beta - head[j]) / self.beta, 1.0 / (head[j] - self.beta));
+            for k in j..BAND {
+                self.share[k] = self.tau * self.scale.mul_add(below[k], head[k]);
+            }
+        }
+    }
+}
+
+/// `to += factor * of`
+#[inline(always)]
+fn add_product(to: &mut [f64; BAND], factor: f64, of: &[f64; BAND]) {
+    for k in 0..BAND {
+        to[k] = factor.mul_add(of[k], to[k]);
+    }
 }
 
 /// `A = P' A P` for a symmetric `A`, of which only the lower half is there: `A - W V' - V W'` with
@@ -296,7 +350,7 @@ mod tests {
         for n in [1, 2, 7, 17, 18, 33, 100] {
             let matrix = kernel(n);
             let y: Vec<f64> = (0..n).map(|i| (i as f64 * 0.7).sin()).collect();
-            let (level, reduction) = (Level::detect(), Reduction::new(matrix.clone()));
+            let (level, reduction) = (Level::detect(), Reduction::new(Level::detect(), matrix.clone()));
             let penalties = std::array::from_fn(|lane| 10f64.powi(lane as i32 - 8));
             let solutions = reduction.solve(level, &reduction.rotated(level, &y), &penalties);
             for (lane, l2) in penalties.iter().enumerate() {
@@ -313,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_penalty_has_the_bits_that_it_has_alone_at_every_width() {
-        let (level, reduction) = (Level::detect(), Reduction::new(kernel(50)));
+        let (level, reduction) = (Level::detect(), Reduction::new(Level::detect(), kernel(50)));
         let y = reduction.rotated(level, &[1.0; 50]);
         let penalties = std::array::from_fn(|lane| 0.01 * f64::from(1 << lane));
         let together = reduction.solve(level, &y, &penalties);
@@ -328,7 +382,7 @@ mod tests {
 
     #[test]
     fn a_singular_matrix_gives_nan_for_no_penalty_and_leaves_the_others_alone() {
-        let (level, reduction) = (Level::detect(), Reduction::new(Mat::from_fn(30, 30, |_, _| -1.0)));
+        let (level, reduction) = (Level::detect(), Reduction::new(Level::detect(), Mat::from_fn(30, 30, |_, _| -1.0)));
         let mut penalties = [100.0; LANES];
         penalties[0] = 0.0;
         let solutions = reduction.solve(level, &reduction.rotated(level, &[1.0; 30]), &penalties);

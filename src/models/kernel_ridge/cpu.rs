@@ -113,9 +113,8 @@ impl RidgeFold {
     /// The kernel of these rows with every training row, row by row.
     pub fn kernel_rows(&self, level: Level, function: &KernelFunction, x: ArrayView2<'_, f32>) -> Vec<f64> {
         let mut values = Vec::with_capacity(x.nrows() * self.y.len());
-        self.columns.measure(level, function.kind.measure(), x, |_, measures| {
-            values.extend(measures.iter().map(|measure| function.of(*measure)));
-        });
+        self.columns.measure(level, function.kind.measure(), x, |_, measures| values.extend_from_slice(measures));
+        function.of_all(level, &mut values);
         values
     }
 
@@ -131,17 +130,22 @@ impl Reduced {
     fn new(level: Level, fold: &RidgeFold, function: &KernelFunction) -> Reduced {
         let n = fold.y.len();
         let mut matrix = Mat::zeros(n, n);
+        let mut column = Vec::with_capacity(n);
+        // Row i of the symmetric matrix is column i: from the diagonal on it lies together.
         fold.columns.measure(level, function.kind.measure(), fold.fold.train.x.view(), |i, measures| {
-            for (j, measure) in measures[..=i].iter().enumerate() {
-                let root = fold.roots.as_ref().map_or(1.0, |roots| roots[i] * roots[j]);
-                matrix[(i, j)] = function.of(*measure) * root;
+            column.clear();
+            column.extend_from_slice(&measures[i..]);
+            function.of_all(level, &mut column);
+            if let Some(roots) = &fold.roots {
+                column.iter_mut().zip(&roots[i..]).for_each(|(value, root)| *value *= root * roots[i]);
             }
+            matrix.col_as_slice_mut(i)[i..].copy_from_slice(&column);
         });
         let weighted: Vec<f64> = match &fold.roots {
             Some(roots) => fold.y.iter().zip(roots).map(|(y, root)| y * root).collect(),
             None => fold.y.clone(),
         };
-        let reduction = Reduction::new(matrix);
+        let reduction = Reduction::new(level, matrix);
         let y = reduction.rotated(level, &weighted);
         let evals = fold.fold.evals.iter().map(|rows| fold.kernel_rows(level, function, rows.x.view())).collect();
         Reduced { reduction, y, evals }

@@ -12,6 +12,8 @@ pub mod weights;
 pub use measure::Measure;
 
 use crate::backend::BackendError;
+use crate::backend::cpu::math::exp_doubles;
+use crate::backend::cpu::simd::Level;
 use crate::space::{Domain, Space, SpaceBuilder, Value};
 
 /// A kernel function's name.
@@ -97,6 +99,17 @@ impl KernelFunction {
             KernelKind::Polynomial => power(self.gamma.mul_add(measure, self.coef0), self.degree),
             KernelKind::Linear => measure,
             KernelKind::Sigmoid => libm::tanh(self.gamma.mul_add(measure, self.coef0)),
+        }
+    }
+
+    /// The same of many pairs: puts the kernel in the place of each measure.
+    pub fn of_all(&self, level: Level, measures: &mut [f64]) {
+        match self.kind {
+            KernelKind::Rbf | KernelKind::Laplacian => {
+                measures.iter_mut().for_each(|measure| *measure *= -self.gamma);
+                exp_doubles(level, measures);
+            }
+            _ => measures.iter_mut().for_each(|measure| *measure = self.of(*measure)),
         }
     }
 

@@ -63,7 +63,8 @@ pub fn kernel_rows(
     }
     let mut values = vec![0.0; rows.nrows()];
     Columns::of(rows).measure(Level::detect(), function.kind.measure(), x, |row, measures| {
-        values.iter_mut().zip(measures).for_each(|(value, measure)| *value = function.of(*measure));
+        values.copy_from_slice(measures);
+        function.of_all(Level::detect(), &mut values);
         take(row, &values);
     });
     Ok(())
