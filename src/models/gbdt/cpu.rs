@@ -10,9 +10,12 @@ use crate::backend::Weights;
 use crate::backend::cpu::simd::{LANES, Lanes, Level, dispatch};
 use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
 use crate::data::Fold;
-use crate::models::trees::histogram::{BLOCK, Blocks};
+use crate::models::trees::histogram::{BLOCK, Blocks, Histogram, SideBySide, TOGETHER};
 use crate::models::trees::tree::Trees;
 use std::sync::{Arc, PoisonError};
+
+/// Fewer scores than these are summed one after another in less time.
+const FEWEST_TOGETHER: usize = 3;
 
 /// One lane on one fold.
 pub struct State {
@@ -45,7 +48,11 @@ struct Best {
 pub struct Workspace {
     gradient: Vec<Lanes>,
     hessian: Vec<Lanes>,
-    words: Vec<[Lanes; 2]>,
+    /// Packed gradients of the scores that are summed together.
+    words: [Vec<[Lanes; 2]>; TOGETHER],
+    quanta: [Quanta; TOGETHER],
+    roots: Vec<Histogram>,
+    side_by_side: SideBySide,
     rows: Vec<u32>,
     others: Vec<u32>,
     chosen: Blocks,
@@ -83,11 +90,14 @@ impl LaneModel for GbdtLanes {
             let rows = fold.lanes() as u64 * size_of::<Lanes>() as u64;
             let columns = fold.fold.train.x.ncols().next_multiple_of(BLOCK) as u64;
             let histogram = columns * u64::from(params.bins + 1) * size_of::<u64>() as u64;
+            let together = scores.min(TOGETHER) as u64;
+            // A row's words lie side by side too where scores are summed together.
+            let words = 2 * together + if scores >= FEWEST_TOGETHER { 2 * TOGETHER as u64 } else { 0 };
             // Scores, gradients and hessians; words and rows; a sampled layout; trees; kept histograms.
-            rows * (copies * scores as u64 + 5)
+            rows * (copies * scores as u64 + words + 3)
                 + fold.train_rows() as u64 * if params.column_share < 1.0 { columns } else { 0 }
                 + params.trees * scores as u64 * leaves * 40
-                + histogram * leaves.min(64).min((64 << 20) / histogram.max(1) + 2)
+                + histogram * (together + leaves.min(64).min((64 << 20) / histogram.max(1) + 2))
         };
         lanes.iter().map(bytes).sum()
     }
@@ -191,7 +201,7 @@ impl State {
         let targets = fold.targets(&self.params);
         work.gradient.resize(n * scores, Lanes::ZERO);
         work.hessian.resize(n * scores, Lanes::ZERO);
-        work.words.resize(n, [Lanes::ZERO; 2]);
+        work.words.iter_mut().take(scores).for_each(|words| words.resize(n, [Lanes::ZERO; 2]));
         dispatch(
             level,
             Gradients {
@@ -205,15 +215,12 @@ impl State {
         sample::rows(fold, self.params.row_share, self.rounds, &mut work.rows, &mut work.others);
         let mut is_changed = false;
         for score in 0..scores {
-            let quantise = Quantise {
-                gradient: &work.gradient[score * n..][..n],
-                hessian: &work.hessian[score * n..][..n],
-                words: &mut work.words,
-            };
-            let Some(quanta) = dispatch(level, quantise) else {
+            let place = score % TOGETHER;
+            if place == 0 && !self.quantise(level, binned, score, work) {
                 (self.is_done, self.has_failed) = (true, true);
                 return;
-            };
+            }
+            work.grower.root = work.roots.pop();
             work.grower.rows.clone_from(&work.rows);
             if self.start[score].abs() >= -ABSENT {
                 // Its gradients are nothing: so is its tree.
@@ -227,7 +234,7 @@ impl State {
                 work.chosen.select(&binned.blocks, fold.train_rows(), |column| is_in[column]);
             }
             let chosen = if share < 1.0 { &work.chosen } else { &binned.blocks };
-            let ground = self.ground(level, binned, chosen, packed(&work.words), quanta);
+            let ground = self.ground(level, binned, chosen, packed(&work.words[place]), work.quanta[place]);
             work.grower.grow(&ground, &mut self.trees);
             is_changed |= !work.grower.is_stump();
             let own = &mut self.scores[score * all..][..all];
@@ -259,6 +266,30 @@ impl State {
         let is_sampled = self.params.row_share < 1.0 || self.params.column_share < 1.0;
         self.is_done = !is_changed && !is_sampled;
         self.watch(level, fold);
+    }
+
+    /// Makes whole numbers of the gradients of the next scores from `first` on, and sums their roots together where that is
+    /// less work; whether all are finite.
+    fn quantise(&self, level: Level, binned: &Binned, first: usize, work: &mut Workspace) -> bool {
+        let n = work.words[0].len();
+        let together = TOGETHER.min(self.loss.scores() - first);
+        for place in 0..together {
+            let at = (first + place) * n;
+            let (gradient, hessian) = (&work.gradient[at..][..n], &work.hessian[at..][..n]);
+            match dispatch(level, Quantise { gradient, hessian, words: &mut work.words[place] }) {
+                Some(quanta) => work.quanta[place] = quanta,
+                None => return false,
+            }
+        }
+        if together >= FEWEST_TOGETHER && self.params.column_share >= 1.0 {
+            let words: [&[u64]; TOGETHER] = std::array::from_fn(|place| packed(&work.words[place]));
+            let blocks = &binned.blocks;
+            work.roots.extend((0..together).map(|_| work.grower.histogram(blocks)));
+            blocks.build_together(level, &work.rows, &words[..together], &mut work.side_by_side, &mut work.roots);
+            // They are taken from the end.
+            work.roots.reverse();
+        }
+        true
     }
 
     /// Keeps the best round on the first row set to score, and stops when none has been better for long.

@@ -63,6 +63,8 @@ pub struct Grower {
     pub rows: Vec<u32>,
     /// See `rows`.
     pub others: Vec<u32>,
+    /// The histogram of `rows`, where that was summed already.
+    pub root: Option<Histogram>,
     spare: Vec<u32>,
     leaves: Vec<Leaf>,
     free: Vec<Histogram>,
@@ -94,9 +96,10 @@ impl Grower {
             dead: 0..self.dead.len(),
         };
         if ground.most_leaves() > 1 && ground.can_split(&root) {
-            let histogram = self.sum(ground, &root);
+            let histogram = self.root.take().unwrap_or_else(|| self.sum(ground, &root));
             self.look(ground, &mut root, histogram);
         }
+        self.free.extend(self.root.take());
         self.leaves.push(root);
         match ground.growth {
             Growth::LeafWise { .. } => {
@@ -222,9 +225,14 @@ impl Grower {
         self.look(ground, large, parent);
     }
 
+    /// Memory for a histogram.
+    pub fn histogram(&mut self, blocks: &Blocks) -> Histogram {
+        self.free.pop().unwrap_or_else(|| blocks.histogram())
+    }
+
     /// Sums a leaf's rows.
     fn sum(&mut self, ground: &Ground<'_>, leaf: &Leaf) -> Histogram {
-        let mut histogram = self.free.pop().unwrap_or_else(|| ground.chosen.histogram());
+        let mut histogram = self.histogram(ground.chosen);
         ground.chosen.build(ground.all, ground.level, &self.rows[leaf.rows.clone()], ground.words, &mut histogram);
         histogram
     }

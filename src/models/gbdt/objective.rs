@@ -154,7 +154,7 @@ fn softmax<V: Simd>(
 }
 
 /// By which powers of two a tree's gradients and hessians became whole numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Quanta {
     /// `whole = gradient 2^this`
     pub gradient: i32,

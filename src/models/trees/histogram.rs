@@ -202,15 +202,61 @@ impl Blocks {
     /// Sums the packed gradients of some rows. `gradients` has one word a row; `from` is the layout that these columns
     /// were selected from, or this one.
     pub fn build(&self, from: &Blocks, level: Level, rows: &[u32], gradients: &[u64], into: &mut Histogram) {
-        into.slots.resize(self.slots + MOST_SLOTS, Slot::EMPTY);
-        dispatch(level, Clear(&mut into.slots[..self.slots]));
+        self.clear(level, into);
         let (others, flags) = self.blocks.split_at(self.first_flags);
         let by_bytes = !flags.is_empty() && rows.len() >= FEWEST_ROWS_OF_FLAGS;
         for block in others.iter().chain(flags.iter().filter(|_| !by_bytes)) {
             let Some(slots) = into.block_mut(block.first) else { continue };
             add_columns(block.width(), &block.codes, rows, gradients, slots);
         }
-        for flags in from.flags.iter().filter(|_| by_bytes) {
+        if by_bytes {
+            self.add_flags(from, level, rows, gradients, into);
+        }
+    }
+
+    /// The histograms of [`TOGETHER`] sets of gradients or fewer of the same rows, in one pass over the rows' slots:
+    /// `gradients` has a word a row for each, `side_by_side` is memory.
+    pub fn build_together(
+        &self,
+        level: Level,
+        rows: &[u32],
+        gradients: &[&[u64]],
+        side_by_side: &mut SideBySide,
+        into: &mut [Histogram],
+    ) {
+        into.iter_mut().for_each(|into| self.clear(level, into));
+        let SideBySide { words, sums } = side_by_side;
+        words.clear();
+        words.resize(gradients.first().map_or(0, |of| of.len()), Slot::EMPTY);
+        for (place, of) in gradients.iter().enumerate().take(TOGETHER) {
+            words.iter_mut().zip(*of).for_each(|(to, word)| to.0[place] = *word);
+        }
+        let (others, flags) = self.blocks.split_at(self.first_flags);
+        for block in others {
+            sums.clear();
+            sums.resize(block.slots, [Slot::EMPTY; BLOCK]);
+            dispatch(level, AddTogether { width: block.width(), codes: &block.codes, rows, words, sums });
+            for (place, into) in into.iter_mut().enumerate() {
+                for (to, sums) in into.slots[block.first..].iter_mut().zip(&*sums) {
+                    *to = Slot(std::array::from_fn(|lane| sums[lane].0[place]));
+                }
+            }
+        }
+        if !flags.is_empty() {
+            for (gradients, into) in gradients.iter().zip(into) {
+                self.add_flags(self, level, rows, gradients, into);
+            }
+        }
+    }
+
+    fn clear(&self, level: Level, histogram: &mut Histogram) {
+        histogram.slots.resize(self.slots + MOST_SLOTS, Slot::EMPTY);
+        dispatch(level, Clear(&mut histogram.slots[..self.slots]));
+    }
+
+    /// Sums flags, eight of them as one column.
+    fn add_flags(&self, from: &Blocks, level: Level, rows: &[u32], gradients: &[u64], into: &mut Histogram) {
+        for flags in &from.flags {
             let Some(slots) = into.block_mut(self.slots) else { continue };
             dispatch(level, Clear(slots));
             add_columns(flags.columns.len().div_ceil(8), &flags.codes, rows, gradients, slots);
@@ -221,6 +267,49 @@ impl Blocks {
                 let first = self.blocks[block].first;
                 into.slots[first + 1].0[lane] = sums[0].0[place / 8].wrapping_sub(set);
                 into.slots[first + 2].0[lane] = set;
+            }
+        }
+    }
+}
+
+/// Sets of gradients that are summed in one pass: a vector of their words.
+pub const TOGETHER: usize = 8;
+
+/// The memory of [`Blocks::build_together`].
+#[derive(Debug, Clone, Default)]
+pub struct SideBySide {
+    /// A row's words.
+    words: Vec<Slot>,
+    /// `[slot][column of a block]`, the sums of each set of gradients.
+    sums: Vec<[Slot; BLOCK]>,
+}
+
+/// Adds the words of some rows to the sums of a block's first columns, a vector at a time.
+struct AddTogether<'a> {
+    width: usize,
+    codes: &'a [[u8; BLOCK]],
+    rows: &'a [u32],
+    words: &'a [Slot],
+    sums: &'a mut [[Slot; BLOCK]],
+}
+
+impl Kernel for AddTogether<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Simd>(self) {
+        const { assert!(TOGETHER == BLOCK) };
+        for (place, &row) in self.rows.iter().enumerate() {
+            if let Some(&row) = self.rows.get(place + AHEAD) {
+                prefetch(self.codes, row as usize);
+                prefetch(self.words, row as usize);
+            }
+            let (codes, words) = (&self.codes[row as usize], &self.words[row as usize]);
+            for (lane, code) in codes.iter().enumerate().take(self.width) {
+                let sums = &mut self.sums[usize::from(*code)][lane];
+                for (sum, word) in sums.0.iter_mut().zip(words.0) {
+                    *sum = sum.wrapping_add(word);
+                }
             }
         }
     }
@@ -433,6 +522,27 @@ mod tests {
                         let own = words.fold((0, 0), |(g, h), word| (g + gradient(word), h + hessian(word)));
                         assert_eq!(sums(blocks, histogram, column, slot), own, "column {column}, slot {slot}");
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_that_are_summed_together_have_the_sums_that_they_have_alone() {
+        let blocks = Blocks::new(ROWS, &SLOTS, code);
+        let all: Vec<Vec<u64>> = (0..TOGETHER)
+            .map(|set| gradients().into_iter().map(|word| word.wrapping_mul(2 * set as u64 + 1)).collect())
+            .collect();
+        let (few, many): (Vec<u32>, Vec<u32>) = (0..ROWS as u32).partition(|row| row % 4 == 1);
+        for (rows, sets) in [(&few, 3), (&many, TOGETHER)] {
+            let gradients: Vec<&[u64]> = all.iter().take(sets).map(Vec::as_slice).collect();
+            let mut together = vec![blocks.histogram(); sets];
+            for level in Level::available() {
+                blocks.build_together(level, rows, &gradients, &mut SideBySide::default(), &mut together);
+                for (gradients, together) in gradients.iter().zip(&together) {
+                    let mut alone = blocks.histogram();
+                    blocks.build(&blocks, level, rows, gradients, &mut alone);
+                    assert_eq!(together.slots[..blocks.slots], alone.slots[..blocks.slots], "{}", level.name());
                 }
             }
         }
