@@ -17,7 +17,7 @@ use thousandfold::models::forest::recipe::{Criterion, ForestParams, Kind};
 use thousandfold::models::{DataShape, Model};
 use thousandfold::space::{Points, Space};
 
-const BUDGET: u64 = 500;
+pub const BUDGET: u64 = 500;
 
 fn read(path: &str) -> String {
     let path = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
@@ -48,7 +48,7 @@ fn point(space: &Space, params: &ForestParams) -> Vec<f64> {
 }
 
 /// The model's space with nothing held, so that points say everything.
-fn open_space(outputs: usize) -> Space {
+pub fn open_space(outputs: usize) -> Space {
     use thousandfold::space::{Domain, Scale, Value};
     let mut space = space(outputs);
     for parameter in &mut space.parameters {
@@ -67,7 +67,7 @@ fn open_space(outputs: usize) -> Space {
 }
 
 /// One tree of all rows that looks at all features.
-const PLAIN: ForestParams = ForestParams {
+pub const PLAIN: ForestParams = ForestParams {
     kind: Kind::RandomForest,
     trees: 1,
     depth: 32,
@@ -79,7 +79,7 @@ const PLAIN: ForestParams = ForestParams {
     bins: 255,
 };
 
-fn one_fold(fold: Fold) -> Arc<Problem> {
+pub fn one_fold(fold: Fold) -> Arc<Problem> {
     let outputs = fold.train.y.outputs();
     let task = if outputs == 1 { Task::Regression } else { Task::Classification };
     Arc::new(Problem { task, outputs, metric: &SquaredError, budget: BUDGET, folds: vec![Arc::new(fold)] })
@@ -95,7 +95,7 @@ fn predict(fold: &Fold, params: &ForestParams) -> Array2<f32> {
 }
 
 /// A set of the fixtures, as make.py prepares it: every fifth row is to be scored.
-fn fixture(name: &str) -> Fold {
+pub fn fixture(name: &str) -> Fold {
     let (name, has_gaps) = name.strip_suffix(" with gaps").map_or((name, false), |name| (name, true));
     let is_mixed = name.starts_with("mixed");
     let text = match name {
@@ -288,7 +288,7 @@ fn the_comparison_of_errors_sees_another_setting() {
 }
 
 /// A table of few values, two of its columns categories, with missing cells.
-fn table(outputs: usize, rows: usize) -> Fold {
+pub fn table(outputs: usize, rows: usize) -> Fold {
     let key = Key::from_seed(77);
     let draw = |i: usize, j: usize, most: u64| below(key, (i * 16 + j) as u64, most) as f32;
     let part = |first: usize| {
@@ -335,7 +335,7 @@ fn distance_to_plain_loop(fold: &Fold, params: &ForestParams, plain: &ForestPara
 /// Six trees' values, each rounded to f32: shares of classes to 1e-7, numbers up to 40 to 5e-6, and their steps.
 const TOLERANCE: f64 = 2e-5;
 
-fn settings() -> Vec<ForestParams> {
+pub fn settings() -> Vec<ForestParams> {
     let base = ForestParams { trees: 6, ..PLAIN };
     vec![
         ForestParams { features: 0.4, bootstrap: 1.0, ..base },
@@ -381,7 +381,7 @@ fn the_comparison_with_the_plain_loop_sees_small_changes() {
 }
 
 /// Candidates of which many draw alike and end differently.
-fn mixed_candidates() -> Vec<ForestParams> {
+pub fn mixed_candidates() -> Vec<ForestParams> {
     let mut all = Vec::new();
     for (i, base) in settings().into_iter().enumerate() {
         for (trees, depth, min_leaf) in
@@ -393,7 +393,7 @@ fn mixed_candidates() -> Vec<ForestParams> {
     all
 }
 
-fn points(space: &Space, candidates: &[ForestParams]) -> Points {
+pub fn points(space: &Space, candidates: &[ForestParams]) -> Points {
     Points::from_values(space.parameters.len(), candidates.iter().flat_map(|params| point(space, params)).collect())
 }
 
@@ -424,7 +424,7 @@ fn bits_do_not_depend_on_neighbours_threads_or_instruction_set() {
 }
 
 /// Scores of the rows to score as bits.
-fn evals(reports: &[LaneReport]) -> Vec<u64> {
+pub fn evals(reports: &[LaneReport]) -> Vec<u64> {
     reports.iter().flat_map(|report| report.evals.clone()).map(f64::to_bits).collect()
 }
 

@@ -138,6 +138,10 @@ pub trait GpuPlan: Send {
     fn scores(&self, fold: usize, results: &[u32]) -> (f64, Vec<f64>);
     /// The weights that a lane's state holds.
     fn weights(&self, descriptor: &[u32], state: &[u32]) -> Weights;
+    /// The same, or why the device cannot have trained the lane rightly, where a model can tell.
+    fn checked_weights(&self, descriptor: &[u32], state: &[u32]) -> Result<Weights, String> {
+        Ok(self.weights(descriptor, state))
+    }
 }
 
 /// The structs and codes that every kernel of a plan shares.

@@ -86,9 +86,19 @@ impl DeviceScoring {
 
     /// Tiles of the fold that has most.
     pub fn units(&self) -> u64 {
+        self.most_tiles(0)
+    }
+
+    /// The same for a model that does not score training rows.
+    pub fn eval_units(&self) -> u64 {
+        self.most_tiles(1)
+    }
+
+    /// Tiles of all row sets but the first ones, of the fold that has most.
+    fn most_tiles(&self, skipped: usize) -> u64 {
         let tiles = |rows: usize| (rows as u64).div_ceil(u64::from(self.tile_rows));
-        let folds = self.problem.folds.iter().map(|fold| fold.row_sets().map(|rows| tiles(rows.y.len())).sum());
-        folds.max().unwrap_or(0)
+        let folds = self.problem.folds.iter();
+        folds.map(|fold| fold.row_sets().skip(skipped).map(|rows| tiles(rows.y.len())).sum()).max().unwrap_or(0)
     }
 
     /// The scores that a lane's results hold: on the training rows, and on each row set to score.

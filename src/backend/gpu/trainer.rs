@@ -376,7 +376,7 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
         };
         let state = self.slots.get(&slot.0).ok_or(BackendError::NoSuchSlot(slot.0))?;
         let words = read.map_err(|fault| self.gpu.error(fault))?;
-        Ok(self.plan.weights(&state.lane.descriptor, &words))
+        self.plan.checked_weights(&state.lane.descriptor, &words).map_err(|reason| self.gpu.failed(reason))
     }
 
     fn release(&mut self, slots: &[Slot]) {

@@ -109,7 +109,8 @@ impl<const C: usize> Counts<C> {
     fn entropy_of(&self, logs: i64, left_weight: u32) -> Parts {
         let right_weight = self.weight - left_weight;
         let sides = self.logarithms.product(left_weight) + self.logarithms.product(right_weight);
-        Parts { left: logs - sides, right: 0, left_weight, right_weight }
+        // No split is better than one of two pure sides: what is more is the table's rounding, which may not decide.
+        Parts { left: (logs - sides).min(0), right: 0, left_weight, right_weight }
     }
 
     fn entropy_with(&self, missing: u8) -> Parts {

@@ -5,7 +5,9 @@
 
 use super::ForestLanes;
 use super::counts::Counts;
+use super::fold::{Binned, ForestFold};
 use super::grow::{Grower, Sink};
+use super::hash::Hash;
 use super::plant::{Outcome, Plant};
 use super::recipe::{Draws, ForestParams, Limits, tree_key};
 use super::search::{Search, Tally};
@@ -15,62 +17,11 @@ use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
 use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
 use crate::base::random::Key;
 use crate::data::Fold;
-use crate::models::trees::bins::{BinnedFold, BinnedRows, ByBins, FeatureBins};
+use crate::models::trees::bins::FeatureBins;
 use crate::models::trees::tree::{Split, Trees};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// A fold, binned when its first lane is trained.
-pub struct ForestFold {
-    fold: Arc<Fold>,
-    binned: ByBins<Binned>,
-    /// First row of each set to score among all of them, and how many there are.
-    firsts: Vec<usize>,
-}
-
-/// A fold in bins, the rows to score one set after the other.
-struct Binned {
-    features: Vec<FeatureBins>,
-    train: BinnedRows,
-    scored: BinnedRows,
-}
-
-impl ForestFold {
-    fn new(fold: Arc<Fold>) -> ForestFold {
-        let mut firsts = vec![0];
-        firsts.extend(fold.evals.iter().scan(0, |sum, rows| {
-            *sum += rows.y.len();
-            Some(*sum)
-        }));
-        ForestFold { fold, binned: ByBins::default(), firsts }
-    }
-
-    fn rows_to_score(&self) -> usize {
-        self.firsts[self.firsts.len() - 1]
-    }
-
-    fn outputs(&self) -> usize {
-        self.fold.train.y.outputs()
-    }
-
-    /// What a lane draws here.
-    fn draws(&self, params: &ForestParams) -> Draws {
-        params.draws(self.fold.train.y.len(), self.fold.train.x.ncols())
-    }
-
-    fn with_bins<R>(&self, most: u32, of: impl FnOnce(&Binned) -> R) -> R {
-        let make = || {
-            let BinnedFold { features, mut sets } = BinnedFold::new(&self.fold, most as usize);
-            let scored = match &sets[1..] {
-                [] => BinnedRows::new(&features, self.fold.train.x.slice(ndarray::s![..0, ..])),
-                sets => BinnedRows::joined(sets),
-            };
-            Binned { features, train: sets.swap_remove(0), scored }
-        };
-        self.binned.with(most as usize, make, of)
-    }
-}
 
 /// Up to sixteen candidates on one fold.
 pub struct Group {
@@ -136,9 +87,10 @@ impl Sink for Scores {
     }
 }
 
-/// Keeps the tree.
+/// Keeps the tree, and hashes it.
 struct Whole {
     trees: Trees,
+    hash: Hash,
     outcome: Outcome,
     values: Vec<f32>,
 }
@@ -153,10 +105,12 @@ impl Sink for Whole {
     }
 
     fn split(&mut self, node: u32, split: &Split, bins: &FeatureBins) -> u32 {
+        self.hash.split(split);
         self.trees.split(node, split, bins)
     }
 
     fn leaf(&mut self, node: u32, _: u32, totals: &[u32], _: &[u32]) {
+        self.hash.leaf(self.outcome, totals);
         self.values.clear();
         self.outcome.push(totals, &mut self.values);
         self.trees.leaf(node, self.values.iter().copied());
@@ -408,17 +362,31 @@ impl LaneModel for ForestLanes {
     fn read_back(&self, fold: &ForestFold, group: &Group, lane: usize) -> Weights {
         let lane = &group.lanes[lane];
         let draws = fold.draws(&lane.params);
-        let limits = vec![lane.params.limits()];
-        fold.with_bins(draws.bins, |binned| {
-            let mut nursery = Nursery::new(self.level, fold, binned, draws, limits);
-            nursery.rows_to_score = 0;
-            let (outcome, outputs) = (nursery.plant.outcome, fold.outputs());
-            let sink = || Whole { trees: Trees::new(outputs), outcome, values: Vec::new() };
-            let grow = || nursery.grow(0..lane.trees, |_| 1, sink);
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build();
-            let mut trees = Trees::new(outputs);
-            pool.map_or_else(|_| grow(), |pool| pool.install(grow)).iter().for_each(|whole| trees.append(&whole.trees));
-            trees.to_weights()
-        })
+        grow_whole(self.level, self.threads, fold, draws, lane.params.limits(), lane.trees).0.to_weights()
     }
+}
+
+/// The first trees of a lane, whole, and the hash of them all.
+pub fn grow_whole(
+    level: Level,
+    threads: usize,
+    fold: &ForestFold,
+    draws: Draws,
+    limits: Limits,
+    trees: u32,
+) -> (Trees, Hash) {
+    fold.with_bins(draws.bins, |binned| {
+        let mut nursery = Nursery::new(level, fold, binned, draws, vec![limits]);
+        nursery.rows_to_score = 0;
+        let (outcome, outputs) = (nursery.plant.outcome, fold.outputs());
+        let sink = || Whole { trees: Trees::new(outputs), hash: Hash::default(), outcome, values: Vec::new() };
+        let grow = || nursery.grow(0..trees, |_| 1, sink);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let (mut all, mut hash) = (Trees::new(outputs), Hash::default());
+        for whole in pool.map_or_else(|_| grow(), |pool| pool.install(grow)) {
+            all.append(&whole.trees);
+            hash.add(whole.hash.0);
+        }
+        (all, hash)
+    })
 }

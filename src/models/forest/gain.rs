@@ -3,6 +3,8 @@
 //! A gain is a fraction of whole numbers, or one whole number (entropy). Two fractions are compared in f64, and by
 //! multiplying out where f64 cannot tell them apart; so the better one is the same on every device that does either.
 
+use std::sync::LazyLock;
+
 /// The parts of a split's gain, on which it is judged.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Parts {
@@ -110,10 +112,15 @@ fn is_greater(a: u128, b: u64, c: u128, d: u64) -> bool {
     if whole == other { a % b * d > c % d * b } else { whole > other }
 }
 
+/// `2^26 log2(1 + m / 2^16)`, for every m below 2^16.
+pub static MANTISSAS: LazyLock<Vec<u32>> = LazyLock::new(|| {
+    let step = f64::from(1u32 << 26);
+    (0..1u32 << 16).map(|m| (libm::log2(1.0 + f64::from(m) / 65_536.0) * step).round() as u32).collect()
+});
+
 /// `c log2 c` in steps of 2^-26, rounded down to 16 bits of c.
 pub struct Logarithms {
-    /// `2^26 log2(1 + m / 2^16)`
-    mantissas: Vec<u32>,
+    mantissas: &'static [u32],
     /// The products of small c.
     small: Vec<i64>,
 }
@@ -124,9 +131,7 @@ const SMALL: u32 = 1 << 12;
 impl Logarithms {
     /// The tables.
     pub fn new() -> Logarithms {
-        let step = f64::from(1u32 << 26);
-        let mantissas = (0..1u32 << 16).map(|m| (libm::log2(1.0 + f64::from(m) / 65_536.0) * step).round() as u32);
-        let mut tables = Logarithms { mantissas: mantissas.collect(), small: Vec::new() };
+        let mut tables = Logarithms { mantissas: &MANTISSAS, small: Vec::new() };
         tables.small = (0..SMALL).map(|count| tables.long_way(count)).collect();
         tables
     }

@@ -8,8 +8,11 @@
 
 mod counts;
 mod cpu;
+mod fold;
 mod gain;
+mod gpu;
 mod grow;
+mod hash;
 mod plant;
 pub mod recipe;
 mod search;
@@ -19,7 +22,7 @@ use super::trees::tree::Trees;
 use super::{Agreement, Budget, DataShape, Model, ToOnnx, WeightsError, Work};
 use crate::backend::cpu::simd::Level;
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
-use crate::backend::gpu::{Gpu, Kernel};
+use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
 use crate::base::onnx::{Graph, Value};
 use crate::base::registry::Named;
@@ -122,28 +125,18 @@ impl Model for Forest {
         problem: Arc<Problem>,
         options: &CpuOptions,
     ) -> Result<Box<dyn Trainer>, BackendError> {
-        let rows = problem.folds.iter().map(|fold| fold.train.y.len()).max().unwrap_or(0);
-        if rows > plant::MOST_ROWS {
-            return Err(BackendError::Unsuited {
-                model: "forest",
-                reason: format!("{rows} rows are more than the {} that its counts hold", plant::MOST_ROWS),
-                alternative: "Train on fewer rows.".to_owned(),
-            });
-        }
+        check_rows(&problem)?;
         let lanes = ForestLanes { space: space.clone(), threads: options.thread_count(), level: options.level() };
         Ok(Box::new(CpuTrainer::open(lanes, problem, options)?))
     }
 
-    fn open_gpu(&self, _: &Space, _: Arc<Problem>, _: &Gpu) -> Result<Box<dyn Trainer>, BackendError> {
-        Err(BackendError::Unsuited {
-            model: "forest",
-            reason: "it has no GPU kernel yet".to_owned(),
-            alternative: "To train on the processor: --backend cpu".to_owned(),
-        })
+    fn open_gpu(&self, space: &Space, problem: Arc<Problem>, device: &Gpu) -> Result<Box<dyn Trainer>, BackendError> {
+        check_rows(&problem)?;
+        Ok(Box::new(GpuTrainer::open(device, gpu::ForestPlan::new(space.clone(), problem)?)?))
     }
 
     fn kernels(&self) -> Vec<Kernel> {
-        Vec::new()
+        gpu::kernels()
     }
 
     fn predict(
@@ -170,6 +163,19 @@ impl Model for Forest {
     fn onnx(&self) -> Option<ToOnnx> {
         Some(to_onnx)
     }
+}
+
+/// Whether the counts of trees hold a problem's rows.
+fn check_rows(problem: &Problem) -> Result<(), BackendError> {
+    let rows = problem.folds.iter().map(|fold| fold.train.y.len()).max().unwrap_or(0);
+    if rows > plant::MOST_ROWS {
+        return Err(BackendError::Unsuited {
+            model: "forest",
+            reason: format!("{rows} rows are more than the {} that its counts hold", plant::MOST_ROWS),
+            alternative: "Train on fewer rows.".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// What `predict` gives, in a graph.

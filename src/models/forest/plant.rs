@@ -118,7 +118,7 @@ impl Plant {
 }
 
 /// Sample weights with class weights; `None` where all rows count alike.
-fn row_weights(rows: &Rows, is_balanced: bool) -> Option<Vec<f64>> {
+pub fn row_weights(rows: &Rows, is_balanced: bool) -> Option<Vec<f64>> {
     let classes = match &rows.y {
         Target::Classes { codes, classes } if is_balanced => {
             let mut counts = vec![0u32; *classes];

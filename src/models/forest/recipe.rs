@@ -29,11 +29,10 @@
 use crate::base::random::Key;
 use crate::space::Space;
 
-/// Children of a fold's key, and of a tree's.
-mod tag {
-    pub const TREES: u32 = 1;
-    pub const BOOTSTRAP: u32 = 0;
-}
+/// The child of a fold's key below which its trees' keys are.
+const TREES: u32 = 1;
+/// The child of a tree's key that draws its rows.
+pub const BOOTSTRAP: u32 = 0;
 
 /// All rows of a tree weigh less than 2 to this power.
 pub const WEIGHT_BITS: u32 = 24;
@@ -171,14 +170,19 @@ pub const DEFAULT_DEPTH: i64 = 32;
 /// How classes are weighted, in the order of their codes.
 pub const CLASS_WEIGHTS: [&str; 2] = ["none", "balanced"];
 
+/// The key whose children are the trees' keys.
+pub fn trees_key(fold: Key) -> Key {
+    fold.child(TREES)
+}
+
 /// A tree's key.
 pub fn tree_key(fold: Key, tree: u32) -> Key {
-    fold.child(tag::TREES).child(tree)
+    trees_key(fold).child(tree)
 }
 
 /// The key of a tree's bootstrap.
 pub fn bootstrap_key(tree: Key) -> Key {
-    tree.child(tag::BOOTSTRAP)
+    tree.child(BOOTSTRAP)
 }
 
 /// The child of a tree's key that is its root's.
@@ -193,9 +197,9 @@ pub fn scaled(word: u32, n: u32) -> u32 {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Steps {
     /// The middle of the range.
-    middle: f64,
+    pub middle: f64,
     /// A step, in the target's own units.
-    size: f64,
+    pub size: f64,
 }
 
 impl Steps {
@@ -205,12 +209,16 @@ impl Steps {
         let low = values.iter().copied().fold(f32::INFINITY, f32::min);
         let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let (low, high) = (f64::from(low), f64::from(high));
-        let weight_bits = u64::BITS - weight.leading_zeros();
-        let bits = 62u32.saturating_sub(2 * weight_bits).min(24);
-        let steps = ((1u64 << bits) - 2) as f64;
+        let steps = ((1u64 << Steps::bits(weight)) - 2) as f64;
         let size = (high - low) / steps;
         let is_range = size.is_finite() && size > 0.0;
         Steps { middle: if low <= high { 0.5 * (low + high) } else { 0.0 }, size: if is_range { size } else { 1.0 } }
+    }
+
+    /// Bits of the steps of trees whose rows weigh at most `weight` together.
+    pub fn bits(weight: u64) -> u32 {
+        let weight_bits = u64::BITS - weight.leading_zeros();
+        62u32.saturating_sub(2 * weight_bits).min(24)
     }
 
     /// The step nearest to a number.

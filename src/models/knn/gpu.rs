@@ -248,13 +248,6 @@ impl KnnPlan {
         }
         first
     }
-
-    /// Tiles of the sets that a fold scores, of the fold that has most.
-    fn tiles(&self) -> u64 {
-        let tiles = |rows: usize| (rows as u64).div_ceil(u64::from(TILE_ROWS));
-        let folds = self.problem.folds.iter().map(|fold| fold.evals.iter().map(|rows| tiles(rows.y.len())).sum());
-        folds.max().unwrap_or(0)
-    }
 }
 
 /// A power of two by which the largest of some numbers comes near 1.
@@ -320,7 +313,7 @@ impl GpuPlan for KnnPlan {
     }
 
     fn score_units(&self) -> u64 {
-        self.tiles()
+        self.scoring.eval_units()
     }
 
     fn status_at_budget(&self) -> LaneStatus {

@@ -1,6 +1,7 @@
 //! What models made of trees share: binned columns, histograms of gradients, and the storage of trees.
 
 pub mod bins;
+pub mod device;
 pub mod histogram;
 mod onnx;
 pub mod tree;

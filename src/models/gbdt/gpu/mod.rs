@@ -14,6 +14,7 @@ use crate::backend::cpu::simd::Lanes;
 use crate::backend::gpu::{DeviceRows, DeviceScoring, DeviceSet, GpuPlan, Kernel, LanePlan, Phase, words};
 use crate::backend::{BackendError, LaneStatus, Weights};
 use crate::data::{Affine, ColumnKind, Problem};
+use crate::models::trees::device::{Places, binnings};
 use crate::models::trees::histogram::BLOCK;
 use crate::models::trees::tree::{BinSet, Cut, Split, Trees};
 use crate::space::Space;
@@ -25,8 +26,6 @@ use layout::{
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Numbers of bins that a study may search on a device: each is a copy of the data.
-const MOST_BINNINGS: usize = 16;
 /// Boosting opened on a GPU.
 pub struct GbdtPlan {
     space: Space,
@@ -66,20 +65,7 @@ struct PlanTargets {
 impl GbdtPlan {
     /// Bins a problem's folds.
     pub fn new(space: Space, problem: Arc<Problem>) -> Result<GbdtPlan, BackendError> {
-        let mut bins: Vec<u32> = space.numbers("bins").into_iter().map(|bins| bins as u32).collect();
-        bins.push(GbdtParams::read(&space, &space.defaults()).bins);
-        bins.sort_unstable();
-        bins.dedup();
-        if bins.len() > MOST_BINNINGS {
-            return Err(BackendError::Unsuited {
-                model: "gbdt",
-                reason: format!("each of {} numbers of bins would be a copy of the data on the device", bins.len()),
-                alternative: format!(
-                    "Search a few of them, such as bins = {{ ordinal = [15, 63, 255] }} ({MOST_BINNINGS} at most), or \
-                     train on the processor: --backend cpu"
-                ),
-            });
-        }
+        let bins = binnings("gbdt", &space, GbdtParams::read(&space, &space.defaults()).bins)?;
         let rows = DeviceRows::pack(&problem, |_, _| Vec::new());
         let mut kernels = kernels();
         let score = kernels.split_off(1);
@@ -148,19 +134,6 @@ impl GbdtPlan {
         self.targets.extend(fold.start(&params).into_iter().map(f32::to_bits));
         self.table.extend(whole);
         PlanTargets { y, weight, whole: self.table.len() - whole.len(), eval_y, eval_weight, start }
-    }
-}
-
-/// The places of a lane's parts, one after the other.
-struct Places {
-    words: usize,
-}
-
-impl Places {
-    /// The place of so many words.
-    fn take(&mut self, words: usize) -> u32 {
-        self.words += words;
-        (self.words - words) as u32
     }
 }
 
