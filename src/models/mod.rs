@@ -118,8 +118,14 @@ pub trait Model: Named {
         target: Affine,
         x: ArrayView2<'_, f32>,
     ) -> Result<Array2<f32>, WeightsError>;
-    /// What trained weights say of themselves, in the features' order. Errors as `predict` does.
-    fn explain(&self, _weights: &Weights, _task: Task, _target: Affine) -> Result<Explanation, WeightsError> {
+    /// What trained weights for rows of so many features say of themselves, in the features' order. Errors as `predict` does.
+    fn explain(
+        &self,
+        _weights: &Weights,
+        _task: Task,
+        _target: Affine,
+        _features: usize,
+    ) -> Result<Explanation, WeightsError> {
         Ok(Explanation::default())
     }
     /// How the operators of ONNX say what `predict` does; `None` where they cannot.

@@ -2,7 +2,7 @@
 
 use super::style::{FAINT, GOOD, STRONG, paint};
 use super::table::{Align, Table};
-use super::text::{count, number, thousands, with_error, wrap, wrap_words};
+use super::text::{count, number, with_error, wrap, wrap_words};
 use crate::models::FeatureKind;
 use crate::study::explain::{Explained, FeatureTable, Importance};
 
@@ -21,7 +21,10 @@ pub fn explanation(explained: &Explained, columns: usize) -> String {
         Some(importance) => columns_by_importance(importance, columns),
         None => "no test rows were locked away, so nothing says how much each column matters\n".to_owned(),
     };
-    let parts = [head(explained, columns), importance, features(&explained.features, columns)];
+    let (gained, others): (Vec<&FeatureTable>, Vec<&FeatureTable>) =
+        explained.features.iter().partition(|table| table.kind == FeatureKind::Gain);
+    let mut parts = vec![head(explained, columns), importance, features(&others, columns)];
+    parts.extend(gained.into_iter().map(|table| gains(table, columns)));
     parts.iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join("\n")
 }
 
@@ -65,8 +68,30 @@ fn bar(share: f64) -> String {
     "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
 }
 
+/// Features with the largest gains first.
+fn gains(of: &FeatureTable, columns: usize) -> String {
+    let mut by_size: Vec<(&String, f64)> = of.values.iter().map(|(name, gain)| (name, f64::from(*gain))).collect();
+    by_size.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let longest = by_size.first().map_or(0.0, |(_, gain)| *gain);
+    let mut table = Table::new([("feature", Align::Left), (&heading(of), Align::Right), ("", Align::Left)]);
+    for (name, gain) in by_size.iter().take(SHOWN) {
+        table.row([(*name).clone(), number(*gain, 3), paint(GOOD, bar(gain / longest))]);
+    }
+    let says = "gain: the share of what all splits gained in training that splits on the feature did; features with many \
+                values are offered more splits, and gain more even where they tell nothing";
+    table.render_within(columns) + &more_features(by_size.len()) + &paint(FAINT, wrap_words(says, columns)) + "\n"
+}
+
+/// What is said of features that are not shown.
+fn more_features(all: usize) -> String {
+    match all.saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!("{}\n", paint(FAINT, format!("and {} with smaller numbers", count(more as u64, "feature")))),
+    }
+}
+
 /// Features with the largest numbers first: a column an output where there is room, else a line an output.
-fn features(tables: &[FeatureTable], columns: usize) -> String {
+fn features(tables: &[&FeatureTable], columns: usize) -> String {
     if tables.is_empty() {
         return String::new();
     }
@@ -77,7 +102,7 @@ fn features(tables: &[FeatureTable], columns: usize) -> String {
     let mut by_size = names.clone();
     by_size.sort_by(|a, b| largest(b).total_cmp(&largest(a)));
     let shown = &by_size[..by_size.len().min(SHOWN)];
-    let headings: Vec<String> = tables.iter().map(heading).collect();
+    let headings: Vec<String> = tables.iter().map(|table| heading(table)).collect();
     let mut table = Table::new(
         std::iter::once(("feature", Align::Left)).chain(headings.iter().map(|name| (name.as_str(), Align::Right))),
     );
@@ -93,11 +118,7 @@ fn features(tables: &[FeatureTable], columns: usize) -> String {
     if table.width() > columns {
         return tables.iter().map(|table| line(table, columns)).collect();
     }
-    let mut text = table.render(0);
-    if let more @ 1.. = names.len() - shown.len() {
-        text += &format!("{}\n", paint(FAINT, format!("and {} features with smaller numbers", thousands(more as u64))));
-    }
-    text
+    table.render(0) + &more_features(names.len())
 }
 
 fn heading(table: &FeatureTable) -> String {

@@ -93,7 +93,7 @@ pub fn explain(dir: &Path) -> Result<Option<Explained>, StudyError> {
     }
     let FittedModel { meta, weights } = &fitted;
     let model = models::find(&meta.model)?;
-    let explanation = model.explain(weights, meta.task, meta.target)?;
+    let explanation = model.explain(weights, meta.task, meta.target, meta.preparation.features().len())?;
     let facts = explanation.facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let features = explanation.features.into_iter().map(|numbers| named(numbers, &fitted)).collect();
     let importance = match study.splits.test.is_empty() {

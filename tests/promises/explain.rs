@@ -145,6 +145,32 @@ fn coefficients_of_a_number_are_in_its_own_units() {
 }
 
 #[test]
+fn trees_say_how_many_they_are_and_what_each_feature_gained() {
+    for (model, sets) in [("gbdt", &["space.trees=7", "space.min_leaf=5"][..]), ("forest", &["space.trees=7"])] {
+        let folder = flowers(model, sets);
+        let explained = explained(&folder);
+        let facts: Vec<(&str, &str)> =
+            explained.facts.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        // A boosted tree is of one of three classes.
+        match model {
+            "gbdt" => assert_eq!(facts[..2], [("rounds", "7"), ("trees", "21")]),
+            _ => assert_eq!(facts[0], ("trees", "7")),
+        }
+        let [gains] = &explained.features[..] else { panic!("{:?}", explained.features) };
+        assert_eq!((gains.kind, &gains.class, gains.intercept), (FeatureKind::Gain, &None, None));
+        let names: Vec<&str> = gains.values.keys().map(String::as_str).collect();
+        assert_eq!(names, ["a", "b", "c", "d", "colour"]);
+        assert!((gains.values.values().sum::<f32>() - 1.0).abs() < 1e-6, "{gains:?}");
+        // The two that tell kinds apart.
+        assert!(gains.values["a"].min(gains.values["b"]) > gains.values["c"].max(gains.values["d"]), "{gains:?}");
+        let told = done(&folder, &["show", "run", "--model"]).out;
+        for said in ["trees", "a tree", "depth", "gain", "█"] {
+            assert!(told.contains(said), "{said}: {told}");
+        }
+    }
+}
+
+#[test]
 fn show_model_is_plain_in_a_pipe_and_json_holds_all_of_it() {
     let folder = flowers("logistic", &[]);
     let told = done(&folder, &["show", "run", "--model"]);

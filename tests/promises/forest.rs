@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use thousandfold::backend::cpu::CpuOptions;
 use thousandfold::backend::cpu::simd::Level;
-use thousandfold::backend::{Lane, LaneReport, LaneStatus, StopFlag};
+use thousandfold::backend::{Lane, LaneReport, LaneStatus, StopFlag, Weights};
 use thousandfold::base::random::{Key, below, normal};
 use thousandfold::data::metrics::{Metric, Reduced};
 use thousandfold::data::{Affine, ColumnKind, Fold, Prediction, Problem, Rows, Target, Task};
@@ -85,13 +85,25 @@ pub fn one_fold(fold: Fold) -> Arc<Problem> {
     Arc::new(Problem { task, outputs, metric: &SquaredError, budget: BUDGET, folds: vec![Arc::new(fold)] })
 }
 
-/// What a candidate's forest, read back, says of the rows to score.
-fn predict(fold: &Fold, params: &ForestParams) -> Array2<f32> {
+/// A candidate's forest, read back.
+fn grown(fold: &Fold, params: &ForestParams) -> (Task, Weights) {
     let problem = one_fold(fold.clone());
     let space = open_space(problem.outputs);
     let mut trainer = open_cpu(&Forest, &space, &problem, &CpuOptions::default());
-    let weights = weights(&mut *trainer, &space, &point(&space, params), BUDGET);
-    Forest.predict(&weights, problem.task, Affine::IDENTITY, fold.evals[0].x.view()).unwrap()
+    (problem.task, weights(&mut *trainer, &space, &point(&space, params), BUDGET))
+}
+
+/// What it says of the rows to score.
+fn predict(fold: &Fold, params: &ForestParams) -> Array2<f32> {
+    let (task, weights) = grown(fold, params);
+    Forest.predict(&weights, task, Affine::IDENTITY, fold.evals[0].x.view()).unwrap()
+}
+
+/// How much each feature matters to it.
+fn importances(fold: &Fold, params: &ForestParams) -> Vec<f32> {
+    let (task, weights) = grown(fold, params);
+    let explanation = Forest.explain(&weights, task, Affine::IDENTITY, fold.columns.len()).unwrap();
+    explanation.features.into_iter().next().unwrap().values
 }
 
 /// A set of the fixtures, as make.py prepares it: every fifth row is to be scored.
@@ -205,6 +217,62 @@ fn the_comparison_with_scikit_learns_trees_sees_a_small_change() {
         }
     }
     assert!(seen >= 8, "{seen}");
+}
+
+#[derive(Deserialize)]
+struct FixtureImportances {
+    trees: Vec<FixtureTreeImportances>,
+    forest: FixtureForestImportances,
+}
+
+#[derive(Deserialize)]
+struct FixtureTreeImportances {
+    data: String,
+    criterion: String,
+    depth: u32,
+    min_leaf: u32,
+    is_balanced: bool,
+    importances: Vec<f32>,
+}
+
+/// Of one forest over seeds.
+#[derive(Deserialize)]
+struct FixtureForestImportances {
+    mean: Vec<f32>,
+    deviation: Vec<f32>,
+}
+
+#[test]
+fn features_matter_as_much_as_scikit_learn_says() {
+    let fixtures: FixtureImportances = serde_json::from_str(&read("tests/fixtures/forest/importances.json")).unwrap();
+    assert_eq!(fixtures.trees.len(), 40);
+    let mut seen = 0;
+    for tree in &fixtures.trees {
+        let criterion = if tree.criterion == "entropy" { Criterion::Entropy } else { Criterion::Gini };
+        let (depth, min_leaf, is_balanced) = (tree.depth, tree.min_leaf, tree.is_balanced);
+        let params = ForestParams { depth, min_leaf, is_balanced, criterion, ..PLAIN };
+        // Seven decimals, and shares in f32; balanced classes' weights are whole numbers, off by a 4000th at most.
+        let allowed = if is_balanced { 1e-4 } else { 2e-6 };
+        let distance = |params: &ForestParams| {
+            let own = importances(&fixture(&tree.data), params);
+            assert_eq!(own.len(), tree.importances.len());
+            own.iter().zip(&tree.importances).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        };
+        assert!(distance(&params) <= allowed, "{}, {params:?}: {}", tree.data, distance(&params));
+        if (2..6).contains(&depth) {
+            let changed = ForestParams { depth: depth - 1, ..params };
+            assert!(distance(&changed) > allowed, "{}, {changed:?}", tree.data);
+            seen += 1;
+        }
+    }
+    assert!(seen >= 8, "{seen}");
+    let params = ForestParams { trees: 200, features: 0.5, bootstrap: 0.05, ..PLAIN };
+    let own = importances(&fixture("iris"), &params);
+    let FixtureForestImportances { mean, deviation } = fixtures.forest;
+    for ((own, mean), deviation) in own.iter().zip(mean).zip(deviation) {
+        // Another forest of the same law.
+        assert!((own - mean).abs() < 4.0 * deviation, "{own} is not {mean} +- {deviation}");
+    }
 }
 
 #[derive(Deserialize)]

@@ -8,11 +8,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use thousandfold::backend::cpu::CpuOptions;
 use thousandfold::backend::cpu::simd::Level;
-use thousandfold::backend::{Lane, LaneReport, LaneStatus, StopFlag, Trainer, Weights};
+use thousandfold::backend::{Lane, LaneReport, LaneStatus, StopFlag, Trainer, WeightArray, Weights};
 use thousandfold::base::random::{Key, normal, uniform};
 use thousandfold::data::{Affine, ColumnKind, Fold, Problem, Rows, Target, Task};
 use thousandfold::models::gbdt::Gbdt;
 use thousandfold::models::gbdt::params::GbdtParams;
+use thousandfold::models::trees::tree::Trees;
 use thousandfold::models::{DataShape, Model};
 use thousandfold::space::{Points, Space};
 
@@ -48,6 +49,8 @@ struct Case {
     set: toml::Table,
     /// Of every tenth training row.
     fitted: Vec<Vec<f64>>,
+    /// What splits on each feature gained.
+    gains: Vec<f64>,
 }
 
 fn cases() -> Vec<Case> {
@@ -135,6 +138,42 @@ fn the_comparison_with_lightgbm_sees_small_perturbations() {
         let case = cases.iter().find(of).unwrap();
         let distance = distance_to_lightgbm(case, more);
         assert!(distance > TO_LIGHTGBM, "{name} {}, {more}: {distance:e}", case.set);
+    }
+}
+
+/// The largest difference of what splits on a feature gained from LightGBM's, as a share of the largest of these.
+fn distance_to_lightgbm_gains(case: &Case, more: &str) -> f64 {
+    let problem = problem(fold(case));
+    let weights = fit(&problem, &format!("{}\n{more}", case.set));
+    let features = problem.folds[0].columns.len();
+    let trees = Trees::from_weights(&weights, features).unwrap();
+    let mut gains = vec![0.0; features];
+    (0..trees.len()).flat_map(|tree| trees.gains(tree)).for_each(|(feature, gain)| {
+        gains[feature as usize] += f64::from(gain);
+    });
+    let explanation = Gbdt.explain(&weights, problem.task, problem.folds[0].target, features).unwrap();
+    let sum: f64 = gains.iter().sum();
+    for (share, gain) in explanation.features[0].values.iter().zip(&gains) {
+        assert!((f64::from(*share) - gain / sum).abs() < 1e-6, "{share} of {sum} is not {gain}");
+    }
+    assert_eq!(gains.len(), case.gains.len());
+    let largest = case.gains.iter().copied().fold(0.0, f64::max);
+    gains.iter().zip(&case.gains).map(|(own, truth)| (own - truth).abs() / largest).fold(0.0, f64::max)
+}
+
+/// A gain is a small difference of sums of squares, which LightGBM has in f64 and we have in f32 of gradients in 22 bits.
+const TO_LIGHTGBM_GAINS: f64 = 1e-4;
+
+#[test]
+fn features_gain_what_they_gain_in_lightgbm() {
+    for case in cases() {
+        let distance = distance_to_lightgbm_gains(&case, "");
+        assert!(distance < TO_LIGHTGBM_GAINS, "{} {}: {distance:e}", case.data, case.set);
+    }
+    let case = cases().into_iter().find(|case| case.data == "table" && !case.set.contains_key("min_leaf")).unwrap();
+    for more in ["l2 = 0.05", "min_leaf = 23", "l1 = 0.1"] {
+        let distance = distance_to_lightgbm_gains(&case, more);
+        assert!(distance > TO_LIGHTGBM_GAINS, "{more}: {distance:e}");
     }
 }
 
@@ -380,6 +419,9 @@ fn both_backends_grow_the_same_trees_to_the_bit() {
                 cpu.0.integers.iter().any(|array| array.name == "node.child" && array.values.len() > 20),
                 "{named}"
             );
+            let has_gains =
+                |array: &WeightArray| array.name == "node.gain" && array.values.iter().any(|gain| *gain > 0.0);
+            assert!(cpu.0.arrays.iter().any(has_gains), "{named}");
             assert_eq!(cpu.0, gpu.0, "{classes} classes, {named}");
             assert_eq!((cpu.1.status, cpu.1.used), (gpu.1.status, gpu.1.used), "{named}");
             for (a, b) in [(cpu.1.train, gpu.1.train), (cpu.1.evals[0], gpu.1.evals[0])] {

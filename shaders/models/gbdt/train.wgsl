@@ -40,7 +40,10 @@ fn finish_tree(lane: u32, score: u32, thread: u32) {
         }
     }
     if (thread == 0u) {
-        state[state_of(lane, lanes[lane].trees_at) + standing.trees] = standing.leaves;
+        let tree = state_of(lane, lanes[lane].trees_at) + TREE_WORDS * standing.trees;
+        state[tree] = standing.leaves;
+        state[tree + 1u] = standing.gradient_exponent;
+        state[tree + 2u] = standing.hessian_exponent;
     }
     standing.trees += 1u;
     standing.values += standing.leaves;

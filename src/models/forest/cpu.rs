@@ -8,8 +8,9 @@ use super::counts::Counts;
 use super::fold::{Binned, ForestFold};
 use super::grow::{Grower, Sink};
 use super::hash::Hash;
+use super::impurity;
 use super::plant::{Outcome, Plant};
-use super::recipe::{Draws, ForestParams, Limits, tree_key};
+use super::recipe::{Criterion, Draws, ForestParams, Limits, tree_key};
 use super::search::{Search, Tally};
 use super::sums::Sums;
 use crate::backend::Weights;
@@ -73,7 +74,7 @@ impl Sink for Scores {
         0
     }
 
-    fn split(&mut self, _: u32, _: &Split, _: &FeatureBins) -> u32 {
+    fn split(&mut self, _: u32, _: &Split, _: &FeatureBins, _: [&[u32]; 2]) -> u32 {
         0
     }
 
@@ -92,6 +93,7 @@ struct Whole {
     trees: Trees,
     hash: Hash,
     outcome: Outcome,
+    criterion: Criterion,
     values: Vec<f32>,
 }
 
@@ -104,9 +106,10 @@ impl Sink for Whole {
         self.trees.grow()
     }
 
-    fn split(&mut self, node: u32, split: &Split, bins: &FeatureBins) -> u32 {
+    fn split(&mut self, node: u32, split: &Split, bins: &FeatureBins, sides: [&[u32]; 2]) -> u32 {
         self.hash.split(split);
-        self.trees.split(node, split, bins)
+        let gain = impurity::decrease(self.outcome, self.criterion, sides);
+        self.trees.split(node, split, bins, gain)
     }
 
     fn leaf(&mut self, node: u32, _: u32, totals: &[u32], _: &[u32]) {
@@ -378,8 +381,11 @@ pub fn grow_whole(
     fold.with_bins(draws.bins, |binned| {
         let mut nursery = Nursery::new(level, fold, binned, draws, vec![limits]);
         nursery.rows_to_score = 0;
-        let (outcome, outputs) = (nursery.plant.outcome, fold.outputs());
-        let sink = || Whole { trees: Trees::new(outputs), hash: Hash::default(), outcome, values: Vec::new() };
+        let (outcome, criterion, outputs) = (nursery.plant.outcome, draws.criterion, fold.outputs());
+        let sink = || {
+            let (trees, hash) = (Trees::new(outputs), Hash::default());
+            Whole { trees, hash, outcome, criterion, values: Vec::new() }
+        };
         let grow = || nursery.grow(0..trees, |_| 1, sink);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let (mut all, mut hash) = (Trees::new(outputs), Hash::default());

@@ -17,8 +17,9 @@ pub trait Sink {
     fn is_whole(&self) -> bool;
     /// The name of the root.
     fn root(&mut self) -> u32;
-    /// A node is a split of the feature that `bins` bins; gives the name of its left child, the right one's is the next.
-    fn split(&mut self, node: u32, split: &Split, bins: &FeatureBins) -> u32;
+    /// A node is a split of the feature that `bins` bins, with the totals of both its sides; gives the name of its left
+    /// child, the right one's is the next.
+    fn split(&mut self, node: u32, split: &Split, bins: &FeatureBins, sides: [&[u32]; 2]) -> u32;
     /// A node is a leaf of some lanes, a bit each; `scored` are the rows to score that it has.
     fn leaf(&mut self, node: u32, lanes: u32, totals: &[u32], scored: &[u32]);
 }
@@ -161,7 +162,9 @@ impl<'a, T: Tally> Grower<'a, T> {
         let goes_left = |row: &u32| contains(&left_bins, column[*row as usize]);
         let middle_scored =
             first_scored + part(&mut self.scored[first_scored..last_scored], &mut self.spare_scored, goes_left);
-        let left = sink.split(open.node, &split, self.search.bins(split.feature));
+        self.search.tally.right(&mut self.right);
+        let sides = [self.search.tally.left(), &self.right];
+        let left = sink.split(open.node, &split, self.search.bins(split.feature), sides);
         let child = |side: u32, samples: [usize; 2], scored: [usize; 2]| Open {
             parent: key,
             side,
@@ -172,7 +175,6 @@ impl<'a, T: Tally> Grower<'a, T> {
             scored,
         };
         if sink.is_whole() || middle_scored < last_scored {
-            self.search.tally.right(&mut self.right);
             self.totals.extend_from_slice(&self.right);
             self.constants.extend_from_slice(&self.constants_here);
             self.open.push(child(1, [middle, last], [middle_scored, last_scored]));

@@ -13,13 +13,15 @@ mod gain;
 mod gpu;
 mod grow;
 mod hash;
+mod impurity;
 mod plant;
 pub mod recipe;
 mod search;
 mod sums;
 
+use super::trees::explain::ShareOf;
 use super::trees::tree::Trees;
-use super::{Agreement, Budget, DataShape, Model, ToOnnx, WeightsError, Work};
+use super::{Agreement, Budget, DataShape, Explanation, Model, ToOnnx, WeightsError, Work};
 use crate::backend::cpu::simd::Level;
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
@@ -158,6 +160,11 @@ impl Model for Forest {
             predicted.mapv_inplace(|sum| sum / trees.len() as f32);
         }
         Ok(predicted)
+    }
+
+    /// Gains are what splits take off the impurity of their rows.
+    fn explain(&self, weights: &Weights, _: Task, _: Affine, features: usize) -> Result<Explanation, WeightsError> {
+        Ok(Trees::from_weights(weights, features)?.explain(features, ShareOf::EachTree))
     }
 
     fn onnx(&self) -> Option<ToOnnx> {

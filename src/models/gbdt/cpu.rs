@@ -96,7 +96,7 @@ impl LaneModel for GbdtLanes {
             // Scores, gradients and hessians; words and rows; a sampled layout; trees; kept histograms.
             rows * (copies * scores as u64 + words + 3)
                 + fold.train_rows() as u64 * if params.column_share < 1.0 { columns } else { 0 }
-                + params.trees * scores as u64 * leaves * 40
+                + params.trees * scores as u64 * leaves * 48
                 + histogram * (together + leaves.min(64).min((64 << 20) / histogram.max(1) + 2))
         };
         lanes.iter().map(bytes).sum()
@@ -321,6 +321,8 @@ impl State {
             rules: self.params.rules(quanta),
             growth: self.params.growth,
             step: self.params.step(quanta),
+            quanta,
+            min_gain: self.params.min_gain,
             level,
         }
     }

@@ -4,7 +4,8 @@
 //! round leaves out) go along, so that scores need no walk down the tree. A node with many rows keeps its histogram: the
 //! smaller child is summed and the larger one is what is left. A small node is summed afresh where that is less work.
 
-use super::params::Growth;
+use super::objective::Quanta;
+use super::params::{GbdtParams, Growth};
 use super::split::{self, Column, Found, Rules, Totals};
 use crate::backend::cpu::simd::Level;
 use crate::models::trees::bins::FeatureBins;
@@ -35,6 +36,10 @@ pub struct Ground<'a> {
     pub growth: Growth,
     /// A leaf's value is this times its sum of gradients over its hessian.
     pub step: f32,
+    /// The tree's own units, and what its splits gain at least in those of the loss: what becomes of gains.
+    pub quanta: Quanta,
+    /// See `quanta`.
+    pub min_gain: f32,
     /// The instruction set.
     pub level: Level,
 }
@@ -149,7 +154,7 @@ impl Grower {
     /// Splits a leaf: the left child takes its place, the right one comes last.
     fn split(&mut self, ground: &Ground<'_>, trees: &mut Trees, place: usize) {
         let parent = &mut self.leaves[place];
-        let Some(Found { mut split, left: left_sums, has_missing, l2, .. }) = parent.found.take() else { return };
+        let Some(Found { gain, mut split, left: left_sums, has_missing, l2 }) = parent.found.take() else { return };
         let column = split.feature as usize;
         let (Some(home), Some(bins)) = (ground.all.places[column], ground.bins.get(column)) else { return };
         let block = &ground.all.blocks[home.block];
@@ -164,7 +169,8 @@ impl Grower {
         let others = parent.others.clone();
         let among = &mut self.others[others.clone()];
         let others_middle = others.start + part(block, home.lane, &goes_left, among, &mut self.spare);
-        let node = trees.split(parent.node, &split, bins);
+        let gain = GbdtParams::gain(gain, ground.quanta, ground.min_gain);
+        let node = trees.split(parent.node, &split, bins, gain);
         let (sums, depth) = (parent.totals.sums, parent.depth + 1);
         let histogram = parent.histogram.take();
         self.kept -= usize::from(histogram.is_some());

@@ -22,8 +22,9 @@ pub mod sample;
 pub mod split;
 mod validate;
 
+use super::trees::explain::ShareOf;
 use super::trees::tree::Trees;
-use super::{Agreement, Budget, DataShape, Model, ToOnnx, WeightsError, Work, onnx};
+use super::{Agreement, Budget, DataShape, Explanation, Model, ToOnnx, WeightsError, Work, onnx};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
 use crate::backend::{BackendError, IntegerArray, Trainer, WeightArray, Weights};
@@ -153,6 +154,14 @@ impl Model for Gbdt {
             out.iter_mut().zip(&predicted).for_each(|(out, value)| *out = *value);
         }
         Ok(out)
+    }
+
+    /// Gains are LightGBM's: twice what a split takes off the loss.
+    fn explain(&self, weights: &Weights, task: Task, _: Affine, features: usize) -> Result<Explanation, WeightsError> {
+        let Boosted { trees, start, .. } = parse(weights, task, features)?;
+        let mut explanation = trees.explain(features, ShareOf::AllTrees);
+        explanation.facts.insert(0, ("rounds", (trees.len() / start.len()).to_string()));
+        Ok(explanation)
     }
 
     fn onnx(&self) -> Option<ToOnnx> {

@@ -221,6 +221,12 @@ impl GbdtParams {
         }
     }
 
+    /// Twice what a split takes off the loss, by its second-order approximation (LightGBM's gain), from what it gains
+    /// beyond `min_gain` in a tree's own units.
+    pub fn gain(beyond: f32, quanta: Quanta, min_gain: f32) -> f32 {
+        beyond * power(quanta.hessian - 2 * quanta.gradient) + min_gain
+    }
+
     /// A leaf's value is this times its sum of gradients over its hessian.
     pub fn step(&self, quanta: Quanta) -> f32 {
         -self.learning_rate * power(quanta.hessian - quanta.gradient)

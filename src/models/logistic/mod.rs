@@ -120,7 +120,7 @@ impl Model for Logistic {
         predict::linear(weights, task, target, x)
     }
 
-    fn explain(&self, weights: &Weights, task: Task, target: Affine) -> Result<Explanation, WeightsError> {
+    fn explain(&self, weights: &Weights, task: Task, target: Affine, _: usize) -> Result<Explanation, WeightsError> {
         explain::linear(weights, task, target)
     }
 

@@ -141,7 +141,7 @@ impl Model for Mlp {
         predict::predict(weights, task, target, x)
     }
 
-    fn explain(&self, weights: &Weights, _: Task, _: Affine) -> Result<Explanation, WeightsError> {
+    fn explain(&self, weights: &Weights, _: Task, _: Affine, _: usize) -> Result<Explanation, WeightsError> {
         predict::explain(weights)
     }
 

@@ -2,6 +2,7 @@
 
 pub mod bins;
 pub mod device;
+pub mod explain;
 pub mod histogram;
 mod onnx;
 pub mod tree;

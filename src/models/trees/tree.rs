@@ -84,8 +84,11 @@ const FEATURE: u32 = CATEGORY - 1;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trees {
     outputs: usize,
+    /// Each tree's first node, ascending: its nodes end where the next tree's begin.
     roots: Vec<u32>,
     nodes: Vec<Node>,
+    /// What each split gained, in a unit of the model's own; 0 for leaves.
+    gains: Vec<f32>,
     /// `[leaves, outputs]`
     leaves: Vec<f32>,
     /// Where the words of each such split begin in `code_words`, and where the last one's end.
@@ -101,6 +104,7 @@ impl Trees {
             outputs,
             roots: Vec::new(),
             nodes: Vec::new(),
+            gains: Vec::new(),
             leaves: Vec::new(),
             code_firsts: vec![0],
             code_words: Vec::new(),
@@ -113,8 +117,8 @@ impl Trees {
         self.push_open(1)
     }
 
-    /// Makes a node a split and gives its left child; the right one's index is the next.
-    pub fn split(&mut self, node: u32, split: &Split, bins: &FeatureBins) -> u32 {
+    /// Makes a node a split that gained so much, 0 or more, and gives its left child; the right one's index is the next.
+    pub fn split(&mut self, node: u32, split: &Split, bins: &FeatureBins, gain: f32) -> u32 {
         let child = self.push_open(2);
         let missing = if split.missing_left { MISSING_LEFT } else { 0 };
         let (kind, threshold, place) = match &split.cut {
@@ -123,12 +127,14 @@ impl Trees {
             Cut::Subset(set) => (CATEGORY, 0.0, self.push_set(set, bins)),
         };
         self.nodes[node as usize] = Node { feature: split.feature | missing | kind, threshold, child, place };
+        // What is beyond f32 is as much as f32 has, and what is no number is nothing: a file holds finite gains.
+        self.gains[node as usize] = gain.max(0.0).min(f32::MAX);
         child
     }
 
     /// Makes a node a leaf.
     pub fn leaf(&mut self, node: u32, values: impl IntoIterator<Item = f32>) {
-        let place = (self.leaves.len() / self.outputs) as u32;
+        let place = self.leaves() as u32;
         self.leaves.extend(values.into_iter().take(self.outputs));
         self.nodes[node as usize] = Node { child: place, ..OPEN };
     }
@@ -136,6 +142,7 @@ impl Trees {
     fn push_open(&mut self, nodes: usize) -> u32 {
         let first = self.nodes.len() as u32;
         self.nodes.extend(std::iter::repeat_n(OPEN, nodes));
+        self.gains.resize(self.nodes.len(), 0.0);
         first
     }
 
@@ -165,6 +172,7 @@ impl Trees {
             self.code_words.truncate(self.code_firsts.last().map_or(0, |last| *last as usize));
         }
         self.nodes.truncate(nodes as usize);
+        self.gains.truncate(nodes as usize);
         self.roots.truncate(trees);
     }
 
@@ -190,7 +198,7 @@ impl Trees {
 
     /// The trees of another lane's or thread's, behind these.
     pub fn append(&mut self, other: &Trees) {
-        let (nodes, leaves) = (self.nodes.len() as u32, (self.leaves.len() / self.outputs) as u32);
+        let (nodes, leaves) = (self.nodes.len() as u32, self.leaves() as u32);
         let (sets, words) = (self.code_firsts.len() as u32 - 1, self.code_words.len() as u32);
         self.roots.extend(other.roots.iter().map(|root| root + nodes));
         self.nodes.extend(other.nodes.iter().map(|node| match node.feature {
@@ -198,9 +206,33 @@ impl Trees {
             feature if feature & CATEGORY != 0 => Node { child: node.child + nodes, place: node.place + sets, ..*node },
             _ => Node { child: node.child + nodes, ..*node },
         }));
+        self.gains.extend_from_slice(&other.gains);
         self.leaves.extend_from_slice(&other.leaves);
         self.code_firsts.extend(other.code_firsts.iter().skip(1).map(|first| first + words));
         self.code_words.extend_from_slice(&other.code_words);
+    }
+
+    /// Leaves of all trees.
+    pub fn leaves(&self) -> usize {
+        self.leaves.len() / self.outputs
+    }
+
+    /// The feature of each split of a tree, and what it gained.
+    pub fn gains(&self, tree: usize) -> impl Iterator<Item = (u32, f32)> {
+        let first = self.roots[tree] as usize;
+        let last = self.roots.get(tree + 1).map_or(self.nodes.len(), |root| *root as usize);
+        let splits = self.nodes[first..last].iter().zip(&self.gains[first..last]);
+        splits.filter(|(node, _)| node.feature != LEAF).map(|(node, gain)| (node.feature & FEATURE, *gain))
+    }
+
+    /// Levels below the root of the deepest tree.
+    pub fn depth(&self) -> u32 {
+        let mut depths = vec![0u32; self.nodes.len()];
+        for (index, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.feature != LEAF) {
+            let below = depths[index] + 1;
+            depths[node.child as usize..][..2].iter_mut().for_each(|depth| *depth = below.max(*depth));
+        }
+        depths.into_iter().max().unwrap_or(0)
     }
 
     /// The values at a leaf's place.
@@ -237,14 +269,14 @@ impl Trees {
         let integers =
             |name: &str, values: Vec<u32>| IntegerArray { name: name.to_owned(), shape: vec![values.len()], values };
         let of_nodes = |field: fn(&Node) -> u32| self.nodes.iter().map(field).collect::<Vec<u32>>();
-        let leaves = self.leaves.len() / self.outputs;
         Weights {
             arrays: vec![
                 WeightArray {
                     name: "leaf.value".to_owned(),
-                    shape: vec![leaves, self.outputs],
+                    shape: vec![self.leaves(), self.outputs],
                     values: self.leaves.clone(),
                 },
+                WeightArray { name: "node.gain".to_owned(), shape: vec![self.nodes.len()], values: self.gains.clone() },
                 WeightArray {
                     name: "node.threshold".to_owned(),
                     shape: vec![self.nodes.len()],
@@ -274,6 +306,7 @@ impl Trees {
             found.ok_or_else(|| WeightsError(format!("{name} is missing")))
         };
         let (values, thresholds) = (floats("leaf.value")?, &floats("node.threshold")?.values);
+        let gains = &floats("node.gain")?.values;
         let (children, kinds, places) = (integers("node.child")?, integers("node.feature")?, integers("node.subset")?);
         let (firsts, words, roots) = (integers("subset.first")?, integers("subset.word")?, integers("tree.root")?);
         let [leaves, outputs] = values.shape[..] else {
@@ -283,8 +316,13 @@ impl Trees {
         if outputs == 0 || leaves.checked_mul(outputs) != Some(values.values.len()) {
             return Err(WeightsError("leaf.value has another shape than values".to_owned()));
         }
-        if [children.len(), places.len(), thresholds.len()].iter().any(|len| *len != n) || n > u32::MAX as usize {
+        if [children.len(), places.len(), thresholds.len(), gains.len()].iter().any(|len| *len != n)
+            || n > u32::MAX as usize
+        {
             return Err(WeightsError("its arrays of nodes differ in length".to_owned()));
+        }
+        if gains.iter().any(|gain| !gain.is_finite() || *gain < 0.0) {
+            return Err(WeightsError("node.gain is no gain: NaN, infinite, or below 0".to_owned()));
         }
         let ends = firsts.last().is_some_and(|last| *last as usize == words.len());
         if !ends || firsts[0] != 0 || firsts.windows(2).any(|pair| pair[0] > pair[1]) {
@@ -292,6 +330,9 @@ impl Trees {
         }
         if roots.is_empty() || roots.iter().any(|root| *root as usize >= n) {
             return Err(WeightsError("tree.root has no tree, or one without nodes".to_owned()));
+        }
+        if roots.windows(2).any(|pair| pair[0] >= pair[1]) {
+            return Err(WeightsError("tree.root does not ascend".to_owned()));
         }
         let nodes: Vec<Node> = (0..n)
             .map(|i| Node { feature: kinds[i], threshold: thresholds[i], child: children[i], place: places[i] })
@@ -313,6 +354,7 @@ impl Trees {
             outputs,
             roots: roots.to_vec(),
             nodes,
+            gains: gains.clone(),
             leaves: values.values.clone(),
             code_firsts: firsts.to_vec(),
             code_words: words.to_vec(),
@@ -414,17 +456,17 @@ mod tests {
         let mut trees = Trees::new(2);
         let root = trees.grow();
         let number = Split { feature: 0, cut: Cut::UpTo(1), missing_left: false };
-        let left = trees.split(root, &number, &binned.features[0]);
+        let left = trees.split(root, &number, &binned.features[0], 6.0);
         let mut set = BinSet::default();
         [0, 3, 17, 29].into_iter().for_each(|bin| insert(&mut set, bin));
         let category = Split { feature: 1, cut: Cut::Subset(set), missing_left: true };
-        let below = trees.split(left, &category, &binned.features[1]);
+        let below = trees.split(left, &category, &binned.features[1], 3.0);
         trees.leaf(below, [1.0, 10.0]);
         trees.leaf(below + 1, [2.0, 20.0]);
         trees.leaf(left + 1, [3.0, 30.0]);
         let root = trees.grow();
         let last = Split { feature: 0, cut: Cut::UpTo(3), missing_left: false };
-        let left = trees.split(root, &last, &binned.features[0]);
+        let left = trees.split(root, &last, &binned.features[0], 1.5);
         trees.leaf(left, [4.0, 40.0]);
         trees.leaf(left + 1, [5.0, 50.0]);
         trees
@@ -440,7 +482,7 @@ mod tests {
                 let (split, bins) = (Split { feature, cut, missing_left }, &binned.features[feature as usize]);
                 let mut trees = Trees::new(1);
                 let root = trees.grow();
-                let left = trees.split(root, &split, bins);
+                let left = trees.split(root, &split, bins, 1.0);
                 trees.leaf(left, [1.0]);
                 trees.leaf(left + 1, [2.0]);
                 let (left_bins, mut lefts) = (split.left_bins(bins), 0);
@@ -477,6 +519,7 @@ mod tests {
         both.append(&one);
         assert_eq!((both.len(), both.nodes()), (4, 2 * one.nodes()));
         let read = Trees::from_weights(&both.to_weights(), 2).unwrap();
+        assert_eq!(read, both);
         for row in x.rows() {
             let row = row.as_slice().unwrap();
             for tree in 0..4 {
@@ -504,6 +547,7 @@ mod tests {
             ("subset.first", 1, 1),
             ("subset.first", 0, 1),
             ("tree.root", 1, 8),
+            ("tree.root", 1, 0),
         ] {
             let mut broken = whole.clone();
             let found = broken.integers.iter_mut().find(|integers| integers.name == array).unwrap();
@@ -516,6 +560,14 @@ mod tests {
                 integers.values.clear();
             });
             assert!(Trees::from_weights(&broken, 2).is_err(), "empty {name}");
+        }
+        for gain in [f32::NAN, f32::INFINITY, -1.0] {
+            let mut broken = whole.clone();
+            let found = broken.arrays.iter_mut().find(|array| array.name == "node.gain").unwrap();
+            found.values[1] = gain;
+            assert!(Trees::from_weights(&broken, 2).is_err(), "a gain of {gain}");
+            broken.arrays.retain(|array| array.name != "node.gain");
+            assert!(Trees::from_weights(&broken, 2).is_err(), "no gains");
         }
         for shape in [vec![5], vec![5, 0], vec![usize::MAX, 2], vec![4, 2]] {
             let mut broken = whole.clone();

@@ -17,6 +17,8 @@ pub const TICKS: u32 = 16;
 pub const LEAF_WORDS: usize = 24;
 /// See [`LEAF_WORDS`].
 pub const SPLIT_WORDS: usize = 4;
+/// Words of a tree: its leaves, and the powers of two by which its gradients and hessians became whole numbers.
+pub const TREE_WORDS: usize = 3;
 /// Words of a subset of categories.
 pub const SET_WORDS: usize = 8;
 /// Bits of a split's feature: missing values go left, and it is a category.
@@ -200,7 +202,7 @@ wgsl_struct! {
         pub leaves_at: u32,
         /// Words of a leaf.
         pub leaf_words: u32,
-        /// Leaves of each whole tree.
+        /// Each whole tree.
         pub trees_at: u32,
         /// Splits of all trees.
         pub splits_at: u32,
@@ -255,6 +257,7 @@ pub fn kernels() -> Vec<Kernel> {
     ];
     let train = with_codes(Kernel::new("gbdt_train", "train", &train))
         .constant("TICKS", TICKS)
+        .constant("TREE_WORDS", TREE_WORDS as u32)
         .constant("CHILD", CHILD)
         .float_constant("ABSENT", -ABSENT)
         .float_constant("POISSON_STEP", POISSON_STEP)

@@ -7,7 +7,7 @@
 mod layout;
 
 use super::fold::{Binned, GbdtFold, RowTargets, is_scaled};
-use super::objective::{Loss, share_of_word};
+use super::objective::{Loss, Quanta, share_of_word};
 use super::params::{GbdtParams, Growth, Objective};
 use super::{sample, to_weights};
 use crate::backend::cpu::simd::Lanes;
@@ -21,7 +21,7 @@ use crate::space::Space;
 pub use layout::kernels;
 use layout::{
     ABSOLUTE, BINARY, COLUMN_HAS_MISSING, COLUMN_IS_CATEGORY, GbdtLane, IS_CATEGORY, LEAF_WORDS, MISSING_LEFT, POISSON,
-    QUANTILE, SET_WORDS, SOFTMAX, SPLIT_WORDS, SQUARED, Standing, TICKS, TILE_ROWS, WORD_COLUMNS,
+    QUANTILE, SET_WORDS, SOFTMAX, SPLIT_WORDS, SQUARED, Standing, TICKS, TILE_ROWS, TREE_WORDS, WORD_COLUMNS,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -237,7 +237,7 @@ impl GpuPlan for GbdtPlan {
             chosen_at: places.take(column_words + columns),
             leaves_at: places.take(leaves * leaf_words),
             leaf_words: leaf_words as u32,
-            trees_at: places.take(rounds * scores),
+            trees_at: places.take(rounds * scores * TREE_WORDS),
             splits_at: places.take(rounds * scores * (leaves - 1) * split_words),
             split_words: split_words as u32,
             values_at: places.take(rounds * scores * leaves),
@@ -284,12 +284,14 @@ impl GpuPlan for GbdtPlan {
         let mut trees = Trees::new(1);
         let (mut split_at, mut value_at) = (lane.splits_at as usize, lane.values_at as usize);
         let whole = if lane.patience > 0 { standing.best_round * lane.scores } else { standing.trees };
-        for leaves in state.iter().skip(lane.trees_at as usize).take(whole as usize) {
+        for tree in state[lane.trees_at as usize..].chunks_exact(TREE_WORDS).take(whole as usize) {
+            let quanta = Quanta { gradient: tree[1] as i32, hessian: tree[2] as i32 };
             let mut nodes = vec![trees.grow()];
-            for _ in 1..*leaves {
+            for _ in 1..tree[0] {
                 let record = &state[split_at..][..lane.split_words as usize];
                 let (place, split) = (record[0] as usize, split(record));
-                let left = trees.split(nodes[place], &split, &bins[split.feature as usize]);
+                let gain = GbdtParams::gain(f32::from_bits(record[3]), quanta, lane.min_gain);
+                let left = trees.split(nodes[place], &split, &bins[split.feature as usize], gain);
                 nodes[place] = left;
                 nodes.push(left + 1);
                 split_at += record.len();
