@@ -38,7 +38,8 @@ pub fn read(bytes: &[u8], budget: u64) -> Option<Arc<Problem>> {
         let scale = if is_scaled { TargetScale::Standard } else { TargetScale::None };
         let target = fit_target(&train.y, &all, scale);
         let key = Key::from_seed(u64::from(fold));
-        Some(Arc::new(Fold { key, train, evals: vec![eval], target, columns: columns.clone() }))
+        let columns = columns.clone();
+        Some(Arc::new(Fold { key, train, evals: vec![eval], may_stop_early: true, target, columns }))
     };
     let folds: Option<Vec<_>> = (0..folds).map(fold).collect();
     let task = if classes == 0 { Task::Regression } else { Task::Classification };

@@ -185,6 +185,9 @@ pub struct Fold {
     /// Row sets to score: usually the one validation fold; two in nested cross-validation, where a pair of outer folds
     /// shares its training rows; none when only the weights are wanted.
     pub evals: Vec<Rows>,
+    /// Whether lanes may stop by their scores on the first of these sets. Not where it holds test rows: those say how good
+    /// a model is, and nothing may be chosen by them.
+    pub may_stop_early: bool,
     /// How models that want a scaled regression target scale it.
     pub target: Affine,
     /// What each feature holds; with [`Input::Features`] all are numbers.
@@ -195,7 +198,7 @@ impl Fold {
     /// A fold whose features are all numbers.
     pub fn of_numbers(key: Key, train: Rows, evals: Vec<Rows>, target: Affine) -> Fold {
         let columns = vec![ColumnKind::Number; train.x.ncols()].into();
-        Fold { key, train, evals, target, columns }
+        Fold { key, train, evals, may_stop_early: true, target, columns }
     }
 
     /// Every row set on which a lane gets a score: the training rows, then those to score.

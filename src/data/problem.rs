@@ -90,6 +90,7 @@ pub fn prepare_fold(
         key: key.child(stream::TRAINING).child(rows.repeat).child(rows.fold),
         train: ready(&rows.train)?,
         evals: rows.evals.iter().map(|rows| ready(rows)).collect::<Result<_, _>>()?,
+        may_stop_early: true,
         target: fit_target(&dataset.target, &rows.train, options.target),
         columns: preparation.kinds().into(),
     };

@@ -89,6 +89,12 @@ pub trait Model: Named {
     }
     /// What its budget counts.
     fn budget(&self) -> Budget;
+    /// Whether a candidate's lanes may end before their budget because of how they score on their fold's first row set to
+    /// score. What such a lane reports as used is then a choice, like a hyperparameter, and is what the candidate gets
+    /// where it is trained without such rows.
+    fn stops_by_validation(&self, _: &Space, _point: &[f64]) -> bool {
+        false
+    }
     /// Every hyperparameter with its default range, scale, condition and default value.
     fn space(&self, shape: DataShape) -> Space;
     /// Size of a candidate, to break ties and for the one-standard-error choice: less is simpler. Roughly the number of

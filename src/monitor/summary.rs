@@ -169,8 +169,12 @@ fn estimates(result: &RunResult, columns: usize) -> String {
 fn places(result: &RunResult) -> String {
     let line = |name: &str, path: &str| format!("{name:<14}{path}\n");
     let json = std::path::Path::new(&result.run_dir).join("result.json");
+    let trained = result.refit.as_ref().map(|refit| {
+        line("trained for", &format!("{} {}, the mean of where its folds stopped", thousands(refit.budget), refit.unit))
+    });
     line("run directory", &result.run_dir)
         + &line("model", &result.model_file)
+        + &trained.unwrap_or_default()
         + &line("result", &json.to_string_lossy())
 }
 

@@ -177,6 +177,16 @@ pub enum JournalError {
         /// The newest that is known.
         known: u32,
     },
+    /// Written by an older version, which kept less than is needed.
+    #[error("{}: has format version {found}, and this program reads {known} only\n  Go on with the version of thousandfold that wrote it, or begin anew: tune with --fresh", path.display())]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The one that is read.
+        known: u32,
+    },
     /// Damage in the middle.
     #[error("{}: damaged at byte {offset}: {what}\n  {frames} frame(s) before it are whole; resume with --salvage keeps those and drops {lost} byte(s) from there on", path.display())]
     Damaged {

@@ -9,15 +9,15 @@ use super::history::{History, Trial};
 use super::journal::{Frame, Journal, TestScore};
 use super::model_file::{FittedModel, ModelMeta};
 use super::resolve::Study;
-use super::result::{Chosen, Corrected, Counts, Outer, RunResult, Test};
+use super::result::{Chosen, Corrected, Counts, Outer, Refit as RefitBudget, RunResult, Test};
 use super::run_dir::RunDir;
 use super::stopping::StopReason;
 use crate::backend::{Lane, LaneReport, LaneStatus, StopFlag, Weights};
 use crate::base::random::stream;
 use crate::data::prepare::Preparation;
 use crate::data::problem::{FoldRows, prepare_fold};
-use crate::data::splits::Splits;
-use crate::data::{Affine, Problem};
+use crate::data::splits::{OuterPart, Splits};
+use crate::data::{Affine, Fold, Problem};
 use crate::models::Model;
 use crate::space::{Points, Value};
 use indexmap::IndexMap;
@@ -65,7 +65,7 @@ pub(super) fn finish(
     };
     choice::best(direction, &scored).ok_or_else(nothing_to_choose)?;
     let chosen = |one: &Scored<'_>| chosen(study, history, one.candidate);
-    let outer = outer_choices(study, &scored);
+    let outer = outer_choices(study, history, &scored);
 
     clock.enter(Phase::Refitting, observers);
     let refits = Refits { study, history, backend, stop };
@@ -95,6 +95,10 @@ pub(super) fn finish(
         best: chosen(&best),
         one_se: chosen(&one_se),
         bias_corrected: corrected.map(|estimate| Corrected::new(chosen(&best), estimate)),
+        refit: refits.rounds(best.candidate, 0..study.splits.folds.len()).map(|budget| {
+            let unit = study.pipelines.of(history.points.row(best.candidate as usize)).model.budget().unit;
+            RefitBudget { budget, unit: unit.to_owned() }
+        }),
         test: test_score.value.filter(|value| !value.is_nan()).map(|value| Test {
             value,
             metric: study.metric.name().to_owned(),
@@ -144,9 +148,14 @@ fn scored<'a>(study: &Study, history: &'a History) -> Vec<Scored<'a>> {
 }
 
 /// The candidate that the search of each outer part would have chosen: by the scores that never saw the part.
-fn outer_choices(study: &Study, scored: &[Scored<'_>]) -> Vec<u64> {
+fn outer_choices(study: &Study, history: &History, scored: &[Scored<'_>]) -> Vec<u64> {
     let direction = study.metric.direction();
     let first_score = study.first_scores();
+    let stops = |one: &Scored<'_>| {
+        let row = history.points.row(one.candidate as usize);
+        study.pipelines.of(row).stops_by_validation(row)
+    };
+    let any_stops = scored.iter().any(stops);
     let choose = |inner: &[(usize, usize)]| {
         let inner_scores: Vec<Vec<f64>> = scored
             .iter()
@@ -159,11 +168,15 @@ fn outer_choices(study: &Study, scored: &[Scored<'_>]) -> Vec<u64> {
             .collect();
         choice::best(direction, &inner_scored).map(|best| best.candidate)
     };
-    study.splits.outer.iter().filter_map(|part| choose(&part.inner)).collect()
+    let inner = |part: &OuterPart| match any_stops {
+        true => part.unseen().map(|fold| (fold, 0)).collect(),
+        false => part.inner.clone(),
+    };
+    study.splits.outer.iter().filter_map(|part| choose(&inner(part))).collect()
 }
 
 fn chosen(study: &Study, history: &History, candidate: u64) -> Chosen {
-    let trial = history.trials.get(&candidate).cloned().unwrap_or_else(|| Trial::infeasible(candidate, 0));
+    let trial = history.trials.get(&candidate).cloned().unwrap_or_else(|| Trial::infeasible(candidate, 0, 0));
     Chosen {
         candidate,
         params: study.space.named(history.points.row(candidate as usize)),
@@ -171,6 +184,7 @@ fn chosen(study: &Study, history: &History, candidate: u64) -> Chosen {
         std_error: study.parts.std_error(&trial.scores),
         train_value: Some(f64::from(trial.train)).filter(|value| !value.is_nan()),
         seconds_per_lane: f64::from(trial.seconds) / study.splits.folds.len() as f64,
+        used: trial.used,
         folds: trial.scores,
     }
 }
@@ -237,7 +251,8 @@ impl Refits<'_> {
             }
             // Without the test rows where their score was read before.
             let unread: &[u32] = if known.is_some() { &[] } else { test };
-            let refitted = match self.refit(best.candidate, pool, unread)? {
+            let rounds = self.rounds(best.candidate, 0..self.study.splits.folds.len());
+            let refitted = match self.refit(best.candidate, rounds, pool, unread)? {
                 Refit::Interrupted => return Ok(None),
                 Refit::NotFinite => {
                     notes.push(format!(
@@ -280,7 +295,8 @@ impl Refits<'_> {
     fn outer_scores(&self, outer: &[u64]) -> Result<Option<Vec<(u64, f64)>>, StudyError> {
         let mut scores = Vec::with_capacity(outer.len());
         for (candidate, part) in outer.iter().zip(&self.study.splits.outer) {
-            let score = match self.refit(*candidate, &part.train, &part.test)? {
+            let rounds = self.rounds(*candidate, part.unseen());
+            let score = match self.refit(*candidate, rounds, &part.train, &part.test)? {
                 Refit::Interrupted => return Ok(None),
                 Refit::NotFinite => f64::NAN,
                 Refit::Done(refitted) => refitted.score.unwrap_or(f64::NAN),
@@ -304,8 +320,17 @@ impl Refits<'_> {
         })
     }
 
-    /// Trains a candidate on these rows and scores it on those.
-    fn refit(&self, candidate: u64, train: &[u32], test: &[u32]) -> Result<Refit, StudyError> {
+    /// The budget with which a candidate is trained where there are no rows by which it may stop: the mean of what these
+    /// lanes of it used. `None` for one that never stops by them.
+    fn rounds(&self, candidate: u64, lanes: impl Iterator<Item = usize>) -> Option<u64> {
+        let row = self.history.points.row(candidate as usize);
+        let trial =
+            self.history.trials.get(&candidate).filter(|_| self.study.pipelines.of(row).stops_by_validation(row));
+        trial?.mean_used(lanes)
+    }
+
+    /// Trains a candidate on these rows, for as many rounds if it is told, and scores it on those.
+    fn refit(&self, candidate: u64, rounds: Option<u64>, train: &[u32], test: &[u32]) -> Result<Refit, StudyError> {
         let Refits { study, history, backend, stop } = self;
         let evals = if test.is_empty() { Vec::new() } else { vec![test.to_vec()] };
         let rows = FoldRows { repeat: REFIT, fold: 0, train: train.to_vec(), evals };
@@ -314,10 +339,13 @@ impl Refits<'_> {
         let input = pipeline.model.input();
         let (fold, preparation) = prepare_fold(&study.dataset, &rows, &pipeline.prepare, input, study.key)?;
         let target = fold.target;
+        // The rows to score are test rows.
+        let fold = Fold { may_stop_early: false, ..fold };
+        let budget = rounds.unwrap_or(pipeline.budget);
         let problem = Problem {
             task: study.dataset.task,
             outputs: pipeline.shape.outputs,
-            budget: pipeline.budget,
+            budget,
             metric: study.metric,
             folds: vec![Arc::new(fold)],
         };
@@ -330,7 +358,7 @@ impl Refits<'_> {
             trained = Some(lane);
             ControlFlow::Continue(())
         };
-        trainer.advance(&slots, pipeline.budget, true, stop, &mut report)?;
+        trainer.advance(&slots, budget, true, stop, &mut report)?;
         let Some(lane) = trained else { return Ok(Refit::Interrupted) };
         if lane.status == LaneStatus::NotFinite {
             return Ok(Refit::NotFinite);

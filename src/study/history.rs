@@ -79,6 +79,8 @@ pub struct Trial {
     pub train: f32,
     /// Seconds of training over all its lanes.
     pub seconds: f32,
+    /// Units of budget that each lane used, in the order of the folds; 0 where it was not trained.
+    pub used: Vec<u64>,
 }
 
 impl Trial {
@@ -87,10 +89,19 @@ impl Trial {
         if self.status.is_scored() { mean(&self.scores) } else { f64::NAN }
     }
 
+    /// The mean of what some of its lanes used in whole units, 1 at least; `None` where it has none of them.
+    pub fn mean_used(&self, lanes: impl Iterator<Item = usize>) -> Option<u64> {
+        let (sum, count) = lanes
+            .filter_map(|lane| self.used.get(lane))
+            .fold((0u128, 0u128), |(sum, count), used| (sum + u128::from(*used), count + 1));
+        // Halves go up. No mean is larger than the largest of what it is of.
+        (count > 0).then(|| ((2 * sum + count) / (2 * count)).max(1) as u64)
+    }
+
     /// One that never trained.
-    pub fn infeasible(candidate: u64, scores: usize) -> Trial {
-        let status = TrialStatus::Infeasible;
-        Trial { candidate, status, scores: vec![f64::NAN; scores], train: f32::NAN, seconds: 0.0 }
+    pub fn infeasible(candidate: u64, scores: usize, lanes: usize) -> Trial {
+        let (status, scores) = (TrialStatus::Infeasible, vec![f64::NAN; scores]);
+        Trial { candidate, status, scores, train: f32::NAN, seconds: 0.0, used: vec![0; lanes] }
     }
 }
 
@@ -101,13 +112,20 @@ pub(super) struct Pending {
     scores: Vec<f64>,
     train: Vec<f64>,
     seconds: f64,
+    used: Vec<u64>,
     missing: usize,
 }
 
 impl Pending {
     pub(super) fn new(lanes: usize, scores: usize) -> Pending {
-        let status = TrialStatus::Complete;
-        Pending { status, scores: vec![f64::NAN; scores], train: vec![f64::NAN; lanes], seconds: 0.0, missing: lanes }
+        Pending {
+            status: TrialStatus::Complete,
+            scores: vec![f64::NAN; scores],
+            train: vec![f64::NAN; lanes],
+            seconds: 0.0,
+            used: vec![0; lanes],
+            missing: lanes,
+        }
     }
 
     /// Takes the report of lane `lane`, whose scores begin at `first`; whether it was the last.
@@ -116,6 +134,7 @@ impl Pending {
         self.scores[first..first + report.evals.len()].copy_from_slice(&report.evals);
         self.train[lane] = report.train;
         self.seconds += report.seconds;
+        self.used[lane] = report.used;
         self.missing -= 1;
         self.missing == 0
     }
@@ -125,7 +144,7 @@ impl Pending {
         let is_scored = self.scores.iter().all(|score| !score.is_nan());
         let status = if is_scored { self.status } else { self.status.with(LaneStatus::NotFinite) };
         let train = mean(&self.train) as f32;
-        Trial { candidate, status, scores: self.scores, train, seconds: self.seconds as f32 }
+        Trial { candidate, status, scores: self.scores, train, seconds: self.seconds as f32, used: self.used }
     }
 }
 
@@ -182,11 +201,13 @@ impl History {
         (first..).zip(points.rows()).find(differs).map(|(candidate, _)| candidate)
     }
 
-    /// Takes what a journal frame holds; `scores` numbers a candidate. `false` if its columns do not fit together.
-    pub fn restore(&mut self, frame: &Outcomes, scores: usize) -> bool {
+    /// Takes what a journal frame holds; `scores` numbers a candidate, which has `lanes` lanes. `false` if its columns do
+    /// not fit together.
+    pub fn restore(&mut self, frame: &Outcomes, scores: usize, lanes: usize) -> bool {
         let (n, width) = (frame.train.len(), self.points.width());
         let fits = total(frame.candidates.iter().map(|run| run.1)) == Some(n as u64)
             && total(frame.statuses.iter().map(|run| run.1)) == Some(n as u64)
+            && total(frame.used.iter().map(|run| run.1)) == Some((n * lanes) as u64)
             && frame.candidates.iter().all(|run| run.0.checked_add(run.1).is_some())
             && frame.scores.len() == n * scores
             && frame.seconds.len() == n
@@ -197,6 +218,7 @@ impl History {
         let ids = frame.candidates.iter().flat_map(|(first, count)| *first..first + count);
         let statuses =
             frame.statuses.iter().flat_map(|(code, count)| (0..*count).map(|_| TrialStatus::from_code(*code)));
+        let mut used = frame.used.iter().flat_map(|(used, count)| (0..*count).map(|_| *used));
         for (i, (candidate, status)) in ids.zip(statuses).enumerate() {
             let trial = Trial {
                 candidate,
@@ -204,6 +226,7 @@ impl History {
                 scores: frame.scores[i * scores..][..scores].to_vec(),
                 train: frame.train[i],
                 seconds: from_upper_half(frame.seconds[i]),
+                used: used.by_ref().take(lanes).collect(),
             };
             self.trials.insert(candidate, trial);
             if !frame.points.is_empty() {
@@ -221,10 +244,8 @@ impl History {
                 Some((first, count)) if *first + *count == trial.candidate => *count += 1,
                 _ => frame.candidates.push((trial.candidate, 1)),
             }
-            match frame.statuses.last_mut() {
-                Some((code, count)) if *code == trial.status as u8 => *count += 1,
-                _ => frame.statuses.push((trial.status as u8, 1)),
-            }
+            push_run(&mut frame.statuses, trial.status as u8);
+            trial.used.iter().for_each(|used| push_run(&mut frame.used, *used));
             frame.scores.extend(&trial.scores);
             frame.train.push(trial.train);
             frame.seconds.push(upper_half(trial.seconds));
@@ -233,6 +254,14 @@ impl History {
             }
         }
         frame
+    }
+}
+
+/// Adds a value to runs of equal ones.
+fn push_run<T: PartialEq>(runs: &mut Vec<(T, u64)>, value: T) {
+    match runs.last_mut() {
+        Some((last, count)) if *last == value => *count += 1,
+        _ => runs.push((value, 1)),
     }
 }
 
@@ -265,7 +294,8 @@ mod tests {
     use super::*;
 
     fn trial(candidate: u64, status: TrialStatus, score: f64) -> Trial {
-        Trial { candidate, status, scores: vec![score, score / 3.0], train: 0.25, seconds: 0.5 }
+        let (scores, used) = (vec![score, score / 3.0], vec![100, candidate, candidate]);
+        Trial { candidate, status, scores, train: 0.25, seconds: 0.5, used }
     }
 
     fn proposed() -> (History, Vec<Trial>) {
@@ -282,12 +312,23 @@ mod tests {
             let frame = history.to_frame(&trials, with_points);
             assert_eq!((frame.candidates.len(), frame.statuses.len()), (2, 2), "runs");
             let mut restored = History::new(2);
-            assert!(restored.restore(&frame, 2));
+            assert!(restored.restore(&frame, 2, 3));
             assert_eq!(restored.trials.into_values().collect::<Vec<_>>(), trials);
-            assert!(!History::new(2).restore(&frame, 3), "other folds");
+            assert!(!History::new(2).restore(&frame, 3, 3), "other folds");
+            assert!(!History::new(2).restore(&frame, 2, 2), "other lanes");
             let longer = Outcomes { candidates: vec![(0, u64::MAX), (7, 4)], ..frame };
-            assert!(!History::new(2).restore(&longer, 2), "columns of other lengths");
+            assert!(!History::new(2).restore(&longer, 2, 3), "columns of other lengths");
         }
+    }
+
+    #[test]
+    fn what_lanes_used_has_a_whole_mean() {
+        let used = |used: &[u64]| Trial { used: used.to_vec(), ..trial(0, TrialStatus::Complete, 1.0) };
+        assert_eq!(used(&[10, 11, 13]).mean_used(0..3), Some(11));
+        assert_eq!(used(&[10, 11, 13]).mean_used([0, 1].into_iter()), Some(11), "halves go up");
+        assert_eq!(used(&[0, 0]).mean_used(0..2), Some(1), "no training is no model");
+        assert_eq!(used(&[u64::MAX; 3]).mean_used(0..3), Some(u64::MAX));
+        assert_eq!(used(&[7]).mean_used(1..2), None);
     }
 
     #[test]
@@ -296,7 +337,7 @@ mod tests {
         let points = |last: f64| Points::from_values(2, vec![2.0, f64::NAN, last, f64::NAN]);
         let restored = |with_points| {
             let mut restored = History::new(2);
-            restored.restore(&history.to_frame(&trials, with_points), 2);
+            restored.restore(&history.to_frame(&trials, with_points), 2, 3);
             restored
         };
         assert_eq!(restored(true).contradiction(2, &points(3.0)), None);

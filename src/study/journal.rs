@@ -13,8 +13,8 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 const MAGIC: [u8; 8] = *b"1000fold";
-/// The newest format that this program reads and writes.
-pub const VERSION: u32 = 1;
+/// The format that this program reads and writes.
+pub const VERSION: u32 = 2;
 /// Magic and version.
 const FILE_HEADER: usize = 12;
 /// Length and checksum.
@@ -62,6 +62,9 @@ pub struct Outcomes {
     pub train: Vec<f32>,
     /// Seconds of training over all lanes: the upper half of an f32's bits, which is good to a 256th.
     pub seconds: Vec<[u8; 2]>,
+    /// Units of budget that lanes used, as runs: a number and how many lanes used so much. A candidate's lanes stand in the
+    /// order of the folds.
+    pub used: Vec<(u64, u64)>,
     /// Encoded values, for strategies whose proposals depend on outcomes. For others they follow from seed and id, and
     /// this is empty.
     pub points: Vec<f64>,
@@ -152,6 +155,9 @@ pub fn read(path: &Path, salvage: bool) -> Result<(Vec<Frame>, u64), JournalErro
     let version = rest.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)).ok_or_else(not_a_journal)?;
     if version > VERSION {
         return Err(JournalError::Newer { path: path.to_owned(), found: version, known: VERSION });
+    }
+    if version < VERSION {
+        return Err(JournalError::Older { path: path.to_owned(), found: version, known: VERSION });
     }
     let mut frames = Vec::new();
     let mut offset = FILE_HEADER;

@@ -47,6 +47,11 @@ impl Pipeline {
         self.model.cost(&self.space, &self.own(row), self.shape)
     }
 
+    /// Whether its lanes stop by their scores: [`Model::stops_by_validation`].
+    pub fn stops_by_validation(&self, row: &[f64]) -> bool {
+        self.model.stops_by_validation(&self.space, &self.own(row))
+    }
+
     /// What training a lane of a candidate takes with its full budget.
     pub fn work(&self, row: &[f64]) -> Work {
         self.model.work(&self.space, &self.own(row), self.shape, self.budget)

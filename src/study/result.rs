@@ -27,6 +27,8 @@ pub struct RunResult {
     pub one_se: Chosen,
     /// The best candidate with its score without the optimism of choosing; `null` with one fold.
     pub bias_corrected: Option<Corrected>,
+    /// How long the model in the model file was trained, where its folds stopped by their scores; `null` for all others.
+    pub refit: Option<Refit>,
     /// The score on the locked test rows; `null` without test rows.
     pub test: Option<Test>,
     /// Scores of the outer parts in nested cross-validation; `null` without it.
@@ -87,6 +89,17 @@ pub struct Chosen {
     /// Seconds that one of its lanes took on the average, of one thread or of its share of a dispatch; 0 for a candidate
     /// that had the point of an earlier one, and was not trained again.
     pub seconds_per_lane: f64,
+    /// Units of the model's budget that each of its lanes used, in the order of the folds.
+    pub used: Vec<u64>,
+}
+
+/// The budget of a model that is trained without rows by which it could stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refit {
+    /// The mean of what the best candidate's lanes used.
+    pub budget: u64,
+    /// What it counts.
+    pub unit: String,
 }
 
 /// The best candidate, whose value and standard error are the bias-corrected ones.

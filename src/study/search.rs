@@ -104,7 +104,7 @@ impl<'a> Search<'a> {
         let mut history = History::new(study.space.parameters.len());
         for frame in frames {
             if let Frame::Outcomes(outcomes) = frame
-                && !history.restore(outcomes, study.scores())
+                && !history.restore(outcomes, study.scores(), study.splits.folds.len())
             {
                 return Err(RunDirError::Other { dir: dir.to_owned(), what: "other folds".to_owned() }.into());
             }
@@ -185,7 +185,7 @@ impl<'a> Search<'a> {
                 _ if self.history.trials.contains_key(&candidate) => {}
                 Some(twin) => work.twins.push((candidate, twin)),
                 None if !self.study.space.is_allowed(row) => {
-                    work.ready.push(Trial::infeasible(candidate, self.study.scores()))
+                    work.ready.push(Trial::infeasible(candidate, self.study.scores(), self.folds))
                 }
                 None => work.budgets.entry(self.scheduler.admit(candidate)).or_default().push(place),
             }

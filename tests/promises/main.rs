@@ -35,6 +35,7 @@ mod prologue;
 mod proposals;
 mod resume;
 mod ridge;
+mod rounds;
 mod shaders;
 mod shared_work;
 mod space;

@@ -357,6 +357,8 @@ fn what_stands_in_the_way_of_a_run_says_what_to_do() {
     let write = |bytes: &[u8]| std::fs::write(journal(&folder), bytes).unwrap();
     write(&[&bytes[..8], &99_u32.to_le_bytes(), &bytes[12..]].concat());
     tell("a newer version", refused(resume(&[]), Existing::Resume, false));
+    write(&[&bytes[..8], &1_u32.to_le_bytes(), &bytes[12..]].concat());
+    tell("an older version", refused(resume(&[]), Existing::Resume, false));
     write(b"something else");
     tell("another file", refused(resume(&[]), Existing::Resume, false));
     write(&bytes);
@@ -388,6 +390,7 @@ fn ten_million_random_candidates_take_about_a_hundred_megabytes() {
         scores: vec![0.123_456_789; 1000],
         train: vec![0.1; 1000],
         seconds: vec![[12, 34]; 1000],
+        used: vec![(30, 1000)],
         points: Vec::new(),
     };
     let bytes = postcard::to_stdvec(&Frame::Outcomes(outcomes)).unwrap().len();

@@ -163,6 +163,9 @@ fn nested_parts_share_the_lanes_of_each_pair() {
         }
         scored.sort_unstable();
         assert_eq!(scored, part.train, "inner folds partition the outer training rows");
+        // What stops by the first row set to score has lanes that stopped by others.
+        let unseen: Vec<usize> = part.unseen().collect();
+        assert!(!unseen.is_empty() && unseen.iter().all(|fold| splits.folds[*fold].evals[0] != part.test));
     }
 }
 

@@ -103,6 +103,13 @@ pub struct OuterPart {
     pub inner: Vec<(usize, usize)>,
 }
 
+impl OuterPart {
+    /// Inner folds whose lanes did not see the part even where they stop by the first row set that they score.
+    pub fn unseen(&self) -> impl Iterator<Item = usize> {
+        self.inner.iter().filter(|(_, eval)| *eval == 0).map(|(fold, _)| *fold)
+    }
+}
+
 /// The part of rows that is locked away where a study says nothing.
 const TEST_SHARE: f64 = 0.2;
 
@@ -340,7 +347,8 @@ fn hold_out(dataset: &Dataset, pool: &[u32], share: f64, repeat: u32, key: Key) 
 }
 
 /// Nested cross-validation: the inner folds of an outer part are the other outer parts, so a pair of parts is left out
-/// of the same training rows whichever of the two is the outer one. One lane is scored on both.
+/// of the same training rows whichever of the two is the outer one. One lane is scored on both. It may stop by the first of
+/// them, which is the one or the other in turn, so that each part has lanes that did not see it.
 fn nested(pool: &[u32], parts: &[Vec<u32>]) -> (Vec<FoldRows>, Vec<OuterPart>) {
     let mut outer: Vec<OuterPart> = parts
         .iter()
@@ -350,13 +358,14 @@ fn nested(pool: &[u32], parts: &[Vec<u32>]) -> (Vec<FoldRows>, Vec<OuterPart>) {
     for a in 0..parts.len() {
         for b in a + 1..parts.len() {
             // The search for part a is scored on b, the search for part b on a.
-            outer[a].inner.push((folds.len(), 1));
-            outer[b].inner.push((folds.len(), 0));
+            let (first, second) = if (b - a) % 2 == 1 { (b, a) } else { (a, b) };
+            outer[second].inner.push((folds.len(), 0));
+            outer[first].inner.push((folds.len(), 1));
             folds.push(FoldRows {
                 repeat: 0,
                 fold: folds.len() as u32,
                 train: without(&outer[a].train, &parts[b]),
-                evals: vec![parts[a].clone(), parts[b].clone()],
+                evals: vec![parts[first].clone(), parts[second].clone()],
             });
         }
     }

@@ -122,7 +122,8 @@ impl GbdtFold {
 
     /// By which power of two validation losses become whole numbers, where a lane stops by them.
     pub fn loss_exponent(&self, params: &GbdtParams, start: &[f32]) -> Option<i32> {
-        let targets = self.eval_targets(params).filter(|_| params.early_stopping > 0)?;
+        let stops = params.early_stopping > 0 && self.fold.may_stop_early;
+        let targets = self.eval_targets(params).filter(|_| stops)?;
         Some(validate::exponent(Level::detect(), self.loss(params), start, self.set(1).len(), targets))
     }
 }

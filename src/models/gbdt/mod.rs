@@ -82,6 +82,10 @@ impl Model for Gbdt {
         params::space(shape.task == Task::Regression)
     }
 
+    fn stops_by_validation(&self, space: &Space, point: &[f64]) -> bool {
+        GbdtParams::read(space, point).early_stopping > 0
+    }
+
     /// Leaves of all trees.
     fn cost(&self, space: &Space, point: &[f64], shape: DataShape) -> f64 {
         let params = GbdtParams::read(space, point);
