@@ -3,10 +3,12 @@
 use crate::forest::{BUDGET, PLAIN, evals, fixture, mixed_candidates, one_fold, open_space, points, settings, table};
 use crate::gpu;
 use crate::support::{open_cpu, train};
+use ndarray::Array2;
 use std::sync::Arc;
 use thousandfold::backend::cpu::CpuOptions;
 use thousandfold::backend::{BackendError, LaneReport, LaneStatus, Trainer, Weights};
-use thousandfold::data::{Fold, Problem, Rows, Target};
+use thousandfold::base::random::{Key, normal};
+use thousandfold::data::{Affine, Fold, Problem, Rows, Target};
 use thousandfold::models::forest::Forest;
 use thousandfold::models::forest::recipe::{Criterion, ForestParams, Kind};
 use thousandfold::models::{DataShape, Model};
@@ -85,6 +87,34 @@ fn known_sets_grow_the_same_trees_on_both_backends() {
         let fold = fixture(set);
         for params in [base, ForestParams { kind: Kind::ExtraTrees, bootstrap: 0.0, min_leaf: 3, ..base }] {
             compare(&fold, &params, set);
+        }
+    }
+}
+
+/// Features that tell the same of all rows but a few, which weigh next to nothing: gains differ by less than f32 can tell.
+fn near_ties(outputs: usize) -> Fold {
+    let key = Key::from_seed(21);
+    let draw = |i: usize, j: usize| normal(key.words((i * 16 + j) as u64)[0]);
+    let is_light = |i: usize| i.is_multiple_of(9);
+    let x = |i: usize, j: usize| if is_light(i) { draw(i, j) } else { draw(i, 8) };
+    let x = Array2::from_shape_fn((200, 6), |(i, j)| (x(i, j) * 8.0).round());
+    let y = match outputs {
+        1 => Target::Values((0..200).map(|i| draw(i, 8) + draw(i, 9)).collect()),
+        _ => {
+            Target::Classes { codes: (0..200).map(|i| u32::from(draw(i, 8) + draw(i, 9) > 0.0)).collect(), classes: 2 }
+        }
+    };
+    let weight = (0..200).map(|i| if is_light(i) { 1e-6 } else { 1.0 }).collect();
+    let train = Rows { x, y, weight: Some(weight) };
+    let evals = vec![train.clone()];
+    Fold::of_numbers(key, train, evals, Affine::IDENTITY)
+}
+
+#[test]
+fn gains_that_f32_cannot_tell_apart_are_compared_exactly() {
+    for outputs in [1, 2] {
+        for depth in [1, 2, 4, 32] {
+            compare(&near_ties(outputs), &ForestParams { depth, ..PLAIN }, "features that are nearly alike");
         }
     }
 }
