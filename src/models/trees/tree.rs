@@ -128,7 +128,7 @@ impl Trees {
         };
         self.nodes[node as usize] = Node { feature: split.feature | missing | kind, threshold, child, place };
         // What is beyond f32 is as much as f32 has, and what is no number is nothing: a file holds finite gains.
-        self.gains[node as usize] = gain.max(0.0).min(f32::MAX);
+        self.gains[node as usize] = if gain > 0.0 { gain.min(f32::MAX) } else { 0.0 };
         child
     }
 
