@@ -16,8 +16,14 @@ use thousandfold::space::{Domain, Points, Scale, Space, Value};
 
 const BUDGET: u64 = 1000;
 
+/// L2 penalties alone, which is what a space without a choice of penalties has.
 fn space() -> Space {
-    Logistic.space(DataShape { task: Task::Classification, rows: 100, features: 10, outputs: 3 })
+    let mut space = Logistic.space(DataShape { task: Task::Classification, rows: 100, features: 10, outputs: 3 });
+    space
+        .parameters
+        .retain(|parameter| ["l2", "fit_intercept", "tolerance", "class_weight"].contains(&&parameter.name[..]));
+    space.parameters[0].conditions.clear();
+    space
 }
 
 fn point(l2: f64) -> Vec<f64> {
@@ -50,7 +56,7 @@ fn fit(problem: &Arc<Problem>, row: &[f64]) -> Weights {
     weights(&mut *open_cpu(&Logistic, &space, problem, &CpuOptions::default()), &space, row, BUDGET)
 }
 
-fn array<'a>(weights: &'a Weights, name: &str) -> &'a WeightArray {
+pub fn array<'a>(weights: &'a Weights, name: &str) -> &'a WeightArray {
     weights.arrays.iter().find(|array| array.name == name).unwrap()
 }
 
@@ -91,13 +97,13 @@ pub struct Solution {
     is_weighted: bool,
 }
 
-fn fixture(file: &str) -> String {
+pub fn fixture(file: &str) -> String {
     let path = format!("{}/tests/fixtures/logistic/{file}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// A data set as make.py prepares it: its training rows and every fifth row, which is held out.
-fn prepared(name: &str) -> (Rows, Rows) {
+pub fn prepared(name: &str) -> (Rows, Rows) {
     let number = |cell: &str| cell.parse::<f64>().unwrap();
     let table: Vec<Vec<f64>> = fixture(name).lines().map(|line| line.split(',').map(number).collect()).collect();
     let features = table[0].len() - 1;
@@ -326,7 +332,7 @@ fn bits_do_not_depend_on_neighbours_threads_or_instruction_set() {
     }
 }
 
-fn advance(trainer: &mut dyn Trainer, slots: &[thousandfold::backend::Slot], budget: u64) -> Vec<LaneReport> {
+pub fn advance(trainer: &mut dyn Trainer, slots: &[thousandfold::backend::Slot], budget: u64) -> Vec<LaneReport> {
     let mut reports: Vec<LaneReport> = Vec::new();
     let mut report = |lane| {
         reports.push(lane);
@@ -401,7 +407,7 @@ fn a_tolerance_ends_a_lane_as_soon_as_it_is_met() {
     }
 }
 
-fn rows(x: Array2<f32>, codes: Vec<u32>, classes: usize) -> Rows {
+pub fn rows(x: Array2<f32>, codes: Vec<u32>, classes: usize) -> Rows {
     Rows::new(x, Target::Classes { codes, classes })
 }
 

@@ -24,6 +24,7 @@ mod knn;
 mod linear;
 mod logistic;
 mod logistic_gpu;
+mod logistic_penalties;
 mod metrics;
 mod mlp;
 mod model_file;

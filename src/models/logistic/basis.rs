@@ -16,13 +16,14 @@ const CHUNK_ROWS: usize = 1024;
 pub struct Basis {
     /// Of each feature over the training rows; zeros where there is no intercept to take them up.
     pub mean: Vec<f64>,
-    /// `[features, features]`, one eigenvector a column; none where the basis is the features' own.
+    /// `[features, features]`, one eigenvector a column; none where the basis is the features' own: for lanes with an L1 term, and
+    /// of many features.
     pub vectors: Option<Mat<f64>>,
 }
 
 impl Basis {
-    /// The basis of some training rows, `[rows, features]`.
-    pub fn new(x: ArrayView2<'_, f32>, is_centred: bool) -> Basis {
+    /// The features' own, about their means if it is centred.
+    pub fn own(x: ArrayView2<'_, f32>, is_centred: bool) -> Basis {
         let mut mean = vec![0.0; x.ncols()];
         if is_centred {
             for row in x.rows() {
@@ -30,7 +31,12 @@ impl Basis {
             }
             mean.iter_mut().for_each(|mean| *mean /= x.nrows() as f64);
         }
-        let mut basis = Basis { mean, vectors: None };
+        Basis { mean, vectors: None }
+    }
+
+    /// The eigenbasis of some training rows, `[rows, features]`.
+    pub fn new(x: ArrayView2<'_, f32>, is_centred: bool) -> Basis {
+        let mut basis = Basis::own(x, is_centred);
         if x.ncols() <= MOST_ROTATED {
             let mut gram = Mat::zeros(x.ncols(), x.ncols());
             for chunk in x.axis_chunks_iter(Axis(0), CHUNK_ROWS) {

@@ -4,8 +4,8 @@ use super::LogisticLanes;
 use super::basis::Basis;
 use super::loss::{self, Prepared};
 use super::path::{NODE_ITERATIONS, NODES, Stencil, node_l2};
-use super::solver::{ABSENT, ClassWeight, LogisticParams, Search, penalty, tolerance};
-use super::walk::{Advance, Walk};
+use super::solver::{ABSENT, LogisticParams, Search, VARIANTS, penalty, tolerance};
+use super::walk::{Advance, Start, Walk};
 use crate::backend::cpu::gemm::{self, AsIs, Pair, Shared, ZERO_PAIR};
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
 use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
@@ -18,7 +18,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 /// A fold, rotated when its first lane is trained.
 pub struct LogisticFold {
     fold: Arc<Fold>,
-    prepared: [OnceLock<Prepared>; 4],
+    prepared: [OnceLock<Prepared>; VARIANTS],
 }
 
 impl LogisticFold {
@@ -27,13 +27,16 @@ impl LogisticFold {
         LogisticFold { fold, prepared: Default::default() }
     }
 
-    /// The fold in its eigenbasis; centred where there is an intercept to take up the means.
+    /// The fold in its eigenbasis, or in its features' own; centred where there is an intercept to take up the means.
     pub fn prepared(&self, params: &LogisticParams) -> &Prepared {
-        self.prepared[params.variant()].get_or_init(|| {
-            let basis = Basis::new(self.fold.train.x.view(), params.fit_intercept);
-            prepare(&self.fold, &basis, params)
-        })
+        self.prepared[params.variant()].get_or_init(|| prepare(&self.fold, &basis(&self.fold, params), params))
     }
+}
+
+/// The basis in which candidates like this one are trained.
+pub fn basis(fold: &Fold, params: &LogisticParams) -> Basis {
+    let of = if params.l1.is_some() { Basis::own } else { Basis::new };
+    of(fold.train.x.view(), params.fit_intercept)
 }
 
 /// A fold's training rows in a basis of theirs, as candidates like this one want them.
@@ -50,12 +53,13 @@ pub fn prepare(fold: &Fold, basis: &Basis, params: &LogisticParams) -> Prepared 
         // Rows that count for nothing say nothing of their class.
         present[*code as usize] |= weights.as_ref().is_none_or(|weights| weights[row] > 0.0);
     }
-    Prepared::new(basis, &fold.train, codes, weights.as_deref(), present, params.fit_intercept)
+    Prepared::new(basis, &fold.train, codes, weights.as_deref(), present, params)
 }
 
 /// Weights at some nodes of a fold's path, each with the bits that it has alone.
 pub fn solve_nodes(level: Level, fold: &Prepared, asked: f32, nodes: &[usize]) -> Vec<Vec<f32>> {
-    let mut walk = Walk::new(fold, &searches(fold, asked, nodes.iter().map(|node| node_l2(*node))));
+    let starts: Vec<Start> = nodes.iter().map(|node| start(fold, asked, node_l2(*node), None)).collect();
+    let mut walk = Walk::new(fold, &starts);
     dispatch(level, Advance { fold, walk: &mut walk, until: NODE_ITERATIONS });
     (0..nodes.len()).map(|lane| walk.lane_weights(lane)).collect()
 }
@@ -72,8 +76,7 @@ pub struct Group {
 impl Group {
     /// The fold as all lanes of the group want it.
     fn prepared<'a>(&self, fold: &'a LogisticFold) -> &'a Prepared {
-        let none = LogisticParams { l2: 1.0, fit_intercept: true, tolerance: 0.0, class_weight: ClassWeight::None };
-        fold.prepared(self.params.first().unwrap_or(&none))
+        fold.prepared(self.params.first().unwrap_or(&LogisticParams::default()))
     }
 
     /// The walk and the place in it of a lane.
@@ -96,7 +99,7 @@ impl LaneModel for LogisticLanes {
         // greatest key.
         GroupKey {
             step: [params.variant() as u32, params.tolerance.to_bits()],
-            likeness: [u32::MAX - params.l2.max(0.0).to_bits(), 0, 0, 0],
+            likeness: [u32::MAX - params.l1.unwrap_or(params.l2).max(0.0).to_bits(), 0, 0, 0],
         }
     }
 
@@ -189,8 +192,14 @@ impl LaneModel for LogisticLanes {
 }
 
 impl LogisticLanes {
-    /// The lanes of a group where they set out: on the fold's path of solutions.
+    /// The lanes of a group where they set out: on the fold's path of solutions; with an L1 term at zero.
     fn set_out(&self, level: Level, fold: &Prepared, lanes: &[LogisticParams]) -> Walk {
+        let starts: Vec<Start> =
+            lanes.iter().map(|params| start(fold, params.tolerance, params.l2, params.l1)).collect();
+        let mut walk = Walk::new(fold, &starts);
+        if fold.has_l1 {
+            return walk;
+        }
         let stencils: Vec<Stencil> = lanes.iter().map(|params| Stencil::new(params.l2)).collect();
         let mut is_needed = [false; NODES];
         stencils.iter().flat_map(Stencil::nodes).for_each(|node| is_needed[node] = true);
@@ -207,7 +216,6 @@ impl LogisticLanes {
             let solved = solve_nodes(level, fold, asked, &missing);
             missing.iter().zip(solved).for_each(|(node, weights)| nodes[*node] = Some(weights));
         }
-        let mut walk = Walk::new(fold, &searches(fold, asked, lanes.iter().map(|params| params.l2)));
         for (lane, stencil) in stencils.iter().enumerate() {
             let node = |i: usize| nodes[stencil.first + i].as_deref().unwrap_or(&[]);
             walk.set_weights(lane, &stencil.read(std::array::from_fn(node), 2 * fold.shape.weights()));
@@ -216,12 +224,15 @@ impl LogisticLanes {
     }
 }
 
-/// Penalties and searches of some lanes.
-fn searches(fold: &Prepared, asked: f32, l2: impl Iterator<Item = f32>) -> Vec<(f32, Search)> {
-    let present = fold.present.iter().filter(|present| **present).count();
-    l2.map(|l2| penalty(l2, present))
-        .map(|penalty| (penalty, Search::new(tolerance(penalty, fold.total), asked * fold.total)))
-        .collect()
+/// A lane with these penalties that may end at a mean gradient of `asked`.
+fn start(fold: &Prepared, asked: f32, l2: f32, l1: Option<f32>) -> Start {
+    let penalty = penalty(l2, fold.present.iter().filter(|present| **present).count());
+    let enough = asked * fold.total;
+    let search = match l1 {
+        Some(_) => Search::with_l1(enough),
+        None => Search::new(tolerance(penalty, fold.total), enough),
+    };
+    Start { penalty, l1: l1.unwrap_or(0.0), search }
 }
 
 /// The weights of a group's lanes in one; NaN for a lane that could not set out.

@@ -5,7 +5,7 @@
 
 use super::basis::Basis;
 use super::path::NODES;
-use super::solver::ABSENT;
+use super::solver::{ABSENT, LogisticParams};
 use crate::backend::cpu::gemm::{self, AsIs, Consumer, Pair, ROWS, Shared, ZERO_PAIR};
 use crate::backend::cpu::math;
 use crate::backend::cpu::simd::{LANES, Lanes, Simd};
@@ -78,6 +78,8 @@ pub struct Prepared {
     pub present: Vec<bool>,
     /// Whether there are intercepts.
     pub has_intercept: bool,
+    /// Whether it is for lanes with an L1 term: the basis is then the features' own.
+    pub has_l1: bool,
     /// What all rows together count for.
     pub total: f32,
     blocks: Vec<Block>,
@@ -90,14 +92,15 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Rotates the fold's rows into this basis; `classes` has one code a row, `weights` what it counts for.
+    /// Rotates the fold's rows into this basis, for candidates like this one; `classes` has one code a row, `weights` what it
+    /// counts for.
     pub fn new(
         basis: &Basis,
         rows: &Rows,
         classes: &[u32],
         weights: Option<&[f32]>,
         present: Vec<bool>,
-        has_intercept: bool,
+        params: &LogisticParams,
     ) -> Prepared {
         let (n, features) = rows.x.dim();
         let ones = if weights.is_none() { vec![1.0; n] } else { Vec::new() };
@@ -120,7 +123,17 @@ impl Prepared {
             shared
         });
         let mean = basis.mean.iter().map(|mean| *mean as f32).collect();
-        Prepared { shape, present, has_intercept, total, blocks, vectors, mean, paths: Mutex::default() }
+        Prepared {
+            shape,
+            present,
+            has_intercept: params.fit_intercept,
+            has_l1: params.l1.is_some(),
+            total,
+            blocks,
+            vectors,
+            mean,
+            paths: Mutex::default(),
+        }
     }
 
     /// Weights at zero; classes that do not occur, and the padding, have an intercept that leaves them no probability.

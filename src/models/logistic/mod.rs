@@ -1,8 +1,9 @@
-//! Multinomial logistic regression (softmax) with an L2 penalty; converges to scikit-learn's `LogisticRegression`.
+//! Multinomial logistic regression (softmax) with L2, L1 and elastic-net penalties; converges to scikit-learn's
+//! `LogisticRegression`.
 //!
-//! [`solver`] says what training is; [`path`] where it starts; `cpu` and `gpu` do it. The fold's eigenbasis comes from a
-//! library's factorisation, so the last bits of a score may differ between processors; on one processor they do not
-//! depend on threads, batches or neighbours.
+//! [`solver`] says what training is, `orthant` what is otherwise where there is an L1 term; [`path`] where it starts; `cpu`
+//! and `gpu` do it. The fold's eigenbasis comes from a library's factorisation, so the last bits of a score may differ between
+//! processors, but not with an L1 term; on one processor they do not depend on threads, batches or neighbours.
 //!
 //! Weights read back: `weight` `[classes, features]` and `intercept` `[classes]`, in the prepared features' own basis.
 //! A class that no training row of the fold has gets weights of zero and the intercept [`solver::ABSENT`], which
@@ -12,11 +13,14 @@ mod basis;
 mod cpu;
 mod gpu;
 mod loss;
+mod orthant;
 pub mod path;
 pub mod solver;
 mod walk;
 
-use super::{Agreement, Budget, DataShape, Explanation, Model, ToOnnx, WeightsError, Work, explain, onnx, predict};
+use super::{
+    Agreement, Budget, DataShape, Explanation, Model, ToOnnx, WeightsError, Work, explain, linear, onnx, predict,
+};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
@@ -24,9 +28,18 @@ use crate::base::registry::Named;
 use crate::data::{Affine, Problem, Task};
 use crate::space::{Domain, Space, SpaceBuilder};
 use ndarray::{Array2, ArrayView2};
-use solver::{ClassWeight, LogisticParams};
+use solver::{ClassWeight, LogisticParams, PENALTIES};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+
+/// Where the search of each penalty begins: scikit-learn's, `C = 1`.
+const L2: f64 = 1.0;
+/// See [`L2`].
+const L1: f64 = 1.0;
+/// See [`L2`].
+const ALPHA: f64 = 1.0;
+/// Half of each.
+const L1_RATIO: f64 = 0.5;
 
 /// The model's registry entry.
 pub struct Logistic;
@@ -44,7 +57,7 @@ impl Named for Logistic {
     }
 
     fn summary(&self) -> &'static str {
-        "multinomial logistic regression with an L2 penalty (1/C of scikit-learn), solved to convergence"
+        "multinomial logistic regression with an L2, L1 or elastic-net penalty (1/C of scikit-learn), solved to convergence"
     }
 }
 
@@ -59,8 +72,19 @@ impl Model for Logistic {
 
     fn space(&self, _: DataShape) -> Space {
         SpaceBuilder::new()
-            .log("l2", 1e-4, 1e4, 1.0)
+            .categorical("penalty", &PENALTIES, "l2")
+            .held()
+            .log("l2", 1e-4, 1e4, L2)
             .within(1e-8, 1e8)
+            .when("l2", "penalty", &["l2"])
+            .log("l1", 1e-4, 1e4, L1)
+            .within(0.0, 1e8)
+            .when("l1", "penalty", &["l1"])
+            .log("alpha", 1e-4, 1e4, ALPHA)
+            .within(0.0, 1e8)
+            .when("alpha", "penalty", &["elastic_net"])
+            .float("l1_ratio", 0.0, 1.0, L1_RATIO)
+            .when("l1_ratio", "penalty", &["elastic_net"])
             .boolean("fit_intercept", true)
             .held()
             .float("tolerance", 0.0, 1e-2, 0.0)
@@ -72,10 +96,13 @@ impl Model for Logistic {
     }
 
     fn cost(&self, space: &Space, point: &[f64], shape: DataShape) -> f64 {
-        // Effective degrees of freedom: a feature of unit variance has a curvature of about rows / 4 against the penalty.
+        // Effective degrees of freedom: a feature of unit variance has a curvature of about rows / 4 against the penalty. With
+        // an L1 term they are about the weights that are left, which are none where it is rows / 2, a feature's largest
+        // gradient.
         let params = LogisticParams::read(space, point);
         let curvature = 0.25 * shape.rows as f64;
-        let freedom = shape.features as f64 * curvature / (curvature + f64::from(params.l2));
+        let left = 1.0 - (f64::from(params.l1.unwrap_or(0.0)) / (2.0 * curvature)).min(1.0).sqrt();
+        let freedom = left * shape.features as f64 * curvature / (curvature + f64::from(params.l2));
         (shape.outputs.saturating_sub(1)) as f64 * (freedom + f64::from(u8::from(params.fit_intercept)))
     }
 
@@ -103,6 +130,14 @@ impl Model for Logistic {
     }
 
     fn open_gpu(&self, space: &Space, problem: Arc<Problem>, device: &Gpu) -> Result<Box<dyn Trainer>, BackendError> {
+        if linear::variants(space, &["penalty"]).iter().any(|row| LogisticParams::read(space, row).l1.is_some()) {
+            return Err(BackendError::Unsuited {
+                model: self.name(),
+                reason: "penalties with an L1 term are solved on the processor only".to_owned(),
+                alternative: "To train on the processor: --backend cpu. For the GPU: [space] penalty = \"l2\""
+                    .to_owned(),
+            });
+        }
         Ok(Box::new(GpuTrainer::open(device, gpu::LogisticPlan::new(space.clone(), problem))?))
     }
 
@@ -132,10 +167,20 @@ impl Model for Logistic {
 impl LogisticParams {
     /// Reads a candidate's encoded values; what a space does not have takes the model's default.
     pub fn read(space: &Space, point: &[f64]) -> LogisticParams {
+        let number = |name: &str, default: f64| space.number(point, name).unwrap_or(default);
+        let (l2, l1) = match space.text(point, "penalty").as_deref() {
+            Some("l1") => (0.0, Some(number("l1", L1))),
+            Some("elastic_net") => {
+                let (alpha, l1_ratio) = (number("alpha", ALPHA), number("l1_ratio", L1_RATIO));
+                (alpha * (1.0 - l1_ratio), Some(alpha * l1_ratio))
+            }
+            _ => (number("l2", L2), None),
+        };
         LogisticParams {
-            l2: space.number(point, "l2").unwrap_or(1.0) as f32,
+            l2: l2 as f32,
+            l1: l1.map(|l1| l1 as f32),
             fit_intercept: space.number(point, "fit_intercept") != Some(0.0),
-            tolerance: space.number(point, "tolerance").unwrap_or(0.0) as f32,
+            tolerance: number("tolerance", 0.0) as f32,
             class_weight: ClassWeight::from_name(space.text(point, "class_weight").as_deref()),
         }
     }

@@ -1,11 +1,12 @@
 //! The solver of the softmax model: everything that both backends must agree on. Nothing here depends on the backend.
 //!
 //! **Objective**, with logits `z_k = w_k x + b_k`:
-//! `f = sum over rows of weight (ln sum_k exp z_k - z_y) + penalty / 2 sum_k |w_k|^2`, intercepts unpenalised. A row's weight
-//! is its sample weight times its class's.
+//! `f = sum over rows of weight (ln sum_k exp z_k - z_y) + penalty / 2 sum_k |w_k|^2 + l1 sum_k |w_k|_1`, intercepts
+//! unpenalised. A row's weight is its sample weight times its class's.
 //! `penalty` is the candidate's `l2`, which is 1/C of scikit-learn's `LogisticRegression`; where only two classes occur
 //! it is `2 l2`: scikit-learn then fits one `w` with `l2 / 2 |w|^2`, and the symmetric softmax `-w/2, +w/2` has only half
-//! of its square (see [`penalty`]).
+//! of its square (see [`penalty`]), but all of its size. What follows is of candidates with `penalty = "l2"`;
+//! `orthant.rs` says what is otherwise where there is an L1 term.
 //!
 //! **Basis**: features are centred (with an intercept) and rotated once a fold into the eigenbasis of their Gram matrix
 //! (`basis.rs`). The penalty does not change by it, and the Hessian comes close to a diagonal.
@@ -54,11 +55,24 @@ pub(super) const CERTAIN: f32 = 0.1;
 /// the tolerance, where quasi-Newton steps can be stuck for a while, the second below.
 pub(super) const STALLED: [u64; 2] = [60, 15];
 
+/// A lane with an L1 term has converged where this many directions in a row promise to make the objective smaller by no
+/// more than [`LEAST_GAIN`] of it. A promise, the slope along the direction, is about twice the gain.
+pub(super) const FLAT_TURNS: u32 = 3;
+/// See [`FLAT_TURNS`]: far below what f32 can tell of an objective, because quasi-Newton directions may promise too little.
+pub(super) const LEAST_GAIN: f32 = 1e-8;
+/// The share by which the objective of a lane with an L1 term must fall in [`STALLED`] iterations.
+pub(super) const LEAST_PROGRESS: f32 = 1e-6;
+
+/// Names of the penalties in a space, in the order of their codes.
+pub const PENALTIES: [&str; 3] = ["l2", "l1", "elastic_net"];
+
 /// One candidate's hyperparameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LogisticParams {
     /// The penalty of half the squared weights, against the sum (not the mean) of the rows' losses: scikit-learn's 1/C.
     pub l2: f32,
+    /// The penalty of the weights' sizes, against the same sum; none where the candidate's penalty is `"l2"`. It may be 0.
+    pub l1: Option<f32>,
     /// Whether there are intercepts.
     pub fit_intercept: bool,
     /// A gradient's 2-norm, as a mean over rows, at which a lane ends early; 0 converges as far as f32 goes.
@@ -69,10 +83,20 @@ pub struct LogisticParams {
     pub class_weight: ClassWeight,
 }
 
+impl Default for LogisticParams {
+    fn default() -> LogisticParams {
+        LogisticParams { l2: 1.0, l1: None, fit_intercept: true, tolerance: 0.0, class_weight: ClassWeight::None }
+    }
+}
+
+/// Problems that a fold can be: see [`LogisticParams::variant`].
+pub const VARIANTS: usize = 8;
+
 impl LogisticParams {
-    /// Which of a fold's four problems it is: with or without intercepts and class weights.
+    /// Which of a fold's problems it is: with or without intercepts, class weights and an L1 term.
     pub fn variant(&self) -> usize {
-        usize::from(self.fit_intercept) + 2 * usize::from(self.class_weight == ClassWeight::Balanced)
+        let is_balanced = self.class_weight == ClassWeight::Balanced;
+        usize::from(self.fit_intercept) + 2 * usize::from(is_balanced) + 4 * usize::from(self.l1.is_some())
     }
 }
 
@@ -121,10 +145,14 @@ pub struct Search {
     /// The gradient times the direction; negative.
     slope: f32,
     norm: f32,
+    /// The smallest gradient's norm so far, with an L1 term the smallest objective.
     smallest: f32,
     smallest_at: u64,
     has_forgotten: bool,
     enough: f32,
+    has_l1: bool,
+    /// Directions in a row that promised next to nothing.
+    flat_turns: u32,
 }
 
 impl Search {
@@ -144,7 +172,15 @@ impl Search {
             smallest_at: 0,
             has_forgotten: false,
             enough,
+            has_l1: false,
+            flat_turns: 0,
         }
+    }
+
+    /// A walk with an L1 term, which converges where its directions promise next to nothing, or ends early at a
+    /// pseudo-gradient of norm `enough`.
+    pub fn with_l1(enough: f32) -> Search {
+        Search { has_l1: true, ..Search::new(0.0, enough) }
     }
 
     /// A lane that is not there.
@@ -171,14 +207,16 @@ impl Search {
             self.iterations += 1;
             let is_near = slope <= -STEEPEST_CLIMB * self.slope;
             let is_better = slope <= 0.0 || is_near && loss <= self.loss + LOSS_NOISE * self.loss.abs();
-            if !(is_finite && is_better) {
-                return self.shorten(is_finite.then_some(slope));
+            let is_way = is_finite && (!self.has_l1 || self.slope < 0.0);
+            if !(is_way && is_better) {
+                return self.shorten(is_way.then_some(slope));
             }
         }
         self.loss = loss;
         self.has_forgotten = false;
-        if norm < 0.9 * self.smallest {
-            self.smallest = norm;
+        let (measure, share) = if self.has_l1 { (loss as f32, 1.0 - LEAST_PROGRESS) } else { (norm, 0.9) };
+        if measure < share * self.smallest {
+            self.smallest = measure;
             self.smallest_at = self.iterations;
         }
         self.norm = norm;
@@ -202,12 +240,24 @@ impl Search {
         if self.is_done { Verdict::Rest } else { Verdict::Forget }
     }
 
+    /// The slope towards the trial that is judged next. With an L1 term a trial does not lie along the direction, but where
+    /// this is turned back at zeros: such a way may not descend at all, and its trial is then none.
+    pub fn aim(&mut self, slope: f32) {
+        self.slope = slope;
+    }
+
     /// Sets out in a new direction with this slope and 2-norm, unless the lane is near enough to its optimum. False if
     /// the direction does not descend: then the pairs must be forgotten.
     pub fn set_out(&mut self, slope: f32, length: f32) -> bool {
         self.slope = slope;
         self.step = 1.0;
-        self.is_done |= self.norm <= self.tolerance && length <= NEAR;
+        if !self.has_l1 {
+            self.is_done |= self.norm <= self.tolerance && length <= NEAR;
+        } else if slope < 0.0 {
+            let is_flat = f64::from(-slope) <= f64::from(LEAST_GAIN) * self.loss;
+            self.flat_turns = if is_flat { self.flat_turns + 1 } else { 0 };
+            self.is_done |= self.flat_turns >= FLAT_TURNS;
+        }
         slope < 0.0
     }
 }
@@ -241,6 +291,34 @@ mod tests {
         let forgotten = verdicts.iter().position(|verdict| *verdict == Verdict::Forget).unwrap();
         assert!(verdicts[..forgotten].iter().all(|verdict| *verdict == Verdict::Shorten));
         assert_eq!(verdicts[forgotten + 1], Verdict::Rest);
+    }
+
+    #[test]
+    fn a_walk_with_an_l1_term_ends_where_its_objective_does_not_fall_any_more() {
+        let begun = || {
+            let mut search = Search::with_l1(0.0);
+            assert_eq!(search.judge(10.0, 0.0, 5.0), Verdict::Accept);
+            search
+        };
+        for (promise, is_done) in [(0.9 * LEAST_GAIN, true), (1.2 * LEAST_GAIN, false)] {
+            let mut search = begun();
+            (0..FLAT_TURNS - 1).for_each(|_| _ = search.set_out(-10.0 * promise, 1.0));
+            assert!(!search.is_done);
+            search.set_out(-10.0 * promise, 1.0);
+            assert_eq!(search.is_done, is_done);
+        }
+        let steps = |fall: f64| {
+            let mut search = begun();
+            let mut loss = 10.0;
+            let goes_on = |_: &u64| {
+                search.set_out(-1.0, 1.0);
+                loss *= 1.0 - fall;
+                search.judge(loss, -0.1, 5.0) == Verdict::Accept && !search.is_done
+            };
+            (0..4 * STALLED[0]).take_while(goes_on).count() as u64
+        };
+        assert_eq!(steps(0.0), STALLED[0] - 1);
+        assert_eq!(steps(1e-3), 4 * STALLED[0]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! so its bits are those it would have alone.
 
 use super::loss::{self, Prepared, Scratch};
+use super::orthant;
 use super::solver::{LEAST_CURVATURE, MEMORY, Search, Verdict};
 use crate::backend::cpu::gemm::{Pair, ZERO_PAIR};
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Simd};
@@ -12,36 +13,53 @@ use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Simd};
 pub struct Walk {
     /// Each lane's search; lanes beyond the group's last are done.
     pub searches: [Search; LANES],
-    penalties: Lanes,
+    /// Of half the squared weights.
+    pub(super) penalties: Lanes,
+    /// Of the weights' sizes; not looked at where the fold is not one for lanes that have it.
+    pub(super) l1: Lanes,
     /// The lanes' weights in the fold's basis.
     pub weights: Vec<Pair>,
-    gradient: Vec<Pair>,
-    direction: Vec<Pair>,
-    inverse_curvature: Vec<Pair>,
+    /// Without the L1 term's part.
+    pub(super) gradient: Vec<Pair>,
+    pub(super) direction: Vec<Pair>,
+    pub(super) inverse_curvature: Vec<Pair>,
     /// The ring of L-BFGS pairs: `s`, `y` and `1 / s'y`, which is 0 in an empty place.
-    ring: [Place; MEMORY],
+    pub(super) ring: [Place; MEMORY],
     /// The place that the next pair takes.
-    turn: usize,
+    pub(super) turn: usize,
     /// `gamma` of each lane.
     scale: Lanes,
 }
 
 #[derive(Clone)]
-struct Place {
-    step: Vec<Pair>,
-    change: Vec<Pair>,
-    inverse_product: Lanes,
+pub(super) struct Place {
+    pub step: Vec<Pair>,
+    pub change: Vec<Pair>,
+    pub inverse_product: Lanes,
+}
+
+/// A lane as a walk sets out.
+#[derive(Debug, Clone, Copy)]
+pub struct Start {
+    /// The penalty of half the squared weights: [`super::solver::penalty`].
+    pub penalty: f32,
+    /// The penalty of the weights' sizes.
+    pub l1: f32,
+    /// Its search.
+    pub search: Search,
 }
 
 impl Walk {
-    /// Lanes with these penalties and searches, at most sixteen, from weights of zero.
-    pub fn new(fold: &Prepared, lanes: &[(f32, Search)]) -> Walk {
+    /// Lanes that set out so, at most sixteen, from weights of zero.
+    pub fn new(fold: &Prepared, starts: &[Start]) -> Walk {
         let zeros = vec![ZERO_PAIR; fold.shape.pairs()];
         let place = Place { step: zeros.clone(), change: zeros.clone(), inverse_product: Lanes::ZERO };
-        let search = |lane| lanes.get(lane).map_or_else(Search::idle, |(_, search)| *search);
+        let idle = Start { penalty: 1.0, l1: 0.0, search: Search::idle() };
+        let start = |lane: usize| starts.get(lane).unwrap_or(&idle);
         Walk {
-            searches: std::array::from_fn(search),
-            penalties: Lanes(std::array::from_fn(|lane| lanes.get(lane).map_or(1.0, |(penalty, _)| *penalty))),
+            searches: std::array::from_fn(|lane| start(lane).search),
+            penalties: lanes(|lane| start(lane).penalty),
+            l1: lanes(|lane| start(lane).l1),
             weights: fold.zero_weights(),
             gradient: zeros.clone(),
             direction: zeros.clone(),
@@ -61,6 +79,7 @@ impl Walk {
     pub fn copy_lane(&mut self, to: usize, source: &Walk, from: usize) {
         self.searches[to] = source.searches[from];
         self.penalties.0[to] = source.penalties.0[from];
+        self.l1.0[to] = source.l1.0[from];
         self.scale.0[to] = source.scale.0[from];
         copy_lane(&mut self.weights, to, &source.weights, from);
         copy_lane(&mut self.gradient, to, &source.gradient, from);
@@ -112,9 +131,9 @@ pub struct Advance<'a> {
 }
 
 /// What an evaluation leaves behind.
-struct Trial {
-    weights: Vec<Pair>,
-    gradient: Vec<Pair>,
+pub(super) struct Trial {
+    pub weights: Vec<Pair>,
+    pub gradient: Vec<Pair>,
     curvature: Vec<Pair>,
     scratch: Scratch,
 }
@@ -146,17 +165,30 @@ impl Kernel for Advance<'_> {
 fn iterate<V: Simd>(fold: &Prepared, walk: &mut Walk, trial: &mut Trial, is_active: [bool; LANES]) {
     let slopes = 2 * fold.shape.weights();
     let steps = lanes(|lane| if is_active[lane] { walk.searches[lane].step } else { 0.0 });
-    move_along::<V>(&walk.weights, &walk.direction, V::load(&steps), &mut trial.weights);
+    if fold.has_l1 {
+        orthant::move_along::<V>(walk, V::load(&steps), slopes, &mut trial.weights);
+    } else {
+        move_along::<V>(&walk.weights, &walk.direction, V::load(&steps), &mut trial.weights);
+    }
     let wants_curvature = lanes(|lane| truth(is_active[lane] && walk.searches[lane].wants_curvature()));
     let curvature = (wants_curvature != Lanes::ZERO).then_some(&mut trial.curvature[..]);
     let losses = loss::evaluate::<V>(fold, &trial.weights, &mut trial.gradient, curvature, &mut trial.scratch);
-    let sums = add_penalty::<V>(walk, trial, slopes);
+    let sums = if fold.has_l1 {
+        orthant::add_penalty::<V>(walk, trial, slopes)
+    } else {
+        add_penalty::<V>(walk, trial, slopes)
+    };
 
     let mut accepted = Lanes::ZERO;
     let mut forgotten = Lanes::ZERO;
     for lane in (0..LANES).filter(|lane| is_active[*lane]) {
         let loss = losses[lane] + 0.5 * f64::from(walk.penalties.0[lane]) * f64::from(sums.weights.0[lane]);
-        match walk.searches[lane].judge(loss, sums.slope.0[lane], sums.gradient.0[lane].sqrt()) {
+        let loss = loss + f64::from(walk.l1.0[lane]) * f64::from(sums.sizes.0[lane]);
+        let search = &mut walk.searches[lane];
+        if let Some(start) = &sums.start {
+            search.aim(start.0[lane]);
+        }
+        match search.judge(loss, sums.slope.0[lane], sums.gradient.0[lane].sqrt()) {
             Verdict::Accept => accepted.0[lane] = 1.0,
             Verdict::Forget => forgotten.0[lane] = 1.0,
             Verdict::Shorten | Verdict::Rest => {}
@@ -166,18 +198,30 @@ fn iterate<V: Simd>(fold: &Prepared, walk: &mut Walk, trial: &mut Trial, is_acti
     if refreshed != Lanes::ZERO {
         refresh::<V>(walk, trial, slopes, &refreshed);
     }
-    commit::<V>(walk, trial, &steps, &accepted, &lanes(|lane| truth(is_active[lane])));
+    let is_straight = !fold.has_l1;
+    commit::<V>(walk, trial, is_straight.then_some(&steps), &accepted, &lanes(|lane| truth(is_active[lane])));
+    if fold.has_l1 {
+        orthant::shift::<V>(walk, fold, &accepted);
+    }
     forget(walk, &forgotten);
 
     let turned = lanes(|lane| accepted.0[lane].max(forgotten.0[lane]));
     if turned == Lanes::ZERO {
         return;
     }
-    let course = turn::<V>(walk, &mut trial.gradient, &mut trial.weights, &turned);
+    let mut turn = |walk: &mut Walk, mask: &Lanes| {
+        let Trial { weights, gradient, curvature, .. } = &mut *trial;
+        if fold.has_l1 {
+            orthant::turn::<V>(walk, gradient, weights, curvature, slopes, mask)
+        } else {
+            turn::<V>(walk, gradient, weights, mask)
+        }
+    };
+    let course = turn(walk, &turned);
     let climbing = lanes(|lane| truth(turned.0[lane] > 0.0 && !course.set_out(&mut walk.searches[lane], lane)));
     if climbing != Lanes::ZERO {
         forget(walk, &climbing);
-        let course = turn::<V>(walk, &mut trial.gradient, &mut trial.weights, &climbing);
+        let course = turn(walk, &climbing);
         for lane in (0..LANES).filter(|lane| climbing.0[*lane] > 0.0) {
             // A gradient that does not even descend along itself is zero or not a number: there is nowhere to go.
             walk.searches[lane].is_done |= !course.set_out(&mut walk.searches[lane], lane);
@@ -211,13 +255,17 @@ fn move_along<V: Simd>(from: &[Pair], direction: &[Pair], step: V, to: &mut [Pai
 }
 
 /// What a trial is judged by.
-struct Sums {
+pub(super) struct Sums {
     /// Squared penalised weights.
-    weights: Lanes,
-    /// Squared gradient.
-    gradient: Lanes,
-    /// Gradient times direction.
-    slope: Lanes,
+    pub weights: Lanes,
+    /// Sizes of penalised weights, where there is an L1 term.
+    pub sizes: Lanes,
+    /// Squared gradient, or pseudo-gradient.
+    pub gradient: Lanes,
+    /// Gradient times direction, or times the way to the trial.
+    pub slope: Lanes,
+    /// The slope of that way where it begins, if it is not the direction.
+    pub start: Option<Lanes>,
 }
 
 /// Adds the penalty's part to the trial's gradient: to the first `slopes` entries, not to the intercepts.
@@ -237,11 +285,17 @@ fn add_penalty<V: Simd>(walk: &Walk, trial: &mut Trial, slopes: usize) -> Sums {
         gradients = g.mul_add(g, gradients);
         slope = g.mul_add(V::load(direction), slope);
     }
-    Sums { weights: stored(weights), gradient: stored(gradients), slope: stored(slope) }
+    Sums {
+        weights: stored(weights),
+        sizes: Lanes::ZERO,
+        gradient: stored(gradients),
+        slope: stored(slope),
+        start: None,
+    }
 }
 
 #[inline(always)]
-fn stored<V: Simd>(value: V) -> Lanes {
+pub(super) fn stored<V: Simd>(value: V) -> Lanes {
     let mut to = Lanes::ZERO;
     value.store(&mut to);
     to
@@ -261,15 +315,15 @@ fn refresh<V: Simd>(walk: &mut Walk, trial: &Trial, slopes: usize, mask: &Lanes)
 }
 
 /// Accepted trials become the lanes' weights and give a pair; rejected ones leave the ring's place empty. Lanes that are
-/// not active keep theirs.
+/// not active keep theirs. Trials lie `steps` along the lanes' directions, if there are any.
 #[inline(always)]
-fn commit<V: Simd>(walk: &mut Walk, trial: &Trial, steps: &Lanes, accepted: &Lanes, active: &Lanes) {
+fn commit<V: Simd>(walk: &mut Walk, trial: &Trial, steps: Option<&Lanes>, accepted: &Lanes, active: &Lanes) {
     let Walk { weights, gradient, direction, inverse_curvature, ring, turn, scale, .. } = walk;
     let place = &mut ring[*turn];
     *turn = (*turn + 1) % MEMORY;
     let is_accepted = V::zero().less(V::load(accepted));
     let is_active = V::zero().less(V::load(active));
-    let step = V::load(steps);
+    let step = steps.map(|steps| V::load(steps));
     let [mut product, mut change_square] = [V::zero(); 2];
     let current = weights.as_flattened_mut().iter_mut().zip(gradient.as_flattened_mut());
     let tried = trial.weights.as_flattened().iter().zip(trial.gradient.as_flattened());
@@ -279,7 +333,11 @@ fn commit<V: Simd>(walk: &mut Walk, trial: &Trial, steps: &Lanes, accepted: &Lan
         current.zip(tried).zip(along.zip(pair))
     {
         let (new_gradient, old_gradient) = (V::load(tried_gradient), V::load(gradient));
-        let s = V::select(is_accepted, V::load(direction).mul(step), V::zero());
+        let way = match step {
+            Some(step) => V::load(direction).mul(step),
+            None => V::load(tried).sub(V::load(weight)),
+        };
+        let s = V::select(is_accepted, way, V::zero());
         let y = V::select(is_accepted, new_gradient.sub(old_gradient), V::zero());
         product = s.mul_add(y, product);
         change_square = y.mul(V::load(inverse)).mul_add(y, change_square);
@@ -300,11 +358,11 @@ fn commit<V: Simd>(walk: &mut Walk, trial: &Trial, steps: &Lanes, accepted: &Lan
 }
 
 /// The directions that lanes have turned into.
-struct Course {
+pub(super) struct Course {
     /// Gradient times direction.
-    slope: Lanes,
+    pub slope: Lanes,
     /// The direction's square.
-    square: Lanes,
+    pub square: Lanes,
 }
 
 impl Course {
@@ -354,7 +412,7 @@ fn turn<V: Simd>(walk: &mut Walk, q: &mut [Pair], r: &mut [Pair], mask: &Lanes) 
 }
 
 #[inline(always)]
-fn dot<V: Simd>(a: &[Pair], b: &[Pair]) -> V {
+pub(super) fn dot<V: Simd>(a: &[Pair], b: &[Pair]) -> V {
     // Two chains: even and odd classes.
     let [mut even, mut odd] = [V::zero(); 2];
     for (a, b) in a.iter().zip(b) {
