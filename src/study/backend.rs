@@ -14,11 +14,7 @@ use std::sync::Arc;
 /// What trains lanes.
 pub(super) enum Backend {
     Cpu(CpuOptions),
-    Gpu {
-        gpu: Gpu,
-        /// What trains the models without kernels, where the processor may.
-        helper: Option<CpuOptions>,
-    },
+    Gpu(Gpu),
 }
 
 /// A backend with every pipeline of a study opened on it.
@@ -47,27 +43,21 @@ impl Backend {
     /// Opens what `[run]` asks for; `auto` takes a hardware GPU where there is one, or the device that is named.
     pub(super) fn open(run: &RunOptions) -> Result<Backend, StudyError> {
         let options = GpuOptions { device: run.device.clone(), memory: bytes(run), ..GpuOptions::default() };
-        let gpu = |gpu| Backend::Gpu { gpu, helper: is_free(run).then(|| cpu_options(run)) };
         match run.backend {
             BackendChoice::Cpu => Ok(Backend::Cpu(cpu_options(run))),
             BackendChoice::Auto if is_free(run) => match Gpu::open(&options) {
-                Ok(found) => Ok(gpu(found)),
+                Ok(gpu) => Ok(Backend::Gpu(gpu)),
                 Err(BackendError::NoAdapter { .. }) => Ok(Backend::Cpu(cpu_options(run))),
                 Err(error) => Err(error.into()),
             },
-            BackendChoice::Auto | BackendChoice::Gpu => Ok(gpu(Gpu::open(&options)?)),
+            BackendChoice::Auto | BackendChoice::Gpu => Ok(Backend::Gpu(Gpu::open(&options)?)),
         }
     }
 
     /// What `[run]` asks for, with a study's pipelines opened on their problems. Where `auto` found a GPU by itself that is
     /// too small for the study, the processor trains, and a note says so.
     pub(super) fn open_with_trainer<'a>(study: &'a Study, problems: &[Arc<Problem>]) -> Result<Opened<'a>, StudyError> {
-        let run = &study.config.run;
-        // No model has use for a device that would have to be opened first.
-        if is_free(run) && study.pipelines.iter().all(|pipeline| !has_kernels(pipeline)) {
-            return Backend::Cpu(cpu_options(run)).or_cpu(study, problems);
-        }
-        Backend::open(run)?.or_cpu(study, problems)
+        Backend::open(&study.config.run)?.or_cpu(study, problems)
     }
 
     fn or_cpu<'a>(self, study: &'a Study, problems: &[Arc<Problem>]) -> Result<Opened<'a>, StudyError> {
@@ -84,22 +74,8 @@ impl Backend {
                 let note = format!("{device} is too small for this study, so the processor trains: {need}");
                 Ok(Opened { backend, trainer, notes: vec![note] })
             }
-            trainer => {
-                let notes = self.helped(study).into_iter().collect();
-                Ok(Opened { trainer: trainer?, notes, backend: self })
-            }
+            trainer => Ok(Opened { trainer: trainer?, notes: Vec::new(), backend: self }),
         }
-    }
-
-    /// Which models the processor trains beside a GPU.
-    fn helped(&self, study: &Study) -> Option<String> {
-        if let Backend::Cpu(_) = self {
-            return None;
-        }
-        let mut names: Vec<&str> =
-            study.pipelines.iter().filter(|p| !has_kernels(p)).map(|pipeline| pipeline.model.name()).collect();
-        names.dedup();
-        (!names.is_empty()).then(|| format!("{} trained by the processor: no GPU kernels", names.join(", ")))
     }
 
     /// A pipeline's model, opened on a problem.
@@ -107,38 +83,30 @@ impl Backend {
         let Pipeline { model, space, .. } = pipeline;
         Ok(match self {
             Backend::Cpu(options) => model.open_cpu(space, problem, options)?,
-            Backend::Gpu { helper: Some(options), .. } if !has_kernels(pipeline) => {
-                model.open_cpu(space, problem, options)?
-            }
-            Backend::Gpu { gpu, .. } => model.open_gpu(space, problem, gpu)?,
+            Backend::Gpu(gpu) => model.open_gpu(space, problem, gpu)?,
         })
     }
 
     pub(super) fn gpu(&self) -> Option<&Gpu> {
         match self {
             Backend::Cpu(_) => None,
-            Backend::Gpu { gpu, .. } => Some(gpu),
+            Backend::Gpu(gpu) => Some(gpu),
         }
     }
 
     pub(super) fn name(&self) -> &'static str {
         match self {
             Backend::Cpu(_) => "cpu",
-            Backend::Gpu { .. } => "gpu",
+            Backend::Gpu(_) => "gpu",
         }
     }
 
     pub(super) fn device(&self) -> String {
         match self {
             Backend::Cpu(options) => options.describe(),
-            Backend::Gpu { gpu, .. } => gpu.name().to_owned(),
+            Backend::Gpu(gpu) => gpu.name().to_owned(),
         }
     }
-}
-
-/// Whether a GPU can train a pipeline's model.
-fn has_kernels(pipeline: &Pipeline) -> bool {
-    !pipeline.model.kernels().is_empty()
 }
 
 #[cfg(test)]
@@ -160,7 +128,7 @@ mod tests {
         let provoked = Provoked { largest_buffer: 64, ..Provoked::default() };
         match Gpu::open(&GpuOptions { device: Some("0".to_owned()), provoked, ..GpuOptions::default() }) {
             Ok(gpu) => {
-                let opened = Backend::Gpu { gpu, helper: None }.or_cpu(&study, &problems);
+                let opened = Backend::Gpu(gpu).or_cpu(&study, &problems);
                 Some(opened.map(|opened| (opened.backend, opened.notes)))
             }
             Err(error) => {

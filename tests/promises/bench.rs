@@ -180,7 +180,7 @@ fn sides(is_moved: bool, on_gpu: bool) -> Vec<(&'static str, bool)> {
         let (still, moved) = (mixed_points(&space, 8, 24.0), mixed_points(&space, 8, 24.5));
         let cpu = || open_cpu(*model, &space, &problem, &CpuOptions::default());
         let first = train(&mut *cpu(), &still, 2, agreement.budget);
-        let other = match gpu::open(GpuOptions::default()).filter(|_| on_gpu && !model.kernels().is_empty()) {
+        let other = match gpu::open(GpuOptions::default()).filter(|_| on_gpu) {
             Some(gpu) => model.open_gpu(&space, problem.clone(), &gpu).unwrap(),
             None => cpu(),
         };

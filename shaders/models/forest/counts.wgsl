@@ -113,7 +113,8 @@ fn logarithm_product(weight: u32) -> vec2<u32> {
     }
     // Weights are below 2^24.
     let exponent = firstLeadingBit(weight);
-    let mantissa = select(weight << (16u - min(exponent, 16u)), weight >> (max(exponent, 16u) - 16u), exponent > 16u) & 0xffffu;
+    let low = weight << (16u - min(exponent, 16u));
+    let mantissa = select(low, weight >> (max(exponent, 16u) - 16u), exponent > 16u) & 0xffffu;
     return multiplied(weight, (exponent << 26u) + table[mantissa]);
 }
 

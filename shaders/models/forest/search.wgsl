@@ -1,5 +1,6 @@
 // The search for a node's best split, as src/models/forest/search.rs does it: features as they are drawn, cuts of each side
-// by side. Thread t looks at the cut behind bin t, or behind the category of rank t. Of equally good ones the first is taken.
+// by side. Thread t looks at the cut behind bin t, or behind the category of rank t. Of equally good ones the first is
+// taken.
 
 const NOTHING = 0xffffffffu;
 // Words of a bit for each bin.
@@ -313,7 +314,8 @@ fn take(lane: u32, feature: u32, bins: u32, last: u32, up_to: u32, is_category: 
             if (best.feature != NOTHING && !is_better(gain, best.gain)) {
                 continue;
             }
-            best = Best(gain, left & ~MISSING_LEFT, feature, PLACE_SUBSET, place, place, (left & MISSING_LEFT) != 0u, has_missing);
+            best = Best(gain, left & ~MISSING_LEFT, feature, PLACE_SUBSET, place, place, (left & MISSING_LEFT) != 0u,
+                has_missing);
             taken = place;
         }
     }

@@ -1,7 +1,8 @@
 //! Random forests and extremely randomised trees, for classes and numbers, on columns as they are.
 //!
 //! [`recipe`] says what growing is and which draws and decisions make it; `search` finds a node's split, `grow` walks a
-//! tree, `cpu` spreads trees over lanes and threads. Everything that decides is counted in whole numbers.
+//! tree, `cpu` spreads trees over lanes and threads, `gpu` has a workgroup for each lane. Everything that decides is
+//! counted in whole numbers.
 //!
 //! Weights read back: those of [`Trees`], whose leaves hold shares of classes, or means in the target's own units. What
 //! the forest says of a row is the mean over its trees, summed in their order.

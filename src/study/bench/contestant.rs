@@ -76,7 +76,7 @@ impl Contestant {
         let compile = backend.gpu().map_or(0.0, |gpu| gpu.compile_seconds());
         let peaks = match &backend {
             Backend::Cpu(options) => cpu::measure::measure(options),
-            Backend::Gpu { gpu, .. } => gpu::measure(gpu)?,
+            Backend::Gpu(gpu) => gpu::measure(gpu)?,
         };
         let adapter = backend.gpu().map(|gpu| gpu.adapter());
         let report = BackendReport {
