@@ -1,6 +1,5 @@
 //! The softmax with L1 and elastic-net penalties against scikit-learn and a plain loop, and the rules that its lanes keep.
 
-use crate::gpu;
 use crate::logistic::{advance, array, codes, fixture, fold, prepared, rows};
 use crate::reference::softmax::Softmax;
 use crate::study::run;
@@ -8,7 +7,6 @@ use crate::support::{Folder, bits, open_cpu, problem, studies, train, weights};
 use std::sync::Arc;
 use thousandfold::backend::cpu::CpuOptions;
 use thousandfold::backend::cpu::simd::Level;
-use thousandfold::backend::gpu::GpuOptions;
 use thousandfold::backend::{Lane, LaneReport, LaneStatus, Trainer, Weights};
 use thousandfold::data::{Affine, Problem, Rows, Task};
 use thousandfold::models::logistic::solver::ABSENT;
@@ -405,16 +403,6 @@ fn degenerate_rows_have_a_result_and_overflow_has_none() {
     let (report, _) =
         fit(&mut *open_cpu(&Logistic, &space, &problem, &CpuOptions::default()), &[l1(&space, 0.5)], 50).swap_remove(0);
     assert_eq!(report.status, LaneStatus::NotFinite);
-}
-
-#[test]
-fn a_gpu_refuses_penalties_with_an_l1_term_and_says_what_to_do() {
-    let Some(gpu) = gpu::open(GpuOptions::default()) else { return };
-    let problem = problem(1, 60, 5, 3, BUDGET);
-    let error = Logistic.open_gpu(&space(), problem.clone(), &gpu).err().unwrap();
-    assert!(error.to_string().contains("--backend cpu"), "{error}");
-    let default = Logistic.space(DataShape { task: Task::Classification, rows: 60, features: 5, outputs: 3 });
-    assert!(Logistic.open_gpu(&default, problem, &gpu).is_ok());
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod linear;
 mod logistic;
 mod logistic_gpu;
 mod logistic_penalties;
+mod logistic_penalties_gpu;
 mod metrics;
 mod mlp;
 mod model_file;

@@ -19,6 +19,8 @@ struct Search {
     smallest: f32,
     smallest_at: u32,
     has_forgotten: u32,
+    // Directions in a row that promised next to nothing.
+    flat_turns: u32,
     is_done: u32,
     has_failed: u32,
     verdict: u32,
@@ -66,14 +68,18 @@ fn judge(lane: u32, before: Search, loss: Sum, slope: f32, norm: f32, iterations
         let is_near = slope <= -STEEPEST_CLIMB * search.slope;
         let climb = (loss.value - search.loss.value) + (loss.rest - search.loss.rest);
         let is_level = climb <= LOSS_NOISE * abs(search.loss.value);
-        if (!(is_all_finite && (slope <= 0.0 || (is_near && is_level)))) {
-            return shorten(search, slope, is_all_finite, iterations, tolerance);
+        // With an L1 term the way to a trial may not descend at all.
+        let is_way = is_all_finite && (lanes[lane].has_l1 == 0u || search.slope < 0.0);
+        if (!(is_way && (slope <= 0.0 || (is_near && is_level)))) {
+            return shorten(search, slope, is_way, iterations, tolerance);
         }
     }
     search.loss = loss;
     search.has_forgotten = 0u;
-    if (norm < 0.9 * search.smallest) {
-        search.smallest = norm;
+    let has_l1 = lanes[lane].has_l1 == 1u;
+    let measure = select(norm, loss.value + loss.rest, has_l1);
+    if (measure < select(0.9, 1.0 - LEAST_PROGRESS, has_l1) * search.smallest) {
+        search.smallest = measure;
         search.smallest_at = iterations;
     }
     search.norm = norm;
@@ -88,8 +94,16 @@ fn set_out(lane: u32, before: Search, course: vec2<f32>) -> Search {
     var search = before;
     search.slope = course.x;
     search.step = 1.0;
-    if (search.norm <= lanes[lane].tolerance && sqrt(course.y) <= NEAR) {
-        search.is_done = 1u;
+    if (lanes[lane].has_l1 == 0u) {
+        if (search.norm <= lanes[lane].tolerance && sqrt(course.y) <= NEAR) {
+            search.is_done = 1u;
+        }
+    } else if (course.x < 0.0) {
+        let is_flat = -course.x <= LEAST_GAIN * (search.loss.value + search.loss.rest);
+        search.flat_turns = select(0u, search.flat_turns + 1u, is_flat);
+        if (search.flat_turns >= FLAT_TURNS) {
+            search.is_done = 1u;
+        }
     }
     return search;
 }
@@ -107,8 +121,9 @@ fn load(lane: u32) -> Search {
     search.smallest_at = u32(state[at + 8u]);
     search.has_forgotten = u32(state[at + 9u]);
     search.scale = state[at + 10u];
+    search.flat_turns = u32(state[at + 11u]);
     for (var place = 0u; place < MEMORY; place += 1u) {
-        search.inverse_products[place] = state[at + 11u + place];
+        search.inverse_products[place] = state[at + 12u + place];
     }
     return search;
 }
@@ -127,7 +142,8 @@ fn store(lane: u32, kept: Search) {
     state[at + 8u] = f32(search.smallest_at);
     state[at + 9u] = f32(search.has_forgotten);
     state[at + 10u] = search.scale;
+    state[at + 11u] = f32(search.flat_turns);
     for (var place = 0u; place < MEMORY; place += 1u) {
-        state[at + 11u + place] = search.inverse_products[place];
+        state[at + 12u + place] = search.inverse_products[place];
     }
 }

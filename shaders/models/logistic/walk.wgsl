@@ -93,9 +93,10 @@ fn commit(lane: u32, before: Search, evaluation: u32, thread: u32) -> Search {
     let step_place = vector(lane, STEPS + place);
     let change_place = vector(lane, CHANGES + place);
     var sums = vec4<f32>(0.0);
+    let is_straight = lanes[lane].has_l1 == 0u;
     for (var i = thread; i < lanes[lane].entries; i += WORKGROUP) {
         let found = state[trial_gradient + i];
-        let s = state[direction + i] * search.step;
+        let s = select(state[trial + i] - state[weights + i], state[direction + i] * search.step, is_straight);
         let change = found - state[gradient + i];
         sums.x = fma(s, change, sums.x);
         sums.y = fma(change * state[inverse + i], change, sums.y);
@@ -174,8 +175,16 @@ fn turn(lane: u32, search: Search, evaluation: u32, thread: u32) -> vec2<f32> {
     return total(sums, thread).xy;
 }
 
-// What follows an evaluation over all rows: `iterate` of walk.rs after its evaluation.
-fn conclude(lane: u32, before: Search, evaluation: u32, wants_curvature: bool, thread: u32) -> Search {
+// Turns as the objective is: smooth, or bent by an L1 term.
+fn turn_away(lane: u32, search: Search, evaluation: u32, thread: u32) -> vec2<f32> {
+    if (lanes[lane].has_l1 == 1u) {
+        return turn_in_orthant(lane, search, evaluation, thread);
+    }
+    return turn(lane, search, evaluation, thread);
+}
+
+// Judges a trial along the direction after an evaluation over all rows.
+fn judge_straight(lane: u32, before: Search, evaluation: u32, thread: u32) -> Search {
     let penalty = lanes[lane].penalty;
     let trial = vector(lane, TRIAL);
     let gradient = vector(lane, TRIAL_GRADIENT);
@@ -197,21 +206,34 @@ fn conclude(lane: u32, before: Search, evaluation: u32, wants_curvature: bool, t
     var search = before;
     // A rejected trial leaves its place of the ring empty.
     search.inverse_products[evaluation % MEMORY] = 0.0;
-    search = judge(lane, search, add_to(search.sum, 0.5 * penalty * sums.x), sums.z, sqrt(sums.y), evaluation);
+    return judge(lane, search, add_to(search.sum, 0.5 * penalty * sums.x), sums.z, sqrt(sums.y), evaluation);
+}
+
+// What follows an evaluation over all rows: `iterate` of walk.rs after its evaluation.
+fn conclude(lane: u32, before: Search, evaluation: u32, wants_curvature: bool, thread: u32) -> Search {
+    var search = before;
+    if (lanes[lane].has_l1 == 1u) {
+        search = judge_way(lane, search, evaluation, thread);
+    } else {
+        search = judge_straight(lane, search, evaluation, thread);
+    }
     if (search.verdict == ACCEPT) {
         if (wants_curvature) {
             refresh(lane, thread);
         }
         search = commit(lane, search, evaluation, thread);
+        if (lanes[lane].has_l1 == 1u) {
+            shift(lane, thread);
+        }
     } else if (search.verdict == FORGET) {
         search = forget(search);
     } else {
         return search;
     }
-    search = set_out(lane, search, turn(lane, search, evaluation, thread));
+    search = set_out(lane, search, turn_away(lane, search, evaluation, thread));
     if (!(search.slope < 0.0)) {
         search = forget(search);
-        search = set_out(lane, search, turn(lane, search, evaluation, thread));
+        search = set_out(lane, search, turn_away(lane, search, evaluation, thread));
         // A gradient that does not even descend along itself is zero or not a number: there is nowhere to go.
         if (!(search.slope < 0.0)) {
             search.is_done = 1u;
@@ -226,17 +248,22 @@ fn move_along(lane: u32, step: f32, thread: u32) {
     let direction = vector(lane, DIRECTION);
     let trial = vector(lane, TRIAL);
     for (var i = thread; i < lanes[lane].entries; i += WORKGROUP) {
-        state[trial + i] = fma(state[direction + i], step, state[weights + i]);
+        var moved = fma(state[direction + i], step, state[weights + i]);
+        if (lanes[lane].has_l1 == 1u) {
+            moved = turned_back(lane, i, moved);
+        }
+        state[trial + i] = moved;
     }
     storageBarrier();
 }
 
-// A lane that has not begun stands on its fold's path: four nodes with their shares, as path.rs reads it.
+// A lane that has not begun stands on its fold's path: four nodes with their shares, as path.rs reads it. With an L1 term it
+// stands on one node, which is zero.
 fn start(lane: u32, thread: u32) -> Search {
     let entries = lanes[lane].entries;
     for (var i = thread; i < entries; i += WORKGROUP) {
         var value = 0.0;
-        for (var node = 0u; node < 4u; node += 1u) {
+        for (var node = 0u; node < lanes[lane].starts; node += 1u) {
             value = fma(lanes[lane].shares[node], nodes[lanes[lane].nodes + node * entries + i], value);
         }
         state[vector(lane, WEIGHTS) + i] = value * select(1.0, lanes[lane].shrink, i < slopes(lane));

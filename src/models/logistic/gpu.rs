@@ -1,18 +1,21 @@
 //! The softmax on the GPU: the layout of a lane for shaders/models/logistic/.
 //!
 //! Rows are uploaded in the fold's eigenbasis, those to score too, so that weights predict where they were trained; they
-//! come back into the features' own basis when they are read. The nodes of the folds' paths are solved on the host, with
-//! the CPU's own walk, when the model is opened: sixteen lanes a fold, which every lane of the fold then starts from. A
+//! come back into the features' own basis when they are read. Lanes with an L1 term have rows of their own, in the features'
+//! own basis. The nodes of the folds' paths are solved on the host, with
+//! the CPU's own walk, when the model is opened: sixteen lanes a fold, which every lane of the fold without an L1 term then
+//! starts from. A
 //! node is solved as far as f32 goes, whatever tolerance a candidate asks for: a lane with a tolerance of its own may end at
 //! another point within it than on the CPU.
 
 use super::basis::Basis;
 use super::cpu;
+use super::orthant::LEAST_PRODUCT;
 use super::path::{NODES, Stencil};
 use super::searched;
 use super::solver::{
-    ABSENT, CERTAIN, LEAST_CURVATURE, LOSS_NOISE, LogisticParams, MEMORY, NEAR, REFRESH, SHORTEST_STEP, STALLED,
-    STEEPEST_CLIMB, penalty, tolerance,
+    ABSENT, CERTAIN, FLAT_TURNS, LEAST_CURVATURE, LEAST_GAIN, LEAST_PROGRESS, LOSS_NOISE, LogisticParams, MEMORY, NEAR,
+    REFRESH, SHORTEST_STEP, STALLED, STEEPEST_CLIMB, VARIANTS, penalty, tolerance,
 };
 use crate::backend::cpu::simd::Level;
 use crate::backend::gpu::{
@@ -76,13 +79,19 @@ wgsl_struct! {
         pub splits: u32,
         /// Outputs, raised to a power of two.
         pub columns: u32,
+        /// 1 with an L1 term.
+        pub has_l1: u32,
+        /// Nodes that it starts from: 4, or 1 of zeros.
+        pub starts: u32,
         /// Of half the squared weights.
         pub penalty: f32,
+        /// Of the weights' sizes.
+        pub l1: f32,
         /// The gradient's norm at which it may have converged.
         pub tolerance: f32,
         /// The gradient's norm at which its candidate lets it end.
         pub enough: f32,
-        /// First word of the four nodes that it starts from.
+        /// First word of the nodes that it starts from.
         pub nodes: u32,
         /// What it takes of each.
         pub shares: [f32; 4],
@@ -96,14 +105,14 @@ pub struct LogisticPlan {
     space: Space,
     problem: Arc<Problem>,
     scoring: DeviceScoring,
-    /// Features of the folds without and with intercepts, as far as the space has them.
+    /// Features of the folds in each basis that the space has candidates for.
     x: Vec<u32>,
     y: Vec<u32>,
     /// The folds' nodes, and what their rows count for.
     nodes: Vec<u32>,
     first_node: usize,
     /// Each variant's folds, where the space has it.
-    folds: [Vec<PlanFold>; 4],
+    folds: [Vec<PlanFold>; VARIANTS],
     train: Vec<Kernel>,
     score: Vec<Kernel>,
 }
@@ -131,6 +140,7 @@ pub fn kernels() -> Vec<Kernel> {
             include_str!("../../../shaders/shared/score.wgsl"),
             include_str!("../../../shaders/models/logistic/solver.wgsl"),
             include_str!("../../../shaders/models/logistic/loss.wgsl"),
+            include_str!("../../../shaders/models/logistic/orthant.wgsl"),
             include_str!("../../../shaders/models/logistic/walk.wgsl"),
         ];
         let kernel = with_lane_header(Kernel::new(name, entry, &sources)).constant("WORKGROUP", WORKGROUP);
@@ -142,9 +152,14 @@ pub fn kernels() -> Vec<Kernel> {
             .constant("DEEPEST", DEEPEST)
             .constant("MEMORY", MEMORY as u32)
             .constant("REFRESH", REFRESH as u32)
+            .constant("FLAT_TURNS", FLAT_TURNS)
             .constant("STALLED_ABOVE", STALLED[0] as u32)
             .constant("STALLED_BELOW", STALLED[1] as u32)
+            .float_constant("ABSENT", ABSENT)
             .float_constant("LEAST_CURVATURE", LEAST_CURVATURE)
+            .float_constant("LEAST_GAIN", LEAST_GAIN)
+            .float_constant("LEAST_PRODUCT", LEAST_PRODUCT)
+            .float_constant("LEAST_PROGRESS", LEAST_PROGRESS)
             .float_constant("STEEPEST_CLIMB", STEEPEST_CLIMB)
             .float_constant("LOSS_NOISE", LOSS_NOISE as f32)
             .float_constant("SHORTEST_STEP", SHORTEST_STEP)
@@ -186,25 +201,26 @@ impl LogisticPlan {
             train: kernels,
             score,
         };
-        let variants: Vec<LogisticParams> = linear::variants(&plan.space, &["fit_intercept", "class_weight"])
-            .iter()
-            .map(|row| LogisticParams::read(&plan.space, row))
-            .collect();
-        for has_intercept in [false, true] {
-            let alike: Vec<&LogisticParams> =
-                variants.iter().filter(|params| params.fit_intercept == has_intercept).collect();
-            if !alike.is_empty() {
-                plan.add_folds(has_intercept, &alike, solved.clone());
-            }
+        let mut variants: Vec<LogisticParams> =
+            linear::variants(&plan.space, &["penalty", "fit_intercept", "class_weight"])
+                .iter()
+                .map(|row| LogisticParams::read(&plan.space, row))
+                .collect();
+        // Those that share a basis stand together.
+        variants.sort_by_key(|params| (params.l1.is_some(), params.fit_intercept, params.variant()));
+        variants.dedup_by_key(|params| params.variant());
+        for alike in variants.chunk_by(|a, b| (a.fit_intercept, a.l1.is_some()) == (b.fit_intercept, b.l1.is_some())) {
+            plan.add_folds(alike, solved.clone());
         }
         plan
     }
 
-    /// Adds the folds of variants with or without intercepts, which share a basis.
-    fn add_folds(&mut self, has_intercept: bool, variants: &[&LogisticParams], nodes: Range<usize>) {
+    /// Adds the folds of variants that share a basis.
+    fn add_folds(&mut self, variants: &[LogisticParams], nodes: Range<usize>) {
+        let Some(like) = variants.first() else { return };
         let nodes: Vec<usize> = nodes.collect();
         let level = Level::detect();
-        let basis = |fold: &Arc<Fold>| Arc::new(Basis::new(fold.train.x.view(), has_intercept));
+        let basis = |fold: &Arc<Fold>| Arc::new(cpu::basis(fold, like));
         let bases: Vec<Arc<Basis>> = self.problem.folds.par_iter().map(basis).collect();
         let rows = DeviceRows::pack(&self.problem, |fold, rows| by_feature(&bases[fold], rows));
         let first = self.x.len() as u32;
@@ -213,7 +229,10 @@ impl LogisticPlan {
         for params in variants {
             let prepare = |(fold, basis): (&Arc<Fold>, &Arc<Basis>)| {
                 let prepared = cpu::prepare(fold, basis, params);
-                let solved = cpu::solve_nodes(level, &prepared, 0.0, &nodes);
+                let solved = match params.l1 {
+                    Some(_) => vec![prepared.zero_weights().as_flattened().iter().map(|weight| weight.0[0]).collect()],
+                    None => cpu::solve_nodes(level, &prepared, 0.0, &nodes),
+                };
                 let solved = solved.iter().flat_map(|weights| prepared.shape.device_entries(weights)).map(f32::to_bits);
                 (solved.collect::<Vec<u32>>(), prepared.present, prepared.total)
             };
@@ -282,6 +301,10 @@ impl GpuPlan for LogisticPlan {
         let capacity = longest.min(TILE_ROWS as usize);
         let penalty = penalty(params.l2, fold.present.iter().filter(|present| **present).count());
         let stencil = Stencil::new(params.l2);
+        let (starts, shares, shrink, first_node) = match params.l1 {
+            Some(_) => (1, [1.0, 0.0, 0.0, 0.0], 1.0, 0),
+            None => (4, stencil.coefficients, stencil.shrink, stencil.first.saturating_sub(self.first_node)),
+        };
         let (wide, splits) = grid(features as u32, outputs as u32);
         let lane = LogisticLane {
             features: features as u32,
@@ -297,12 +320,15 @@ impl GpuPlan for LogisticPlan {
             wide,
             splits,
             columns: (outputs as u32).next_power_of_two(),
+            has_l1: u32::from(params.l1.is_some()),
+            starts,
             penalty,
-            tolerance: tolerance(penalty, fold.total),
+            l1: params.l1.unwrap_or(0.0),
+            tolerance: if params.l1.is_some() { 0.0 } else { tolerance(penalty, fold.total) },
             enough: params.tolerance * fold.total,
-            nodes: (fold.nodes + stencil.first.saturating_sub(self.first_node) * entries) as u32,
-            shares: stencil.coefficients,
-            shrink: stencil.shrink,
+            nodes: (fold.nodes + first_node * entries) as u32,
+            shares,
+            shrink,
             ..LogisticLane::default()
         };
         LanePlan {
@@ -310,7 +336,8 @@ impl GpuPlan for LogisticPlan {
             state_words: u64::from(SEARCH_WORDS) + u64::from(VECTORS) * entries as u64 + (capacity * outputs) as u64,
             result_words: self.scoring.result_words(fold_index),
             // Small penalties take longest, by about the logarithm; those who ask for little are done first.
-            cost: (rows * entries) as f64 * (1.0 - 0.05 * f64::from(params.l2.max(1e-8).log10().min(8.0))),
+            cost: (rows * entries) as f64
+                * (1.0 - 0.05 * f64::from(params.l1.unwrap_or(params.l2).max(1e-8).log10().min(8.0))),
         }
     }
 

@@ -18,9 +18,7 @@ pub mod path;
 pub mod solver;
 mod walk;
 
-use super::{
-    Agreement, Budget, DataShape, Explanation, Model, ToOnnx, WeightsError, Work, explain, linear, onnx, predict,
-};
+use super::{Agreement, Budget, DataShape, Explanation, Model, ToOnnx, WeightsError, Work, explain, onnx, predict};
 use crate::backend::cpu::{CpuOptions, CpuTrainer};
 use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
 use crate::backend::{BackendError, Trainer, Weights};
@@ -130,14 +128,6 @@ impl Model for Logistic {
     }
 
     fn open_gpu(&self, space: &Space, problem: Arc<Problem>, device: &Gpu) -> Result<Box<dyn Trainer>, BackendError> {
-        if linear::variants(space, &["penalty"]).iter().any(|row| LogisticParams::read(space, row).l1.is_some()) {
-            return Err(BackendError::Unsuited {
-                model: self.name(),
-                reason: "penalties with an L1 term are solved on the processor only".to_owned(),
-                alternative: "To train on the processor: --backend cpu. For the GPU: [space] penalty = \"l2\""
-                    .to_owned(),
-            });
-        }
         Ok(Box::new(GpuTrainer::open(device, gpu::LogisticPlan::new(space.clone(), problem))?))
     }
 
