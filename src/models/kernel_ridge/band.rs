@@ -105,8 +105,8 @@ impl Kernel for SolveBand<'_> {
         let SolveBand { band, y, penalties } = self;
         let n = band.len();
         // Row i of the factor: L[i][i] inverted, L[i][i - 1], L[i][i - 2], ...
-        let mut factor = vec![[[0.0; LANES]; BAND + 1]; n];
-        let mut x = vec![[0.0; LANES]; n];
+        let mut factor: Vec<[Wide; BAND + 1]> = Vec::with_capacity(n);
+        let mut x: Vec<Wide> = Vec::with_capacity(n);
         for i in 0..n {
             let mut row = [[0.0; LANES]; BAND + 1];
             let reach = BAND.min(i);
@@ -132,9 +132,10 @@ impl Kernel for SolveBand<'_> {
             }
             for lane in 0..LANES {
                 row[0][lane] = if pivot[lane] > 0.0 { 1.0 / pivot[lane].sqrt() } else { f64::NAN };
-                x[i][lane] = sum[lane] * row[0][lane];
+                sum[lane] *= row[0][lane];
             }
-            factor[i] = row;
+            x.push(sum);
+            factor.push(row);
         }
         for i in (0..n).rev() {
             let mut sum = x[i];
