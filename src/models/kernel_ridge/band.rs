@@ -239,9 +239,9 @@ impl Kernel for Panel<'_> {
             reflector.aim(j, &head, &by_column);
             // Compact WY (Schreiber & Van Loan 1989): T grows by -tau T V' v and tau.
             let before: [f64; BAND] = std::array::from_fn(|k| vectors[j][k] + reflector.scale * by_vector[k]);
-            for i in 0..j {
-                let sum = (i..j).fold(0.0, |sum: f64, k| factor[i][k].mul_add(before[k], sum));
-                factor[i][j] = -reflector.tau * sum;
+            for (i, row) in factor.iter_mut().enumerate().take(j) {
+                let sum = (i..j).fold(0.0, |sum: f64, k| row[k].mul_add(before[k], sum));
+                row[j] = -reflector.tau * sum;
             }
             factor[j][j] = reflector.tau;
             vectors[j][j] = 1.0;
