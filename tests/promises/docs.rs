@@ -104,6 +104,18 @@ fn tables_hold_what_the_registries_hold() {
     }
 }
 
+#[test]
+fn every_model_has_its_growth_measured() {
+    let text = read(&root().join("docs/growth.md"));
+    for name in MODELS.iter().map(|model| model.name()) {
+        let block = text.split(&format!("<!-- growth: {name} -->\n")).nth(1);
+        let block = block.and_then(|rest| rest.split("<!-- end -->").next());
+        let block = block.unwrap_or_else(|| panic!("docs/growth.md has no block of {name}"));
+        let has_all = ["| lanes |", &format!("pictures/growth_{name}.svg")].iter().all(|part| block.contains(part));
+        assert!(has_all, "{name} was not measured: python benches/growth.py --only {name}");
+    }
+}
+
 /// The keys of a section, as its own error lists them.
 fn known_keys(section: &str) -> Vec<String> {
     let folder = Folder::new();
