@@ -5,6 +5,7 @@ use super::search::Sample;
 use super::sums;
 use crate::base::random::{Key, TOGETHER};
 use crate::data::{Rows, Target};
+use crate::models::linear::{self, ClassWeight};
 
 /// What the totals of a leaf say.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -119,29 +120,7 @@ impl Plant {
 
 /// Sample weights with class weights; `None` where all rows count alike.
 pub fn row_weights(rows: &Rows, is_balanced: bool) -> Option<Vec<f64>> {
-    let classes = match &rows.y {
-        Target::Classes { codes, classes } if is_balanced => {
-            let mut counts = vec![0u32; *classes];
-            codes.iter().for_each(|code| counts[*code as usize] += 1);
-            Some((codes, counts))
-        }
-        _ => None,
-    };
-    if classes.is_none() && rows.weight.is_none() {
-        return None;
-    }
-    let n = rows.y.len();
-    let mut weights = vec![1.0; n];
-    if let Some(own) = &rows.weight {
-        weights.iter_mut().zip(own).for_each(|(weight, own)| *weight = f64::from(*own));
-    }
-    if let Some((codes, counts)) = classes {
-        let present = counts.iter().filter(|count| **count > 0).count();
-        for (weight, code) in weights.iter_mut().zip(codes) {
-            *weight *= n as f64 / (present as f64 * f64::from(counts[*code as usize]));
-        }
-    }
-    Some(weights)
+    linear::row_weights(rows, if is_balanced { ClassWeight::Balanced } else { ClassWeight::None })
 }
 
 /// Rows that a fold can have at most.
