@@ -32,7 +32,7 @@ impl Resident {
     /// Goes on with the prologue to its end; false when the stop flag was raised before.
     pub(super) fn open(&mut self, stop: &StopFlag, provoked: &Provoked) -> Result<bool, Fault> {
         while let Some((pass, pipeline)) = self.opening.passes.get(self.opening.done.0) {
-            let mut slicer = Slicer::new(u64::from(pass.workgroups), provoked);
+            let mut slicer = Slicer::new(u64::from(pass.workgroups), self.session.longest_dispatch(), provoked);
             let mut first = self.opening.done.1;
             while first < pass.workgroups {
                 if stop.is_raised() {

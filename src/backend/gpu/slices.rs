@@ -9,8 +9,12 @@ use super::Provoked;
 
 /// No dispatch should take longer, in seconds.
 pub const LONGEST_DISPATCH: f64 = 0.1;
-/// What the next dispatch aims at, in seconds: half of the limit leaves room for lanes that slow down.
-const AIM: f64 = 0.5 * LONGEST_DISPATCH;
+/// The same on a software adapter. Mesa's counts the iterations of all loops of a dispatch, and ends every loop behind its
+/// first iteration once 65,535 have been counted (`LP_MAX_TGSI_LOOP_ITERATIONS` of its gallivm): results are then wrong
+/// without a word. So many take some 20 ms of a forest, of which this leaves a fifth.
+pub const LONGEST_ON_SOFTWARE: f64 = 0.004;
+/// What the next dispatch aims at, as a share of the limit: half of it leaves room for lanes that slow down.
+const AIM: f64 = 0.5;
 /// A dispatch does at most so many times as much as the one before: where that one had less work than others, such as an
 /// epoch's last rows, twice half of the limit still keeps it.
 const GROWTH: f64 = 2.0;
@@ -25,15 +29,18 @@ pub(super) struct Slicer {
     lanes: u64,
     most_ticks: u64,
     most_lanes: u64,
+    longest: f64,
 }
 
 impl Slicer {
-    /// For a batch of `lanes`; a test may say how many ticks it begins with, and bound both sizes.
-    pub(super) fn new(lanes: u64, provoked: &Provoked) -> Slicer {
+    /// For a batch of `lanes`, no dispatch over `longest` seconds; a test may say how many ticks it begins with, and bound
+    /// both sizes.
+    pub(super) fn new(lanes: u64, longest: f64, provoked: &Provoked) -> Slicer {
         let bounded = |bound: u64, most: u64| if bound == 0 { most } else { bound.min(most) };
         let most_lanes = bounded(provoked.most_lanes, lanes.max(1));
         let most_ticks = bounded(provoked.largest_slice, u64::MAX);
-        Slicer { ticks: provoked.largest_slice.max(1), lanes: most_lanes.min(FIRST_LANES), most_ticks, most_lanes }
+        let (ticks, lanes) = (provoked.largest_slice.max(1), most_lanes.min(FIRST_LANES));
+        Slicer { ticks, lanes, most_ticks, most_lanes, longest }
     }
 
     /// Ticks of the next slice, through which every lane is taken.
@@ -48,9 +55,9 @@ impl Slicer {
 
     /// Learns what a dispatch of `lanes` through `ticks` took.
     pub(super) fn record(&mut self, ticks: u64, lanes: u64, seconds: f64) {
-        let room = if seconds > 0.0 { (AIM / seconds).min(GROWTH) } else { GROWTH };
+        let room = if seconds > 0.0 { (AIM * self.longest / seconds).min(GROWTH) } else { GROWTH };
         let scaled = |n: u64| ((n as f64 * room) as u64).max(1);
-        if self.lanes < self.most_lanes || (ticks == 1 && seconds > LONGEST_DISPATCH) {
+        if self.lanes < self.most_lanes || (ticks == 1 && seconds > self.longest) {
             // The rest of a batch has fewer lanes than a dispatch may have: it says nothing against more.
             let is_rest = lanes < self.lanes && room > 1.0;
             self.lanes = if is_rest { self.lanes } else { scaled(lanes).min(self.most_lanes) };
@@ -67,7 +74,7 @@ mod tests {
 
     /// The sizes after many dispatches of a device that takes so long for a tick of a lane.
     fn settled(lanes: u64, seconds: f64) -> (u64, u64) {
-        let mut slicer = Slicer::new(lanes, &Provoked::default());
+        let mut slicer = Slicer::new(lanes, LONGEST_DISPATCH, &Provoked::default());
         for _ in 0..40 {
             let (ticks, lanes) = (slicer.ticks(), slicer.lanes());
             slicer.record(ticks, lanes, (ticks * lanes) as f64 * seconds);
@@ -79,7 +86,7 @@ mod tests {
     fn dispatches_grow_to_half_the_limit_and_shrink_at_once() {
         assert_eq!(settled(10, 1e-5), (500, 10));
         assert_eq!(settled(2000, 1e-6), (25, 2000));
-        let mut slicer = Slicer::new(10, &Provoked::default());
+        let mut slicer = Slicer::new(10, LONGEST_DISPATCH, &Provoked::default());
         slicer.record(500, 10, 1.0);
         assert_eq!(slicer.ticks(), 25);
     }
@@ -88,7 +95,7 @@ mod tests {
     fn one_slice_with_little_work_does_not_lead_over_the_limit() {
         // Each tenth tick is the last of an epoch, which takes next to no time.
         let seconds = |tick: u64| if tick % 10 == 9 { 1e-6 } else { 0.04 };
-        let mut slicer = Slicer::new(16, &Provoked::default());
+        let mut slicer = Slicer::new(16, LONGEST_DISPATCH, &Provoked::default());
         let mut at = 0;
         while at < 200 {
             let slice = at..at + slicer.ticks();
@@ -104,7 +111,7 @@ mod tests {
         let (ticks, lanes) = settled(2000, 1e-3);
         assert_eq!(ticks, 1);
         assert!((40..=100).contains(&lanes), "{lanes}");
-        let mut slicer = Slicer::new(100, &Provoked::default());
+        let mut slicer = Slicer::new(100, LONGEST_DISPATCH, &Provoked::default());
         slicer.record(1, 100, 1.0);
         assert_eq!(slicer.lanes(), 5);
         slicer.record(1, 3, 0.02);
@@ -114,7 +121,7 @@ mod tests {
     #[test]
     fn a_test_may_bound_both_sizes() {
         let provoked = Provoked { largest_slice: 3, most_lanes: 2, ..Provoked::default() };
-        let mut slicer = Slicer::new(100, &provoked);
+        let mut slicer = Slicer::new(100, LONGEST_DISPATCH, &provoked);
         assert_eq!((slicer.ticks(), slicer.lanes()), (3, 2));
         slicer.record(3, 2, 0.0);
         assert_eq!((slicer.ticks(), slicer.lanes()), (3, 2));

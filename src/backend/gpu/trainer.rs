@@ -219,7 +219,7 @@ impl<P: GpuPlan> GpuTrainer<P> {
         let done = lanes.first().map_or(0, |(_, state)| state.done);
         let from = if done == 0 { 0 } else { done + lead_in };
         let until = budget.max(done).saturating_add(lead_in);
-        let slicer = Slicer::new(lanes.len() as u64, &self.gpu.options().provoked);
+        let slicer = Slicer::new(lanes.len() as u64, resident.session.longest_dispatch(), &self.gpu.options().provoked);
         let mut runner = Runner { resident, batch: &batch, plan: &self.plan, budget: until, stop };
         if !runner.train(from..until, slicer.clone())? || !runner.score(slicer)? {
             return Ok(None);
