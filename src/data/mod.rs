@@ -173,6 +173,11 @@ pub struct Affine {
 impl Affine {
     /// Changes nothing.
     pub const IDENTITY: Affine = Affine { shift: 0.0, scale: 1.0 };
+
+    /// A target as it is learnt.
+    pub fn scaled(self, y: f32) -> f64 {
+        (f64::from(y) - f64::from(self.shift)) / f64::from(self.scale)
+    }
 }
 
 /// One fold of one repeat: what its lanes train on, and what they are scored on.

@@ -82,11 +82,8 @@ impl<'a> Centred<'a> {
     pub fn of(rows: &'a Rows, target: Affine, weights: Option<Vec<f64>>, has_intercept: bool) -> Centred<'a> {
         let x = rows.x.view();
         let outputs = rows.y.outputs();
-        let Affine { shift, scale } = target;
         let targets: Vec<f64> = match &rows.y {
-            Target::Values(values) => {
-                values.iter().map(|y| (f64::from(*y) - f64::from(shift)) / f64::from(scale)).collect()
-            }
+            Target::Values(values) => values.iter().map(|y| target.scaled(*y)).collect(),
             Target::Classes { codes, classes } => {
                 let sign = |class: u32, code: u32| if class == code { 1.0 } else { -1.0 };
                 let of_row = |code: u32| (0..*classes as u32).map(move |class| sign(class, code));
@@ -96,7 +93,7 @@ impl<'a> Centred<'a> {
         let total = weights.as_ref().map_or(x.nrows() as f64, |weights| weights.iter().sum());
         let (mut mean, mut target_mean) = (vec![0.0; x.ncols()], vec![0.0; outputs]);
         if !has_intercept && matches!(rows.y, Target::Values(_)) {
-            target_mean.fill(-f64::from(shift) / f64::from(scale));
+            target_mean.fill(target.scaled(0.0));
         }
         if has_intercept {
             for (i, (row, target)) in x.rows().into_iter().zip(targets.chunks_exact(outputs)).enumerate() {

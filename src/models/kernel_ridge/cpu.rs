@@ -2,6 +2,7 @@
 
 use super::RidgeParams;
 use super::band::Reduction;
+use super::block::LowerHalf;
 use crate::backend::cpu::double::{Double, Doubles};
 use crate::backend::cpu::simd::{Kernel, Lanes, Level, Simd, dispatch};
 use crate::backend::cpu::{CpuOptions, GroupKey, LaneModel, LaneProgress, RowBlock};
@@ -11,7 +12,6 @@ use crate::models::kernels::cache::{Cache, Held};
 use crate::models::kernels::measure::Columns;
 use crate::models::kernels::{self, KernelFunction};
 use crate::space::Space;
-use faer::Mat;
 use ndarray::ArrayView2;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,14 +69,14 @@ impl RidgeLanes {
         for function in distinct(lanes) {
             let held = self.reduced(fold, &function);
             let reduced = held.get(|| Reduced::new(level, fold, &function));
-            let penalties = std::array::from_fn(|lane| lanes.get(lane).map_or(1.0, |params| params.l2));
+            let penalties = Doubles(std::array::from_fn(|lane| lanes.get(lane).map_or(1.0, |params| params.l2)));
             let mut solution = reduced.reduction.solve(level, &reduced.y, &penalties);
             if let Some(roots) = &fold.roots {
-                solution.iter_mut().zip(roots).for_each(|(row, root)| row.iter_mut().for_each(|dual| *dual *= root));
+                solution.iter_mut().zip(roots).for_each(|(row, root)| row.0.iter_mut().for_each(|dual| *dual *= root));
             }
             for (to, from) in duals.iter_mut().zip(solution) {
                 for lane in (0..lanes.len()).filter(|lane| lanes[*lane].function.bits() == function.bits()) {
-                    to.0[lane] = from[lane];
+                    to.0[lane] = from.0[lane];
                 }
             }
         }
@@ -98,11 +98,8 @@ fn distinct(lanes: &[RidgeParams]) -> Vec<KernelFunction> {
 impl RidgeFold {
     /// A fold's rows and targets.
     pub fn new(id: usize, fold: &Arc<Fold>) -> RidgeFold {
-        let Affine { shift, scale } = fold.target;
         let y = match &fold.train.y {
-            Target::Values(values) => {
-                values.iter().map(|y| (f64::from(*y) - f64::from(shift)) / f64::from(scale)).collect()
-            }
+            Target::Values(values) => values.iter().map(|y| fold.target.scaled(*y)).collect(),
             // Not a task of this model: codes as numbers.
             Target::Classes { codes, .. } => codes.iter().map(|code| f64::from(*code)).collect(),
         };
@@ -129,17 +126,18 @@ impl RidgeFold {
 impl Reduced {
     fn new(level: Level, fold: &RidgeFold, function: &KernelFunction) -> Reduced {
         let n = fold.y.len();
-        let mut matrix = Mat::zeros(n, n);
+        let mut matrix = LowerHalf::new(n);
         let mut column = Vec::with_capacity(n);
-        // Row i of the symmetric matrix is column i: from the diagonal on it lies together.
+        // The matrix is symmetric: its rows are its columns.
         fold.columns.measure(level, function.kind.measure(), fold.fold.train.x.view(), |i, measures| {
+            let first = LowerHalf::first_row(i);
             column.clear();
-            column.extend_from_slice(&measures[i..]);
+            column.extend_from_slice(&measures[first..]);
             function.of_all(level, &mut column);
             if let Some(roots) = &fold.roots {
-                column.iter_mut().zip(&roots[i..]).for_each(|(value, root)| *value *= root * roots[i]);
+                column.iter_mut().zip(&roots[first..]).for_each(|(value, root)| *value *= root * roots[i]);
             }
-            matrix.col_as_slice_mut(i)[i..].copy_from_slice(&column);
+            matrix.set_column(i, &column);
         });
         let weighted: Vec<f64> = match &fold.roots {
             Some(roots) => fold.y.iter().zip(roots).map(|(y, root)| y * root).collect(),
@@ -151,12 +149,16 @@ impl Reduced {
         Reduced { reduction, y, evals }
     }
 
-    /// Bytes while it is made: the matrix, what becomes of it, and the kernels to score with.
     fn bytes(fold: &Fold) -> u64 {
-        let rows = fold.train.y.len();
-        let evals: usize = fold.evals.iter().map(|rows| rows.y.len()).sum();
-        (Reduction::bytes(rows) + (rows + evals) * rows * size_of::<f64>()) as u64
+        reduced_bytes(fold.train.y.len(), fold.evals.iter().map(|rows| rows.y.len()).sum())
     }
+}
+
+/// Bytes that a kernel takes of so many training rows and rows to score, while its matrix is reduced: the matrix, what
+/// becomes of it, and the kernels to score with.
+pub fn reduced_bytes(rows: usize, evals: usize) -> u64 {
+    let evals = (evals as u64).saturating_mul((rows * size_of::<f64>()) as u64);
+    LowerHalf::bytes(rows).saturating_add(Reduction::bytes(rows)).saturating_add(evals)
 }
 
 /// Up to sixteen candidates on one fold.

@@ -3,16 +3,17 @@
 //! `KernelRidge` has no intercept: its predictions are pulled towards 0. Here the target is centred (and scaled) by the
 //! fold's training rows first, as every regression's is unless a study says otherwise, so they are pulled towards the mean.
 //!
-//! A kernel matrix is brought to a band once (`band`), after which every `l2` is cheap; `cpu` and `gpu` use what the
-//! band gives. The reduction is made of a library's matrix products, so the last bits of a score may differ between
-//! processors; on one processor they do not depend on threads, batches or neighbours.
+//! A kernel matrix is brought to a band once (`band`, of the products in `block` and the reflections in `panel`), after which
+//! every `l2` is cheap; `cpu` and `gpu` use what the band gives.
 //!
 //! Weights read back: `dual` and `dual_rest` `[rows]`, whose sums are the dual weights (for a small `l2` they are large and
 //! cancel, and f32 would not do), `rows` `[rows, features]` (the training rows) and `kernel`.
 
 mod band;
+mod block;
 mod cpu;
 mod gpu;
+mod panel;
 mod predict;
 
 use super::kernels::{self, KernelFunction, KernelKind};
@@ -62,9 +63,9 @@ impl Model for KernelRidge {
     }
 
     fn suits(&self, shape: DataShape, memory: u64) -> Result<(), BackendError> {
-        // Before folds are prepared: about what opening them then counts.
+        // Before folds are prepared: what opening them then counts, if there are five.
         let rows = shape.rows;
-        kernels::check_memory("kernel_ridge", rows, (16 * rows * rows) as u64, memory)
+        kernels::check_memory("kernel_ridge", rows, cpu::reduced_bytes(rows, rows / 4), memory)
     }
 
     fn budget(&self) -> Budget {
@@ -95,7 +96,7 @@ impl Model for KernelRidge {
     fn work(&self, _: &Space, _: &[f64], shape: DataShape, _: u64) -> Work {
         let (rows, band) = (shape.rows as f64, band::BAND as f64);
         // What a lane has alone: the band's factor, two products with Q's vectors, and the solution's vectors.
-        Work { flops: rows * band * band + 4.0 * rows * rows, bytes: 8.0 * rows * (2.0 * band + 4.0) }
+        Work { flops: rows * band * band + 2.0 * rows * rows, bytes: 8.0 * rows * (2.0 * band + 4.0) }
     }
 
     /// A solution is the same on both: f64, on the host. The device predicts with dual weights and a kernel in f32, whose

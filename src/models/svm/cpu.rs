@@ -63,9 +63,8 @@ pub fn problems(fold: &SvmFold, params: &SvmParams, task: Task) -> Vec<PairProbl
         fold.rows[first..first + run.strips * LANES].iter().copied()
     };
     if task == Task::Regression {
-        let Affine { shift, scale } = fold.fold.target;
         let scaled = |row: usize| match &train.y {
-            Target::Values(values) => (f64::from(values[row]) - f64::from(shift)) / f64::from(scale),
+            Target::Values(values) => fold.fold.target.scaled(values[row]),
             Target::Classes { codes, .. } => f64::from(codes[row]),
         };
         let variable = |row: usize| {
