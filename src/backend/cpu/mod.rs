@@ -2,6 +2,7 @@
 
 pub mod double;
 pub mod gemm;
+mod lane_model;
 pub mod math;
 pub mod measure;
 pub mod random;
@@ -10,7 +11,8 @@ pub mod simd;
 pub mod strips;
 mod trainer;
 
-pub use trainer::{CpuTrainer, GroupKey, LaneModel, LaneProgress, RowBlock};
+pub use lane_model::{GroupKey, LaneModel, LaneProgress, RowBlock};
+pub use trainer::CpuTrainer;
 
 /// How the CPU backend may use the machine. Nothing here changes a bit of any result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -5,12 +5,13 @@
 //! of a fold share is done before them, in pieces, so that one fold's work too has all threads.
 
 use super::CpuOptions;
+use super::lane_model::{GroupKey, LaneModel, LaneProgress, RowBlock};
 use super::score::{LaneScore, Scoring};
 use super::simd::{LANES, Lanes, Level};
 use crate::backend::{BackendError, Lane, LaneReport, LaneStatus, Slot, StopFlag, Trainer, Weights};
-use crate::data::{Fold, Problem, Rows};
+use crate::data::{Problem, Rows};
 use crate::space::Points;
-use ndarray::{ArrayView2, s};
+use ndarray::s;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -18,110 +19,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-/// What lanes of a group must have in common, and what they are sorted by so that neighbours are alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct GroupKey {
-    /// Lanes walk in step only where these are equal (minibatch size, depth).
-    pub step: [u32; 2],
-    /// Alike lanes waste less: widths, or a measure of how long a lane takes.
-    pub likeness: [u32; 4],
-}
-
-/// How far a lane of a group has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LaneProgress {
-    /// Units of budget used since its start.
-    pub used: u64,
-    /// Whether its solver stopped at its cap.
-    pub is_capped: bool,
-}
-
-/// Some neighbouring rows of one of a fold's row sets.
-#[derive(Debug, Clone, Copy)]
-pub struct RowBlock<'a> {
-    /// 0 for the training rows, then those to score, in the order of [`Fold::row_sets`].
-    pub set: usize,
-    /// The block's first row in its set.
-    pub first: usize,
-    /// Prepared features of the block's rows.
-    pub x: ArrayView2<'a, f32>,
-}
-
-/// A model whose lanes walk in step, as the CPU runs it.
-pub trait LaneModel: Send + Sync + 'static {
-    /// A candidate's hyperparameters.
-    type Params: Clone + Send + Sync;
-    /// A fold as this model's lanes want it: padded, rotated, targets scaled; what its lanes share is computed here once.
-    type Fold: Send + Sync;
-    /// The state of a group's lanes on one fold.
-    type Group: Send + Sync;
-
-    /// Reads a candidate's encoded values.
-    fn params(&self, point: &[f64]) -> Self::Params;
-    /// Lanes of a group at most; 1 for a model whose lanes do not walk in step.
-    fn group_lanes(&self) -> usize {
-        LANES
-    }
-    /// Whether lanes are scored on the rows that they were trained on.
-    fn scores_training_rows(&self) -> bool {
-        true
-    }
-    /// Which lanes may share a group, and which should.
-    fn key(&self, params: &Self::Params) -> GroupKey;
-    /// Prepares a fold, once. Called on one thread; what takes long waits for the fold's first `start` or `advance`.
-    fn open_fold(&self, fold: &Arc<Fold>) -> Self::Fold;
-    /// Bytes of a group's state.
-    fn bytes(&self, fold: &Self::Fold, lanes: &[Self::Params]) -> u64;
-    /// Bytes that a fold holds of shared work when that of these lanes is done, what is there already included. Where the
-    /// folds of a call do not fit into memory together, they are trained some at a time, and what they shared is dropped.
-    fn shared_bytes(&self, _fold: &Self::Fold, _lanes: &[Self::Params]) -> u64 {
-        0
-    }
-    /// Numbers of the pieces of shared work that these lanes need and the fold does not have yet. Pieces may be done on
-    /// any thread in any order, or left because of a stop: each depends on the fold alone, and the fold keeps it whole. When
-    /// all are done the model is asked again, until there are none: what needs one stage's pieces is the next stage.
-    fn missing_pieces(&self, _fold: &Self::Fold, _lanes: &[Self::Params]) -> Vec<usize> {
-        Vec::new()
-    }
-    /// Does a piece of shared work; short enough for a stop to be heard between two.
-    fn do_piece(&self, _level: Level, _fold: &Self::Fold, _piece: usize) {}
-    /// How long a group trains, in units of the model's own; 0 where groups sorted by their keys already are longest
-    /// first.
-    fn duration(&self, _fold: &Self::Fold, _lanes: &[Self::Params]) -> u64 {
-        0
-    }
-    /// A group at its start; `lanes` are 1 to [`LaneModel::group_lanes`] with one step key.
-    fn start(&self, fold: &Self::Fold, lanes: &[Self::Params]) -> Self::Group;
-    /// A group made of lanes of other groups, whose bits go on as if nothing had happened.
-    fn gather(&self, fold: &Self::Fold, lanes: &[(&Self::Group, usize)]) -> Self::Group;
-    /// Trains every lane of a group up to `budget`, counted from its start; one entry a lane.
-    fn advance(&self, level: Level, fold: &Self::Fold, group: &mut Self::Group, budget: u64) -> Vec<LaneProgress>;
-    /// Predicts a block of rows: `out[row * outputs + output]`, probabilities or values in the target's own units. What
-    /// was computed of these rows in training may be taken from there.
-    fn predict(&self, level: Level, fold: &Self::Fold, group: &mut Self::Group, rows: RowBlock<'_>, out: &mut [Lanes]);
-    /// The sum of each lane's squared errors on a row set, each times what its row counts for, in the target's own units:
-    /// where the model can tell without predicting the rows. It is asked where the metric needs no more.
-    fn squared_errors(
-        &self,
-        _level: Level,
-        _fold: &Self::Fold,
-        _group: &Self::Group,
-        _set: usize,
-    ) -> Option<[f64; LANES]> {
-        None
-    }
-    /// One lane's weights.
-    fn read_back(&self, fold: &Self::Fold, group: &Self::Group, lane: usize) -> Weights;
-}
-
 /// A group is asked for a stop after this share of its budget for the first time, then after longer and longer strides,
 /// as long as one is shorter than [`SHORTEST_STRIDE`].
 const FIRST_STRIDE: u64 = 32;
 /// See [`FIRST_STRIDE`].
 const SHORTEST_STRIDE: Duration = Duration::from_millis(250);
 
-/// Rows that are predicted at a time, so that a block's predictions stay in the cache.
+/// Rows that are predicted at a time at most, and bytes of their predictions, which then stay in the cache.
 const PREDICT_ROWS: usize = 256;
+/// See [`PREDICT_ROWS`].
+const PREDICT_BYTES: usize = 64 << 10;
 
 enum SlotState<M: LaneModel> {
     Free,
@@ -511,9 +418,11 @@ impl<M: LaneModel> CpuTrainer<M> {
         {
             return scoring.of_sums(sums);
         }
-        let mut block = vec![Lanes::ZERO; PREDICT_ROWS.min(n) * outputs];
-        for first in (0..n).step_by(PREDICT_ROWS) {
-            let last = (first + PREDICT_ROWS).min(n);
+        let fitting = PREDICT_BYTES / (outputs * size_of::<Lanes>()).max(1);
+        let most = fitting.clamp(LANES, PREDICT_ROWS) / LANES * LANES;
+        let mut block = vec![Lanes::ZERO; most.min(n) * outputs];
+        for first in (0..n).step_by(most) {
+            let last = (first + most).min(n);
             let block = &mut block[..(last - first) * outputs];
             let rows = RowBlock { set, first, x: rows.x.slice(s![first..last, ..]) };
             self.model.predict(self.level, fold, group, rows, block);
@@ -573,7 +482,11 @@ impl<M: LaneModel> Trainer for CpuTrainer<M> {
         report: &mut dyn FnMut(LaneReport) -> ControlFlow<()>,
     ) -> Result<(), BackendError> {
         let mut left = self.jobs(slots)?;
-        for wave in self.waves(&left)? {
+        let (waves, error) = match self.waves(&left) {
+            Ok(waves) => (waves, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        for wave in waves {
             let (jobs, later): (Vec<Job<M>>, Vec<Job<M>>) =
                 left.into_iter().partition(|job| wave.folds.contains(&job.fold));
             left = later;
@@ -586,7 +499,7 @@ impl<M: LaneModel> Trainer for CpuTrainer<M> {
             }
         }
         left.into_iter().filter(|job| job.state.is_some()).for_each(|job| self.put_back(job));
-        Ok(())
+        error.map_or(Ok(()), Err)
     }
 
     fn read_back(&mut self, slot: Slot) -> Result<Weights, BackendError> {

@@ -49,11 +49,13 @@ impl KnnFold {
     /// The lists of a block, made if they are not there.
     fn block(&self, level: Level, distance: Distance, block: usize) -> &[Neighbour] {
         let near = &self.near[distance.code()];
-        near.blocks[block].get_or_init(|| {
-            let train = self.fold.train.x.view();
-            let index = near.index.get_or_init(|| Index::new(distance, train));
-            index.nearest(level, train, self.rows(block), self.most)
-        })
+        near.blocks[block]
+            .get_or_init(|| self.index(distance).nearest(level, self.fold.train.x.view(), self.rows(block), self.most))
+    }
+
+    /// The training rows as a search reads them, packed if they are not yet.
+    fn index(&self, distance: Distance) -> &Index {
+        self.near[distance.code()].index.get_or_init(|| Index::new(distance, self.fold.train.x.view()))
     }
 
     /// The rows of a block.
@@ -124,15 +126,22 @@ impl LaneModel for KnnLanes {
         let is_asked = |distance: &Distance| lanes.iter().any(|params| params.distance == *distance);
         let kinds = Distance::ALL.into_iter().filter(is_asked);
         let pieces = kinds.flat_map(|distance| {
-            let blocks = fold.near[distance.code()].blocks.iter().enumerate();
-            let missing = blocks.filter(|(_, block)| block.get().is_none());
-            missing.map(move |(block, _)| distance.code() * fold.blocks() + block)
+            let near = &fold.near[distance.code()];
+            let missing = near.blocks.iter().enumerate().filter(|(_, block)| block.get().is_none());
+            let of_blocks = missing.map(move |(block, _)| distance.code() * fold.blocks() + block);
+            // No thread waits for another to pack the rows: that is a stage of its own.
+            let (is_packed, first) = (near.index.get().is_some(), Distance::ALL.len() * fold.blocks());
+            let of_rows = of_blocks.clone().next().filter(|_| !is_packed).map(|_| first + distance.code());
+            of_rows.into_iter().chain(of_blocks.filter(move |_| is_packed))
         });
         pieces.collect()
     }
 
     fn do_piece(&self, level: Level, fold: &KnnFold, piece: usize) {
-        fold.block(level, Distance::ALL[piece / fold.blocks()], piece % fold.blocks());
+        match piece.checked_sub(Distance::ALL.len() * fold.blocks()) {
+            Some(code) => _ = fold.index(Distance::ALL[code]),
+            None => _ = fold.block(level, Distance::ALL[piece / fold.blocks()], piece % fold.blocks()),
+        }
     }
 
     fn start(&self, fold: &KnnFold, lanes: &[KnnParams]) -> Group {

@@ -1,5 +1,8 @@
 //! Distances between rows: exactly, which decides the order of neighbours, and how far a quick one in f32 may be off.
 
+use crate::backend::cpu::double::{Double, Doubles};
+use crate::backend::cpu::simd::{LANES, Lanes, Simd, transpose};
+use crate::backend::cpu::strips::load_block;
 use ndarray::ArrayView2;
 
 /// How distances are measured.
@@ -24,36 +27,36 @@ impl Distance {
         self as usize
     }
 
-    /// What neighbours are ordered by, a squared distance if Euclidean: in f64, feature after feature, products and sums
-    /// rounded apart, so that bits are the same on every processor. The squares of both rows' lengths serve cosines.
+    /// What neighbours are ordered by, a squared distance if Euclidean, of sixteen rows to one: in f64, feature after
+    /// feature, products and sums rounded apart. The squares of all rows' lengths serve cosines.
     #[inline(always)]
-    pub fn between(self, a: &[f32], b: &[f32], squares: [f64; 2]) -> f64 {
-        let pairs = a.iter().zip(b).map(|(a, b)| (f64::from(*a), f64::from(*b)));
-        match self {
-            Distance::Euclidean => pairs.fold(0.0, |sum, (a, b)| sum + (a - b) * (a - b)),
-            Distance::Manhattan => pairs.fold(0.0, |sum, (a, b)| sum + (a - b).abs()),
-            Distance::Cosine => cosine(pairs.fold(0.0, |sum, (a, b)| sum + a * b), squares),
-        }
-    }
-
-    /// The same of four rows to one, whose sums hide each other's latency.
-    #[inline(always)]
-    pub fn between_four(self, a: [&[f32]; 4], b: &[f32], squares: [[f64; 2]; 4]) -> [f64; 4] {
-        let mut sums = [0.0; 4];
-        for (j, b) in b.iter().enumerate() {
-            let b = f64::from(*b);
-            for i in 0..4 {
-                let a = f64::from(a[i][j]);
-                sums[i] += match self {
-                    Distance::Euclidean => (a - b) * (a - b),
-                    Distance::Manhattan => (a - b).abs(),
-                    Distance::Cosine => a * b,
+    pub fn between<V: Simd>(self, a: [&[f32]; LANES], b: &[f32], squares: ([f64; LANES], f64)) -> [f64; LANES] {
+        let zero = V::Double::splat(0.0);
+        let mut sums = zero;
+        for (chunk, b) in b.chunks(LANES).enumerate() {
+            let mut rows = [Lanes::ZERO; LANES];
+            for (row, a) in rows.iter_mut().zip(a) {
+                row.0[..b.len()].copy_from_slice(&a[chunk * LANES..][..b.len()]);
+            }
+            let columns = transpose(load_block::<V>(&rows));
+            for (column, b) in columns.into_iter().zip(b) {
+                let mut of_feature = Lanes::ZERO;
+                column.store(&mut of_feature);
+                let (a, b) = (V::Double::widen(&of_feature), V::Double::splat(f64::from(*b)));
+                let difference = a.sub(b);
+                let term = match self {
+                    Distance::Euclidean => difference.mul_add(difference, zero),
+                    Distance::Manhattan => V::Double::select(difference.less(zero), zero.sub(difference), difference),
+                    Distance::Cosine => a.mul_add(b, zero),
                 };
+                sums = sums.add(term);
             }
         }
+        let mut between = Doubles::splat(0.0);
+        sums.store(&mut between);
         match self {
-            Distance::Cosine => std::array::from_fn(|i| cosine(sums[i], squares[i])),
-            _ => sums,
+            Distance::Cosine => std::array::from_fn(|i| cosine(between.0[i], [squares.0[i], squares.1])),
+            _ => between.0,
         }
     }
 

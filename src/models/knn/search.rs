@@ -65,7 +65,7 @@ impl Index {
         x: ArrayView2<'_, f32>,
         most: usize,
     ) -> Vec<Neighbour> {
-        dispatch(level, Search { index: self, train, x, most })
+        dispatch(level, Search { index: self, level, train, x, most })
     }
 }
 
@@ -96,6 +96,7 @@ fn packed<'a>(
 
 struct Search<'a, 't, 'x> {
     index: &'a Index,
+    level: Level,
     train: ArrayView2<'t, f32>,
     x: ArrayView2<'x, f32>,
     most: usize,
@@ -106,7 +107,7 @@ impl Kernel for Search<'_, '_, '_> {
 
     #[inline(always)]
     fn run<V: Simd>(self) -> Vec<Neighbour> {
-        let Search { index, train, x, most } = self;
+        let Search { index, level, train, x, most } = self;
         let (width, rows) = (index.width, x.nrows());
         let squares = if index.distance == Distance::Cosine { distance::squares(x) } else { Vec::new() };
         let mut tiles: Vec<Tile> = vec![[0.0; ROWS]; rows.div_ceil(ROWS) * width];
@@ -120,6 +121,7 @@ impl Kernel for Search<'_, '_, '_> {
             .map(|row| Pool {
                 exact: Exact {
                     index,
+                    level,
                     train,
                     x: x.row(row).to_slice().unwrap_or(&[]),
                     square: squares.get(row).copied(),
@@ -274,8 +276,10 @@ fn row_of(entry: u64) -> u32 {
 }
 
 /// Exact distances to one row.
+#[derive(Clone, Copy)]
 struct Exact<'a, 't> {
     index: &'a Index,
+    level: Level,
     train: ArrayView2<'t, f32>,
     x: &'a [f32],
     square: Option<f64>,
@@ -283,25 +287,34 @@ struct Exact<'a, 't> {
 
 impl Exact<'_, '_> {
     /// Entries with what they are ordered by, in order.
-    fn sorted(&self, entries: &[u64]) -> Vec<(f64, u64)> {
-        let index = self.index;
-        let values = |row: u32| self.train.row(row as usize).to_slice().unwrap_or(&[]);
-        let squares = |row: u32| match self.square {
-            Some(own) => [index.squares[row as usize], own],
-            None => [0.0; 2],
-        };
-        let mut sorted = Vec::with_capacity(entries.len());
-        let (fours, rest) = entries.as_chunks::<4>();
-        for four in fours {
-            let rows = four.map(row_of);
-            let exact = index.distance.between_four(rows.map(values), self.x, rows.map(squares));
-            sorted.extend(exact.into_iter().zip(*four));
-        }
-        for entry in rest {
-            let row = row_of(*entry);
-            sorted.push((index.distance.between(values(row), self.x, squares(row)), *entry));
-        }
+    fn sorted(self, entries: &[u64]) -> Vec<(f64, u64)> {
+        let mut sorted = dispatch(self.level, Measured { exact: self, entries });
         sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(row_of(a.1).cmp(&row_of(b.1))));
         sorted
+    }
+}
+
+/// Entries with what they are ordered by.
+struct Measured<'a, 't, 'e> {
+    exact: Exact<'a, 't>,
+    entries: &'e [u64],
+}
+
+impl Kernel for Measured<'_, '_, '_> {
+    type Output = Vec<(f64, u64)>;
+
+    #[inline(always)]
+    fn run<V: Simd>(self) -> Vec<(f64, u64)> {
+        let Measured { exact: Exact { index, train, x, square, .. }, entries } = self;
+        let mut measured = Vec::with_capacity(entries.len());
+        for entries in entries.chunks(LANES) {
+            // The last chunk is filled up with its first entry.
+            let rows: [usize; LANES] = std::array::from_fn(|i| row_of(*entries.get(i).unwrap_or(&entries[0])) as usize);
+            let values = rows.map(|row| train.row(row).to_slice().unwrap_or(&[]));
+            let squares = rows.map(|row| index.squares.get(row).copied().unwrap_or(0.0));
+            let distances = index.distance.between::<V>(values, x, (squares, square.unwrap_or(0.0)));
+            measured.extend(distances.into_iter().zip(entries.iter().copied()));
+        }
+        measured
     }
 }
