@@ -1,7 +1,7 @@
 //! What models share when they predict on the host from weights that may come from a file.
 
 use super::WeightsError;
-use crate::backend::{WeightArray, Weights};
+use crate::backend::{IntegerArray, WeightArray, Weights};
 use crate::data::{Affine, Task};
 use ndarray::{Array2, ArrayView2, Axis};
 
@@ -30,11 +30,7 @@ pub(super) fn linear(
 
 /// `weight` `[outputs, features]` and `intercept` `[outputs]` of a model that is linear in the features.
 pub(super) fn linear_parts(weights: &Weights) -> Result<(ArrayView2<'_, f32>, &[f32]), WeightsError> {
-    let find = |name: &str| {
-        let array = weights.arrays.iter().find(|array| array.name == name);
-        array.ok_or_else(|| WeightsError(format!("{name} is missing")))
-    };
-    let (weight, intercept) = (find("weight")?, find("intercept")?);
+    let (weight, intercept) = (floats(weights, "weight")?, floats(weights, "intercept")?);
     let [outputs, features] = weight.shape[..] else { return Err(wrong_shape(weight)) };
     let matrix = ArrayView2::from_shape((outputs, features), &weight.values).map_err(|_| wrong_shape(weight))?;
     if intercept.values.len() != outputs || outputs == 0 {
@@ -51,6 +47,20 @@ pub(super) fn softmax(logits: &mut Array2<f32>) {
         let sum = row.sum();
         row.mapv_inplace(|e| e / sum);
     }
+}
+
+/// Finds an array of numbers.
+pub(super) fn floats<'a>(weights: &'a Weights, name: &str) -> Result<&'a WeightArray, WeightsError> {
+    weights.arrays.iter().find(|array| array.name == name).ok_or_else(|| missing(name))
+}
+
+/// Finds an array of whole numbers.
+pub(super) fn integers<'a>(weights: &'a Weights, name: &str) -> Result<&'a IntegerArray, WeightsError> {
+    weights.integers.iter().find(|array| array.name == name).ok_or_else(|| missing(name))
+}
+
+fn missing(name: &str) -> WeightsError {
+    WeightsError(format!("{name} is missing"))
 }
 
 /// An array whose shape is not what the model needs, or not that of its values.

@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use thousandfold::backend::cpu::CpuOptions;
 use thousandfold::backend::cpu::simd::Level;
+use thousandfold::backend::gpu::GpuOptions;
 use thousandfold::backend::{Lane, LaneReport, LaneStatus, StopFlag, Trainer, WeightArray, Weights};
 use thousandfold::base::random::{Key, normal, uniform};
 use thousandfold::data::{Affine, ColumnKind, Fold, Problem, Rows, Target, Task};
@@ -315,6 +316,32 @@ fn bits_depend_neither_on_the_instruction_set_nor_on_threads_nor_on_rungs() {
         }
         let rungs = scores(&problem, &CpuOptions::default(), &[1, 7, 8, 30]);
         assert_eq!(bits(&rungs), bits(&plain));
+    }
+}
+
+#[test]
+fn targets_far_from_zero_are_learnt_as_they_are() {
+    let mut problem = (*mixed_problem(0, false)).clone();
+    let mut fold = (*problem.folds[0]).clone();
+    fold.target = Affine::IDENTITY;
+    for rows in std::iter::once(&mut fold.train).chain(&mut fold.evals) {
+        let Target::Values(values) = &mut rows.y else { panic!("not numbers") };
+        values.iter_mut().for_each(|y| *y += 50_000.0);
+    }
+    let Target::Values(values) = &fold.train.y else { panic!("not numbers") };
+    let mean = values.iter().map(|y| f64::from(*y)).sum::<f64>() / values.len() as f64;
+    let variance = values.iter().map(|y| (f64::from(*y) - mean).powi(2)).sum::<f64>() / values.len() as f64;
+    problem.folds = vec![Arc::new(fold)];
+    let problem = Arc::new(problem);
+    let space = space(Task::Regression, "trees = 20\nmin_leaf = 3");
+    let mut points = Points::new(space.parameters.len());
+    points.push(&space.defaults());
+    let own = train(&mut *open_cpu(&Gbdt, &space, &problem, &CpuOptions::default()), &points, 1, 20);
+    assert!(own[0].train < 0.5 * variance, "{} of {variance}", own[0].train);
+    if let Some(gpu) = gpu::open(GpuOptions::default()) {
+        let device = train(&mut *Gbdt.open_gpu(&space, problem.clone(), &gpu).unwrap(), &points, 1, 20);
+        let distance = (device[0].train - own[0].train).abs() / own[0].train;
+        assert!(distance < 1e-4, "{} is not {}", device[0].train, own[0].train);
     }
 }
 

@@ -459,3 +459,24 @@ fn weights_of_another_shape_are_refused() {
         assert!(predict(&odd, 3).is_err());
     }
 }
+
+#[test]
+fn a_regression_without_a_machine_is_refused() {
+    let problem = problem(1, 30, 3, 1, BUDGET);
+    let space = open_space(&Svm, &problem);
+    let mut trainer = open_cpu(&Svm, &space, &problem, &CpuOptions::default());
+    let mut weights = trained(&mut *trainer, &space, &space.defaults());
+    let x = Array2::<f32>::zeros((2, 3));
+    assert!(Svm.predict(&weights, Task::Regression, Affine::IDENTITY, x.view()).is_ok());
+    for array in &mut weights.arrays {
+        match array.name.as_str() {
+            "support" => (array.shape, array.values) = (vec![0, 3], Vec::new()),
+            "dual" => (array.shape, array.values) = (vec![1, 0], Vec::new()),
+            _ => {}
+        }
+    }
+    for array in weights.integers.iter_mut().filter(|array| array.name != "classes") {
+        (array.shape, array.values) = (vec![0], Vec::new());
+    }
+    assert!(Svm.predict(&weights, Task::Regression, Affine::IDENTITY, x.view()).is_err());
+}

@@ -82,9 +82,10 @@ fn sample_columns(lane: u32, tree: u32, thread: u32) {
 // Makes all rows one leaf, and finds its split.
 fn begin_tree(lane: u32, score: u32, round: u32, thread: u32) {
     sample_columns(lane, round * lanes[lane].scores + score, thread);
-    // Where a class has no row its gradients are nothing: so is its tree.
-    let is_absent = abs(start_of(lane, score)) >= ABSENT;
-    let count = select(standing.row_count, 0u, is_absent);
+    // Where a class has no row, or all of them, its gradients are nothing: so is its tree.
+    let is_of_classes = lanes[lane].loss == LOSS_BINARY || lanes[lane].loss == LOSS_SOFTMAX;
+    let is_certain = is_of_classes && abs(start_of(lane, score)) >= ABSENT;
+    let count = select(standing.row_count, 0u, is_certain);
     let sampled_at = state_of(lane, lanes[lane].sampled_at);
     let rows_at = state_of(lane, lanes[lane].rows_at);
     let words_at = state_of(lane, lanes[lane].words_at);

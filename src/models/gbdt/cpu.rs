@@ -2,7 +2,7 @@
 
 use super::fold::{Binned, GbdtFold};
 use super::grow::{Ground, Grower};
-use super::objective::{self, ABSENT, Gradients, Loss, Quanta, Quantise, Targets, Weighted};
+use super::objective::{self, Gradients, Loss, Quanta, Quantise, Targets, Weighted};
 use super::params::GbdtParams;
 use super::sample;
 use super::{GbdtLanes, validate};
@@ -121,12 +121,11 @@ impl LaneModel for GbdtLanes {
 
     fn advance(&self, level: Level, fold: &GbdtFold, state: &mut State, budget: u64) -> Vec<LaneProgress> {
         let mut workspace = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        let cell = fold.binned(state.params.bins);
-        if let Some(binned) = cell.get() {
+        fold.with_binned(state.params.bins, |binned| {
             while state.rounds < budget.min(state.params.trees) && !state.is_done {
                 state.round(level, fold, binned, &mut workspace);
             }
-        }
+        });
         self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
         let is_at_its_end = state.is_done || state.rounds >= self.budget.min(state.params.trees);
         let used = match &state.best {
@@ -222,7 +221,7 @@ impl State {
             }
             work.grower.root = work.roots.pop();
             work.grower.rows.clone_from(&work.rows);
-            if self.start[score].abs() >= -ABSENT {
+            if self.loss.is_certain(self.start[score]) {
                 // Its gradients are nothing: so is its tree.
                 work.grower.rows.clear();
             }

@@ -6,17 +6,16 @@ use super::split::Column;
 use super::validate;
 use crate::backend::cpu::simd::{LANES, Lanes, Level};
 use crate::data::{Affine, Fold, Rows, Target, Task};
-use crate::models::trees::bins::{BinnedFold, FeatureBins};
+use crate::models::trees::bins::{BinnedFold, ByBins, FeatureBins};
 use crate::models::trees::histogram::Blocks;
-use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 /// A fold, binned when its first lane is trained.
 pub struct GbdtFold {
     /// The fold itself.
     pub fold: Arc<Fold>,
-    binned: Mutex<BTreeMap<u32, Arc<OnceLock<Binned>>>>,
+    binned: ByBins<Binned>,
     targets: [OnceLock<RowTargets>; 4],
     /// Of the first set to score.
     eval_targets: [OnceLock<RowTargets>; 2],
@@ -45,7 +44,7 @@ pub struct RowTargets {
 impl GbdtFold {
     /// Opens a fold without doing any work yet.
     pub fn new(fold: Arc<Fold>) -> GbdtFold {
-        GbdtFold { fold, binned: Mutex::default(), targets: Default::default(), eval_targets: Default::default() }
+        GbdtFold { fold, binned: ByBins::default(), targets: Default::default(), eval_targets: Default::default() }
     }
 
     /// Training rows.
@@ -83,11 +82,9 @@ impl GbdtFold {
         }
     }
 
-    /// The fold in at most so many bins a column.
-    pub fn binned(&self, bins: u32) -> Arc<OnceLock<Binned>> {
-        let cell = self.binned.lock().unwrap_or_else(PoisonError::into_inner).entry(bins).or_default().clone();
-        cell.get_or_init(|| Binned::new(&self.fold, bins as usize));
-        cell
+    /// Uses the fold in at most so many bins a column.
+    pub fn with_binned<R>(&self, bins: u32, of: impl FnOnce(&Binned) -> R) -> R {
+        self.binned.with(bins as usize, || Binned::new(&self.fold, bins as usize), of)
     }
 
     /// The training rows' targets and weights.

@@ -22,6 +22,7 @@ pub mod sample;
 pub mod split;
 mod validate;
 
+use super::predict::{floats, integers};
 use super::trees::explain::ShareOf;
 use super::trees::tree::Trees;
 use super::{Agreement, Budget, DataShape, Explanation, Model, ToOnnx, WeightsError, Work, onnx};
@@ -195,11 +196,9 @@ struct Boosted<'a> {
 /// Reads weights that may come from anyone, for rows of so many features.
 fn parse(weights: &Weights, task: Task, features: usize) -> Result<Boosted<'_>, WeightsError> {
     let trees = Trees::from_weights(weights, features)?;
-    let start = weights.arrays.iter().find(|array| array.name == START).map(|array| array.values.as_slice());
-    let start = start.ok_or_else(|| WeightsError(format!("{START} is missing")))?;
-    let objective = weights.integers.iter().find(|array| array.name == OBJECTIVE);
-    let objective = objective.and_then(|array| Objective::from_code(*array.values.first()?));
-    let objective = objective.ok_or_else(|| WeightsError(format!("{OBJECTIVE} is missing")))?;
+    let start = floats(weights, START)?.values.as_slice();
+    let objective = integers(weights, OBJECTIVE)?.values.first().and_then(|code| Objective::from_code(*code));
+    let objective = objective.ok_or_else(|| WeightsError(format!("{OBJECTIVE} is none that is known")))?;
     let loss = match (task, start.len()) {
         (Task::Classification, 1) => Loss::Binary,
         (Task::Classification, classes @ 2..) => Loss::Softmax { classes },

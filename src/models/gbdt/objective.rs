@@ -41,6 +41,12 @@ impl Loss {
         }
     }
 
+    /// Whether scores that start there are of a class that no training row has, or of one that all have: nothing is to be
+    /// learnt of it. A number may start anywhere.
+    pub fn is_certain(self, start: f32) -> bool {
+        !matches!(self, Loss::Value { .. }) && start.abs() >= -ABSENT
+    }
+
     /// Whether leaves take a quantile of what is left of their rows, and which.
     pub fn leaf_quantile(self) -> Option<f32> {
         match self {

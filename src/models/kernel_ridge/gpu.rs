@@ -2,7 +2,7 @@
 //! device.
 //!
 //! WGSL has no f64, and in f32 a penalty below 1e-7 of the kernel's largest eigenvalue is lost. A lane's descriptor holds its
-//! dual weights, and what its own equation says of its training rows.
+//! dual weights in two parts, of which the device reads the first, and what its own equation says of its training rows.
 
 use super::RidgeParams;
 use super::cpu::{RidgeFold, RidgeLanes, weights};
@@ -41,6 +41,10 @@ wgsl_struct! {
         pub degree: u32,
         /// See `gamma`.
         pub coef0: f32,
+        /// What f32 leaves of gamma; the device does without, the weights that are read back do not.
+        pub gamma_rest: f32,
+        /// The same of coef0.
+        pub coef0_rest: f32,
         /// Of the target.
         pub shift: f32,
         /// Of the target.
@@ -69,17 +73,16 @@ pub fn kernels(rows: usize) -> Vec<Kernel> {
         let kernel = kernels::device::constants(DeviceScoring::header(kernel, WORKGROUP));
         let head = KernelRidgeLane::wgsl();
         let head = head.trim_end().trim_end_matches('}');
-        kernel.generated(&format!("{head}    duals: array<f32, {rows}>,\n    fitted: array<f32, {rows}>,\n}}\n")).bind(
-            &[
-                Binding::new(Role::Lanes, "lanes", "array<KernelRidgeLane>"),
-                Binding::new(Role::Progress, "progress", "array<Progress>"),
-                Binding::new(Role::State, "state", "array<f32>"),
-                Binding::new(Role::Results, "results", "array<u32>"),
-                Binding::new(Role::Span, "span", "Span"),
-                Binding::new(Role::Shared(0), "x", "array<f32>"),
-                Binding::new(Role::Shared(1), "y", "array<u32>"),
-            ],
-        )
+        let arrays = ["duals", "fitted", "duals_rest"].map(|name| format!("{name}: array<f32, {rows}>,")).join(" ");
+        kernel.generated(&format!("{head}    {arrays}\n}}\n")).bind(&[
+            Binding::new(Role::Lanes, "lanes", "array<KernelRidgeLane>"),
+            Binding::new(Role::Progress, "progress", "array<Progress>"),
+            Binding::new(Role::State, "state", "array<f32>"),
+            Binding::new(Role::Results, "results", "array<u32>"),
+            Binding::new(Role::Span, "span", "Span"),
+            Binding::new(Role::Shared(0), "x", "array<f32>"),
+            Binding::new(Role::Shared(1), "y", "array<u32>"),
+        ])
     };
     vec![kernel("kernel_ridge_train", "train"), kernel("kernel_ridge_score", "score")]
 }
@@ -149,14 +152,18 @@ impl GpuPlan for RidgePlan {
         let device: f64 = duals.iter().map(|dual| f64::from(*dual as f32)).sum();
         let [sum, sum_rest] = kernels::weights::parts(f64::from(less) * device);
         let sets = self.measures.sets(params.function.kind.measure(), fold_index);
+        let ([gamma, gamma_rest], [coef0, coef0_rest]) =
+            (kernels::weights::parts(params.function.gamma), kernels::weights::parts(params.function.coef0));
         let lane = KernelRidgeLane {
             outputs: 1,
             sets: self.scoring.lane_sets(fold_index, sets),
             fold: fold_index as u32,
             kind: params.function.kind.code(),
-            gamma: params.function.gamma as f32,
+            gamma,
             degree: params.function.degree,
-            coef0: params.function.coef0 as f32,
+            coef0,
+            gamma_rest,
+            coef0_rest,
             shift: target.shift,
             scale: target.scale,
             less,
@@ -165,8 +172,11 @@ impl GpuPlan for RidgePlan {
             ..KernelRidgeLane::default()
         };
         let mut descriptor = words(&lane);
-        for values in [duals, fitted] {
-            descriptor.extend(values.iter().map(|value| (*value as f32).to_bits()));
+        let (duals, rests): (Vec<f32>, Vec<f32>) =
+            duals.iter().map(|dual| kernels::weights::parts(*dual)).map(|[dual, rest]| (dual, rest)).unzip();
+        let fitted = fitted.iter().map(|value| *value as f32).collect();
+        for values in [duals, fitted, rests] {
+            descriptor.extend(values.iter().map(|value| value.to_bits()));
             descriptor.extend(std::iter::repeat_n(0, self.rows - values.len()));
         }
         LanePlan {
@@ -195,15 +205,17 @@ impl GpuPlan for RidgePlan {
     }
 
     fn weights(&self, descriptor: &[u32], _: &[u32]) -> Weights {
-        let (head, duals) = descriptor.split_at(size_of::<KernelRidgeLane>() / size_of::<u32>());
+        let (head, arrays) = descriptor.split_at(size_of::<KernelRidgeLane>() / size_of::<u32>());
         let lane: KernelRidgeLane = bytemuck::pod_read_unaligned(bytemuck::cast_slice(head));
         let fold = &self.folds[lane.fold as usize];
-        let duals: Vec<f64> = duals[..fold.y.len()].iter().map(|word| f64::from(f32::from_bits(*word))).collect();
+        let number = |word: &u32| f64::from(f32::from_bits(*word));
+        let parts = arrays.iter().zip(&arrays[2 * self.rows..]).take(fold.y.len());
+        let duals: Vec<f64> = parts.map(|(dual, rest)| number(dual) + number(rest)).collect();
         let function = kernels::KernelFunction {
             kind: kernels::KernelKind::from_code(lane.kind).unwrap_or(kernels::KernelKind::Rbf),
-            gamma: f64::from(lane.gamma),
+            gamma: f64::from(lane.gamma) + f64::from(lane.gamma_rest),
             degree: lane.degree,
-            coef0: f64::from(lane.coef0),
+            coef0: f64::from(lane.coef0) + f64::from(lane.coef0_rest),
         };
         weights(fold, &function, &duals)
     }

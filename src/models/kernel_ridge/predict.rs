@@ -5,8 +5,8 @@ use crate::base::onnx::{Graph, Value};
 use crate::data::{Affine, Task};
 use crate::models::kernels::KernelFunction;
 use crate::models::kernels::onnx::kernel;
-use crate::models::kernels::weights::{find, kernel_rows, matrix, read_kernel};
-use crate::models::predict::wrong_shape;
+use crate::models::kernels::weights::{kernel_rows, matrix, read_kernel};
+use crate::models::predict::{floats, wrong_shape};
 use crate::models::{WeightsError, onnx};
 use ndarray::{Array2, ArrayView2};
 
@@ -39,8 +39,8 @@ pub fn to_onnx(
 /// The kernel, and the rows that it is measured against with the coefficient of each.
 fn parse(weights: &Weights) -> Result<(KernelFunction, Vec<f64>, ArrayView2<'_, f32>), WeightsError> {
     let function = read_kernel(weights)?;
-    let (dual, rows) = (find(weights, "dual")?, matrix(find(weights, "rows")?)?);
-    let rest = find(weights, "dual_rest")?;
+    let (dual, rows) = (floats(weights, "dual")?, matrix(floats(weights, "rows")?)?);
+    let rest = floats(weights, "dual_rest")?;
     if let Some(array) = [dual, rest].into_iter().find(|array| array.values.len() != rows.nrows()) {
         return Err(wrong_shape(array));
     }

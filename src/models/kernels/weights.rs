@@ -5,18 +5,12 @@ use super::{KernelFunction, KernelKind};
 use crate::backend::cpu::simd::Level;
 use crate::backend::{WeightArray, Weights};
 use crate::models::WeightsError;
-use crate::models::predict::wrong_shape;
+use crate::models::predict::{floats, wrong_shape};
 use ndarray::ArrayView2;
 
 /// A named array.
 pub fn array(name: &str, shape: &[usize], values: Vec<f32>) -> WeightArray {
     WeightArray { name: name.to_owned(), shape: shape.to_vec(), values }
-}
-
-/// Finds an array.
-pub fn find<'a>(weights: &'a Weights, name: &str) -> Result<&'a WeightArray, WeightsError> {
-    let found = weights.arrays.iter().find(|array| array.name == name);
-    found.ok_or_else(|| WeightsError(format!("{name} is missing")))
 }
 
 /// A matrix as its shape says.
@@ -40,7 +34,7 @@ pub fn kernel(function: &KernelFunction) -> WeightArray {
 
 /// The function that [`kernel`] holds.
 pub fn read_kernel(weights: &Weights) -> Result<KernelFunction, WeightsError> {
-    let array = find(weights, "kernel")?;
+    let array = floats(weights, "kernel")?;
     let [code, degree, gamma, gamma_rest, coef0, coef0_rest] = array.values[..] else { return Err(wrong_shape(array)) };
     let kind = KernelKind::from_code(code as u32).filter(|kind| kind.code() as f32 == code);
     let sum = |first: f32, rest: f32| f64::from(first) + f64::from(rest);

@@ -10,7 +10,7 @@ use crate::backend::cpu::simd::{Lanes, Level, dispatch};
 use crate::backend::{IntegerArray, WeightArray, Weights};
 use crate::data::{Affine, Fold, Target, Task};
 use crate::models::WeightsError;
-use crate::models::predict::wrong_shape;
+use crate::models::predict::{floats, integers, wrong_shape};
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
@@ -77,16 +77,13 @@ pub struct Neighbours<'a> {
 
 /// Reads weights that may come from anyone.
 pub fn parse(weights: &Weights, task: Task) -> Result<Neighbours<'_>, WeightsError> {
-    let missing = |name: &str| WeightsError(format!("{name} is missing"));
-    let floats = |name: &str| weights.arrays.iter().find(|array| array.name == name).ok_or_else(|| missing(name));
-    let integers = |name: &str| weights.integers.iter().find(|array| array.name == name).ok_or_else(|| missing(name));
-    let rows = floats("rows")?;
+    let rows = floats(weights, "rows")?;
     let [count, features] = rows.shape[..] else { return Err(wrong_shape(rows)) };
     let train = ArrayView2::from_shape((count, features), &rows.values).map_err(|_| wrong_shape(rows))?;
     if count == 0 || features == 0 {
         return Err(wrong_shape(rows));
     }
-    let [neighbours, by_distance, distance, outputs] = integers("settings")?.values[..] else {
+    let [neighbours, by_distance, distance, outputs] = integers(weights, "settings")?.values[..] else {
         return Err(WeightsError("settings are not four".to_owned()));
     };
     let distance = *Distance::ALL
@@ -94,13 +91,13 @@ pub fn parse(weights: &Weights, task: Task) -> Result<Neighbours<'_>, WeightsErr
         .ok_or_else(|| WeightsError(format!("there is no distance {distance}")))?;
     let targets = match task {
         Task::Classification => {
-            let codes = integers("classes")?.values.clone();
+            let codes = integers(weights, "classes")?.values.clone();
             if codes.iter().any(|code| *code >= outputs) {
                 return Err(WeightsError(format!("a class is not one of {outputs}")));
             }
             Target::Classes { codes, classes: outputs as usize }
         }
-        Task::Regression => Target::Values(floats("targets")?.values.clone()),
+        Task::Regression => Target::Values(floats(weights, "targets")?.values.clone()),
     };
     if targets.len() != count || neighbours == 0 || outputs == 0 || (task == Task::Regression && outputs != 1) {
         return Err(WeightsError(format!("{count} rows have {} targets of {outputs} outputs", targets.len())));

@@ -4,7 +4,7 @@ use super::recipe::{Activation, MAX_LAYERS};
 use crate::backend::Weights;
 use crate::base::onnx::{Graph, Value};
 use crate::data::{Affine, Task};
-use crate::models::predict::{softmax, wrong_shape};
+use crate::models::predict::{floats, softmax, wrong_shape};
 use crate::models::{Explanation, WeightsError, onnx};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
@@ -87,7 +87,7 @@ fn parse(weights: &Weights) -> Result<(Vec<Layer<'_>>, Activation), WeightsError
             _ => return Err(wrong_shape(array)),
         };
         let weight = weight.map_err(|_| wrong_shape(array))?;
-        let array = find(&bias_name).ok_or_else(|| WeightsError(format!("{bias_name} is missing")))?;
+        let array = floats(weights, &bias_name)?;
         let bias = ArrayView1::from(&array.values[..]);
         let is_chained = layers.last().is_none_or(|below| below.weight.ncols() == weight.nrows());
         if bias.len() != weight.ncols() || !is_chained {

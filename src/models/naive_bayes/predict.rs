@@ -3,7 +3,7 @@
 use crate::backend::{WeightArray, Weights};
 use crate::base::onnx::{Element, Graph, Value};
 use crate::data::{Affine, Task};
-use crate::models::predict::wrong_shape;
+use crate::models::predict::{floats, wrong_shape};
 use crate::models::{WeightsError, onnx};
 use ndarray::{Array2, ArrayView2};
 
@@ -60,11 +60,8 @@ pub fn to_onnx(weights: &Weights, _: Task, _: Affine, graph: &mut Graph, x: &Val
 }
 
 fn parse(weights: &Weights) -> Result<Gaussians<'_>, WeightsError> {
-    let find = |name: &str| {
-        let array = weights.arrays.iter().find(|array| array.name == name);
-        array.ok_or_else(|| WeightsError(format!("{name} is missing")))
-    };
-    let (mean, deviation, prior) = (find("mean")?, find("deviation")?, find("prior")?);
+    let (mean, deviation) = (floats(weights, "mean")?, floats(weights, "deviation")?);
+    let prior = floats(weights, "prior")?;
     let [classes, features] = mean.shape[..] else { return Err(wrong_shape(mean)) };
     let (mean, deviation) = (view(mean, classes, features)?, view(deviation, classes, features)?);
     if classes == 0 || prior.shape != [classes] || prior.values.len() != classes {

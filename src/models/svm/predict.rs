@@ -7,8 +7,8 @@ use crate::backend::{IntegerArray, Weights};
 use crate::data::{Affine, Task};
 use crate::models::WeightsError;
 use crate::models::kernels::KernelFunction;
-use crate::models::kernels::weights::{array, find, kernel, kernel_rows, matrix, read_kernel};
-use crate::models::predict::wrong_shape;
+use crate::models::kernels::weights::{array, kernel, kernel_rows, matrix, read_kernel};
+use crate::models::predict::{floats, integers, wrong_shape};
 use ndarray::{Array2, ArrayView2};
 
 /// What has been trained: coefficients of a fold's places for each pair of classes.
@@ -127,14 +127,11 @@ pub struct Machines<'a> {
 /// Reads weights that may come from anyone.
 pub fn parse(weights: &Weights, task: Task) -> Result<Machines<'_>, WeightsError> {
     let function = read_kernel(weights)?;
-    let (dual, support) = (find(weights, "dual")?, matrix(find(weights, "support")?)?);
-    let (coefficients, intercept) = (matrix(dual)?, find(weights, "intercept")?);
-    let integers = |name: &str| {
-        let found = weights.integers.iter().find(|array| array.name == name);
-        found.map(|array| &array.values[..]).ok_or_else(|| WeightsError(format!("{name} is missing")))
-    };
-    let (class, present) = (integers("class")?, integers("present")?);
-    let classes = integers("classes")?.first().copied().unwrap_or(0) as usize;
+    let (dual, support) = (floats(weights, "dual")?, matrix(floats(weights, "support")?)?);
+    let (coefficients, intercept) = (matrix(dual)?, floats(weights, "intercept")?);
+    let codes = |name: &str| integers(weights, name).map(|array| &array.values[..]);
+    let (class, present) = (codes("class")?, codes("present")?);
+    let classes = codes("classes")?.first().copied().unwrap_or(0) as usize;
     let others = present.len().saturating_sub(1).max(1);
     if coefficients.dim() != (others, support.nrows()) {
         return Err(wrong_shape(dual));
@@ -147,7 +144,8 @@ pub fn parse(weights: &Weights, task: Task) -> Result<Machines<'_>, WeightsError
         && class.iter().all(|class| (*class as usize) < present.len())
         && present.iter().all(is_known)
         && present.is_sorted_by(|a, b| a < b);
-    if !is_sound || (task == Task::Regression && classes != 1) {
+    let is_one = classes == 1 && present.len() == 1;
+    if !is_sound || (task == Task::Regression && !is_one) {
         return Err(WeightsError("the support vectors' classes make no sense".to_owned()));
     }
     // A file cannot ask for more than its own size: as many classes as a table can have are 2^32.

@@ -7,6 +7,7 @@
 use super::bins::{FeatureBins, code};
 use crate::backend::{IntegerArray, WeightArray, Weights};
 use crate::models::WeightsError;
+use crate::models::predict::{floats, integers};
 use std::collections::HashSet;
 
 /// Which bins a split sends to the left; missing values have a bin of their own.
@@ -297,14 +298,8 @@ impl Trees {
     /// Trees from weights that may come from anyone, for rows of `features` features. Every index is in its range and
     /// every child after its parent, so that walks end and read nothing else.
     pub fn from_weights(weights: &Weights, features: usize) -> Result<Trees, WeightsError> {
-        let integers = |name: &str| {
-            let found = weights.integers.iter().find(|array| array.name == name && array.shape.len() == 1);
-            found.map(|array| array.values.as_slice()).ok_or_else(|| WeightsError(format!("{name} is missing")))
-        };
-        let floats = |name: &str| {
-            let found = weights.arrays.iter().find(|array| array.name == name);
-            found.ok_or_else(|| WeightsError(format!("{name} is missing")))
-        };
+        let integers = |name: &str| integers(weights, name).map(|array| array.values.as_slice());
+        let floats = |name: &str| floats(weights, name);
         let (values, thresholds) = (floats("leaf.value")?, &floats("node.threshold")?.values);
         let gains = &floats("node.gain")?.values;
         let (children, kinds, places) = (integers("node.child")?, integers("node.feature")?, integers("node.subset")?);
@@ -337,12 +332,15 @@ impl Trees {
         let nodes: Vec<Node> = (0..n)
             .map(|i| Node { feature: kinds[i], threshold: thresholds[i], child: children[i], place: places[i] })
             .collect();
+        // A split has a subset of its own: a file cannot say more codes than it has bits.
+        let mut is_free = vec![true; firsts.len() - 1];
         for (index, node) in nodes.iter().enumerate() {
             let child = node.child as usize;
             let is_whole = match node.feature {
                 LEAF => child < leaves,
                 feature => {
-                    let has_subset = feature & CATEGORY == 0 || (node.place as usize) < firsts.len() - 1;
+                    let subset = is_free.get_mut(node.place as usize);
+                    let has_subset = feature & CATEGORY == 0 || subset.is_some_and(std::mem::take);
                     ((feature & FEATURE) as usize) < features && child > index && child < n - 1 && has_subset
                 }
             };

@@ -14,6 +14,7 @@ use crate::backend::cpu::simd::Lanes;
 use crate::backend::gpu::{DeviceRows, DeviceScoring, DeviceSet, GpuPlan, Kernel, LanePlan, Phase, words};
 use crate::backend::{BackendError, LaneStatus, Weights};
 use crate::data::{Affine, ColumnKind, Problem};
+use crate::models::trees::bins::FeatureBins;
 use crate::models::trees::device::{Places, binnings};
 use crate::models::trees::histogram::BLOCK;
 use crate::models::trees::tree::{BinSet, Cut, Split, Trees};
@@ -95,8 +96,11 @@ impl GbdtPlan {
     /// Packs a fold's columns, four slots a word.
     fn add_bins(&mut self, fold: &GbdtFold, bins: u32) -> (usize, usize) {
         let places = (self.codes.len(), self.table.len());
-        let cell = fold.binned(bins);
-        let Some(Binned { columns, blocks, .. }) = cell.get() else { return places };
+        fold.with_binned(bins, |binned| self.pack(fold, binned));
+        places
+    }
+
+    fn pack(&mut self, fold: &GbdtFold, Binned { columns, blocks, .. }: &Binned) {
         for column in columns {
             let category = if column.is_category { COLUMN_IS_CATEGORY } else { 0 };
             let missing = if column.has_missing { COLUMN_HAS_MISSING } else { 0 };
@@ -112,7 +116,6 @@ impl GbdtPlan {
                 words.zip(codes).for_each(|(word, code)| *word |= u32::from(code) << shift);
             }
         }
-        places
     }
 
     fn add_targets(&mut self, fold: &GbdtFold, is_other: bool) -> PlanTargets {
@@ -279,28 +282,7 @@ impl GpuPlan for GbdtPlan {
         let standing: Standing =
             bytemuck::pod_read_unaligned(bytemuck::cast_slice(&state[..size_of::<Standing>() / 4]));
         let fold = &self.folds[lane.fold as usize].fold;
-        let cell = fold.binned(lane.bins);
-        let bins = cell.get().map_or(&[][..], |binned| &binned.bins);
-        let mut trees = Trees::new(1);
-        let (mut split_at, mut value_at) = (lane.splits_at as usize, lane.values_at as usize);
-        let whole = if lane.patience > 0 { standing.best_round * lane.scores } else { standing.trees };
-        for tree in state[lane.trees_at as usize..].chunks_exact(TREE_WORDS).take(whole as usize) {
-            let quanta = Quanta { gradient: tree[1] as i32, hessian: tree[2] as i32 };
-            let mut nodes = vec![trees.grow()];
-            for _ in 1..tree[0] {
-                let record = &state[split_at..][..lane.split_words as usize];
-                let (place, split) = (record[0] as usize, split(record));
-                let gain = GbdtParams::gain(f32::from_bits(record[3]), quanta, lane.min_gain);
-                let left = trees.split(nodes[place], &split, &bins[split.feature as usize], gain);
-                nodes[place] = left;
-                nodes.push(left + 1);
-                split_at += record.len();
-            }
-            for node in nodes {
-                trees.leaf(node, [f32::from_bits(state[value_at])]);
-                value_at += 1;
-            }
-        }
+        let trees = fold.with_binned(lane.bins, |binned| grown(&lane, &standing, state, &binned.bins));
         let start = match lane.loss {
             BINARY | SOFTMAX => &self.targets[lane.start as usize..][..lane.scores as usize],
             _ => &[lane.start_value.to_bits()],
@@ -308,6 +290,31 @@ impl GpuPlan for GbdtPlan {
         let start: Vec<f32> = start.iter().map(|bits| f32::from_bits(*bits)).collect();
         to_weights(&trees, &start, Objective::from_code(lane.objective).unwrap_or(Objective::Squared))
     }
+}
+
+/// The trees of a lane's state, grown again by the splits that made them.
+fn grown(lane: &GbdtLane, standing: &Standing, state: &[u32], bins: &[FeatureBins]) -> Trees {
+    let mut trees = Trees::new(1);
+    let (mut split_at, mut value_at) = (lane.splits_at as usize, lane.values_at as usize);
+    let whole = if lane.patience > 0 { standing.best_round * lane.scores } else { standing.trees };
+    for tree in state[lane.trees_at as usize..].chunks_exact(TREE_WORDS).take(whole as usize) {
+        let quanta = Quanta { gradient: tree[1] as i32, hessian: tree[2] as i32 };
+        let mut nodes = vec![trees.grow()];
+        for _ in 1..tree[0] {
+            let record = &state[split_at..][..lane.split_words as usize];
+            let (place, split) = (record[0] as usize, split(record));
+            let gain = GbdtParams::gain(f32::from_bits(record[3]), quanta, lane.min_gain);
+            let left = trees.split(nodes[place], &split, &bins[split.feature as usize], gain);
+            nodes[place] = left;
+            nodes.push(left + 1);
+            split_at += record.len();
+        }
+        for node in nodes {
+            trees.leaf(node, [f32::from_bits(state[value_at])]);
+            value_at += 1;
+        }
+    }
+    trees
 }
 
 /// The kernels' code of what is learnt.
