@@ -1,6 +1,7 @@
 //! Forests on the GPU: the processor's trees, to the bit.
 
-use crate::forest::{BUDGET, PLAIN, evals, fixture, mixed_candidates, one_fold, open_space, points, settings, table};
+use crate::forest::{BUDGET, PLAIN, evals, mixed_candidates, one_fold, open_space, points, settings, table};
+use crate::forest_fixtures::fixture;
 use crate::gpu;
 use crate::support::{open_cpu, train};
 use ndarray::Array2;

@@ -15,6 +15,7 @@ mod errors;
 mod explain;
 mod export;
 mod forest;
+mod forest_fixtures;
 mod forest_gpu;
 mod gbdt;
 mod gpu;
