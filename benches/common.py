@@ -107,7 +107,7 @@ class Turns:
     def where(self):
         """The sentence that names the machine and how it was shared."""
         return (
-            f"{self.runs} runs of each program in turns, on {machine()}; load average before the first run: "
+            f"{self.runs} run{'s' * (self.runs > 1)} of each program in turns, on {machine()}; load average before the first run: "
             f"{self.load:.1f} (above 0, other programs took a part of the cores)."
         )
 

@@ -163,7 +163,7 @@ def panels(model, found):
         line = " ".join(f"{x(at):.1f},{y(s):.1f}" for at, s in known)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{common.OURS}" stroke-width="2"/>')
         parts += [f'<circle cx="{x(at):.1f}" cy="{y(s):.1f}" r="4" fill="{common.OURS}"/>' for at, s in known]
-    all_width, all_height = left + 3 * width + 2 * gap + 16, top + height + 44
+    all_width, all_height = left + 3 * width + 2 * gap + 24, top + height + 44
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {all_width} {all_height}" width="{all_width}" role="img" '
         f'font-family="system-ui, \'DejaVu Sans\', sans-serif" font-size="13" fill="{common.TEXT}">\n'
