@@ -17,6 +17,11 @@ pub enum Measure {
     AbsoluteDistance,
 }
 
+impl Measure {
+    /// All of them, in the order of their codes.
+    pub const ALL: [Measure; 3] = [Measure::Product, Measure::SquaredDistance, Measure::AbsoluteDistance];
+}
+
 /// Rows side by side in one vector.
 const WIDE: usize = 8;
 /// Rows that a tile measures against those.

@@ -178,14 +178,17 @@ pub fn check_memory(model: &'static str, rows: usize, bytes: u64, memory: u64) -
     if bytes.saturating_mul(2) <= memory {
         return Ok(());
     }
-    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let size = |bytes: u64| match bytes as f64 / f64::from(1 << 20) {
+        mib @ ..1024.0 => format!("{mib:.1} MiB"),
+        mib => format!("{:.1} GiB", mib / 1024.0),
+    };
     let mib = bytes.saturating_mul(2).div_ceil(1 << 20);
     Err(BackendError::Unsuited {
         model,
         reason: format!(
-            "it works on the kernel of all pairs of {rows} training rows, which takes {:.1} GiB of the {:.1} GiB that are allowed",
-            gib(bytes.saturating_mul(2)),
-            gib(memory)
+            "it works on the kernel of all pairs of {rows} training rows, which takes {} of the {} that are allowed",
+            size(bytes.saturating_mul(2)),
+            size(memory)
         ),
         alternative: format!(
             "For so many rows: a linear model, a perceptron or boosted trees; or allow more: --set run.memory={mib}"

@@ -11,6 +11,7 @@ use crate::backend::{BackendError, Weights};
 use crate::data::{Affine, Fold, Problem, Target, Task};
 use crate::models::kernels;
 use crate::models::kernels::cache::{Cache, Held};
+use crate::models::kernels::measure::Measure;
 use crate::space::Space;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +32,7 @@ impl SvmLanes {
     /// Opens the model where its matrices fit into memory.
     pub fn new(space: Space, problem: &Problem, options: &CpuOptions) -> Result<SvmLanes, BackendError> {
         let memory = options.memory_limit();
-        check(&space, problem, memory)?;
+        check(&space, problem, false, memory)?;
         Ok(SvmLanes { space, task: problem.task, memory, opened: AtomicUsize::new(0), cache: Cache::default() })
     }
 
@@ -42,13 +43,13 @@ impl SvmLanes {
     }
 }
 
-/// Refuses data whose matrices do not fit into memory.
-pub fn check(space: &Space, problem: &Problem, memory: u64) -> Result<(), BackendError> {
+/// Refuses data whose matrices do not fit into memory: a kernel, and the measures that kernels are functions of, of one
+/// fold, or of all together.
+pub fn check(space: &Space, problem: &Problem, are_together: bool, memory: u64) -> Result<(), BackendError> {
     let rows = problem.folds.iter().map(|fold| fold.train.y.len()).max().unwrap_or(0);
     let kernel = problem.folds.iter().map(|fold| SvmFold::bytes(fold)).max().unwrap_or(0);
-    // Every fold keeps its measures.
-    let folds: u64 = problem.folds.iter().map(|fold| SvmFold::bytes(fold)).sum();
-    kernels::check_memory("svm", rows, kernel + folds * kernels::measures(space).len() as u64 / 2, memory)
+    let measured = if are_together { problem.folds.iter().map(|fold| SvmFold::bytes(fold)).sum() } else { kernel };
+    kernels::check_memory("svm", rows, kernel + measured * kernels::measures(space).len() as u64 / 2, memory)
 }
 
 /// A lane's problem: where its two classes' strips lie in the fold, first and count, and its variables.
@@ -133,6 +134,12 @@ impl LaneModel for SvmLanes {
         let others = fold.runs.len().saturating_sub(1).max(1);
         // Twice the kernel, because half of the memory is the cache's.
         2 * SvmFold::bytes(&fold.fold) + (others * Search::bytes(fold.rows.len())) as u64
+    }
+
+    fn shared_bytes(&self, fold: &SvmFold, lanes: &[SvmParams]) -> u64 {
+        let is_asked = |measure: Measure| lanes.iter().any(|params| params.function.kind.measure() == measure);
+        let kinds = Measure::ALL.into_iter().filter(|measure| fold.has_measured(*measure) || is_asked(*measure));
+        kinds.count() as u64 * SvmFold::bytes(&fold.fold)
     }
 
     fn start(&self, fold: &SvmFold, lanes: &[SvmParams]) -> Group {

@@ -116,6 +116,11 @@ impl SvmFold {
         ((places + evals) * places * size_of::<f32>()) as u64
     }
 
+    /// Whether the rows' measures of a kind are there.
+    pub fn has_measured(&self, measure: Measure) -> bool {
+        self.measured[measure as usize].get().is_some()
+    }
+
     fn measured(&self, level: Level, measure: Measure) -> &Matrices {
         self.measured[measure as usize].get_or_init(|| {
             let matrix = |x: ArrayView2<'_, f32>| {

@@ -74,9 +74,10 @@ impl Model for Svm {
     }
 
     fn suits(&self, shape: DataShape, memory: u64) -> Result<(), BackendError> {
-        // Before folds are prepared: about what opening them then counts.
-        let rows = shape.rows;
-        kernels::check_memory("svm", rows, (6 * rows * rows) as u64, memory)
+        // Before folds are prepared: what opening them then counts, if there are five, for a kernel and the two measures that
+        // the default space's kernels are functions of.
+        let rows = shape.rows as u64;
+        kernels::check_memory("svm", shape.rows, rows.saturating_mul(10 * rows), memory)
     }
 
     fn budget(&self) -> Budget {
@@ -131,7 +132,7 @@ impl Model for Svm {
     }
 
     fn open_gpu(&self, space: &Space, problem: Arc<Problem>, device: &Gpu) -> Result<Box<dyn Trainer>, BackendError> {
-        cpu::check(space, &problem, CpuOptions::default().memory_limit())?;
+        cpu::check(space, &problem, true, CpuOptions::default().memory_limit())?;
         Ok(Box::new(GpuTrainer::open(device, gpu::SvmPlan::new(space.clone(), problem))?))
     }
 
