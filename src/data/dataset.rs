@@ -226,6 +226,9 @@ fn weights(path: &Path, column: Column) -> Result<Vec<f32>, DataError> {
     if let Some(row) = values.iter().position(is_bad) {
         return Err(bad(row, values[row].to_string()));
     }
+    if values.iter().all(|value| *value as f32 == 0.0) {
+        return Err(DataError::NoWeight { path: path.to_owned(), column: column.name.clone() });
+    }
     Ok(values.iter().map(|&value| value as f32).collect())
 }
 

@@ -338,6 +338,14 @@ pub enum DataError {
         /// What it holds.
         text: String,
     },
+    /// No row counts.
+    #[error("{}: data.weight \"{column}\" is 0 in every row\n  A weight is how much a row counts: some must be above 0", path.display())]
+    NoWeight {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+    },
     /// A second file, or a file to predict, that lacks columns.
     #[error("{}: {} missing: {}\n  Columns are matched by name; their order does not matter", path.display(), if columns.len() == 1 { "a column is".to_owned() } else { format!("{} columns are", columns.len()) }, list(columns))]
     MissingColumns {

@@ -82,19 +82,21 @@ fn of_several_models(result: &RunResult, top: &[Chosen], columns: usize) -> Stri
     };
     // Without colours, so that it can be clipped.
     let plain = |name: &str, set: &Value| format!("{name} {}", value(set));
-    let table = |room: Option<usize>| {
+    let table = |numbers: usize, room: Option<usize>| {
         let headings =
             [("candidate", Align::Right), (result.metric.as_str(), Align::Right), ("training", Align::Right)];
         let named = [("model", Align::Left)].into_iter().chain(room.map(|_| ("settings", Align::Left)));
-        let mut table = Table::new(headings.into_iter().chain(named));
+        let mut table = Table::new(headings.into_iter().take(numbers).chain(named));
         for (place, chosen) in top.iter().enumerate() {
-            let cells = scores(place, chosen).into_iter().chain([model(chosen)]);
+            let cells = scores(place, chosen).into_iter().take(numbers).chain([model(chosen)]);
             table.row(cells.chain(room.map(|room| clip(&settings(chosen, plain).join(", "), room))));
         }
         table
     };
-    let room = columns.saturating_sub(table(None).width() + 2);
-    let mut text = table(Some(room).filter(|room| *room >= LEAST_ROOM)).render(0);
+    // Where it is narrow, scores on training rows go first.
+    let numbers = if table(3, None).width() <= columns { 3 } else { 2 };
+    let room = columns.saturating_sub(table(numbers, None).width() + 2);
+    let mut text = table(numbers, Some(room).filter(|room| *room >= LEAST_ROOM)).render(0);
     if let Some(best) = top.first() {
         let what = paint(FAINT, format!("candidate {} is {}:", thousands(best.candidate), model(best)));
         text += &wrap(&[vec![what], settings(best, pair)].concat(), "  ", columns, 0);

@@ -5,7 +5,7 @@ use super::choice::{self, Scored};
 use super::clock::Clock;
 use super::error::StudyError;
 use super::events::{Event, Observers, Phase, Progress};
-use super::history::{History, Trial};
+use super::history::{History, Trial, TrialStatus};
 use super::journal::{Frame, Journal, TestScore};
 use super::model_file::{FittedModel, ModelMeta};
 use super::resolve::Study;
@@ -74,6 +74,7 @@ pub(super) fn finish(
     let Winner { best, test: test_score, notes: told } = winner;
     told.iter().for_each(|note| observers.notify(&Event::Note(note.clone())));
     notes.extend(told);
+    notes.extend(capped(history, best.candidate).inspect(|note| observers.notify(&Event::Note(note.clone()))));
     // Candidates that were passed over are no choice for the other estimates either.
     let passed_over: Vec<u64> =
         ranked.iter().map(|one| one.candidate).take_while(|candidate| *candidate != best.candidate).collect();
@@ -133,6 +134,20 @@ pub(super) fn finish(
     };
     dir.write_result(&result.to_json())?;
     Ok(Some(result))
+}
+
+/// What is to be said of candidates whose solvers were stopped by the budget: they are scored as they stood.
+fn capped(history: &History, best: u64) -> Option<String> {
+    let is_capped = |trial: &&Trial| trial.status == TrialStatus::IterationLimit;
+    let capped = history.trials.values().filter(is_capped).count();
+    let is_best = history.trials.get(&best).is_some_and(|trial| is_capped(&trial));
+    let (all, among) = (history.trials.len(), if is_best { ", the best among them," } else { "" });
+    (capped > 0).then(|| {
+        format!(
+            "{capped} of {all} candidates{among} had not converged when their budget was spent, and are scored as they stood; \
+             more of it: --set model.budget"
+        )
+    })
 }
 
 /// Every candidate with a score, by id.

@@ -291,8 +291,9 @@ fn only_for_features(models: &[&'static dyn Model], key: &str) -> Result<Option<
     let takes = |model: &&&dyn Model| model.input() == Input::Features || key == "target";
     let names: Vec<Value> = models.iter().filter(takes).map(|model| Value::Text(model.name().to_owned())).collect();
     if names.is_empty() {
-        let value = models.iter().map(|model| model.name()).collect::<Vec<_>>().join(", ");
-        let need = "a model that does not take columns as they are: nothing else is prepared";
+        let names = models.iter().map(|model| model.name()).collect::<Vec<_>>().join(", ");
+        let value = format!("{{ {key} }} for {names}");
+        let need = "columns are taken as they are there, and nothing is prepared";
         return Err(Unsearchable::Config(ConfigError::OutOfRange { key: "space.prepare", value, need }));
     }
     let values = models.iter().zip(0..).filter(|(model, _)| takes(model)).map(|(_, code)| f64::from(code)).collect();

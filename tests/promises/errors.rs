@@ -70,6 +70,16 @@ fn tune<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&TUNE[..], more].concat()
 }
 
+#[test]
+fn weights_of_zero_alone_are_refused_before_anything_is_trained() {
+    let folder = Folder::new();
+    let rows: String = (0..40).map(|i| format!("{i},0,{}\n", i % 2)).collect();
+    std::fs::write(folder.path().join("data.csv"), format!("x,w,y\n{rows}")).unwrap();
+    let told = run(&folder, &tune(&["--set", "data.weight=w"]));
+    assert_eq!(told.code, Some(1), "{}", told.err);
+    assert!(told.err.contains("\"w\" is 0 in every row"), "{}", told.err);
+}
+
 /// Two numbers that tell two classes apart, more or less.
 fn good_table() -> String {
     (0..40).fold("x,z,y\n".to_owned(), |text, i| text + &format!("{},{},{}\n", i % 7, (i * 5) % 11, ["a", "b"][i % 2]))

@@ -319,20 +319,35 @@ fn bits_depend_neither_on_the_instruction_set_nor_on_threads_nor_on_rungs() {
     }
 }
 
-#[test]
-fn targets_far_from_zero_are_learnt_as_they_are() {
+/// Numbers that lie around another one than 50, learnt as they are.
+fn at(shift: f32) -> Arc<Problem> {
     let mut problem = (*mixed_problem(0, false)).clone();
     let mut fold = (*problem.folds[0]).clone();
     fold.target = Affine::IDENTITY;
     for rows in std::iter::once(&mut fold.train).chain(&mut fold.evals) {
         let Target::Values(values) = &mut rows.y else { panic!("not numbers") };
-        values.iter_mut().for_each(|y| *y += 50_000.0);
+        values.iter_mut().for_each(|y| *y += shift - 50.0);
     }
-    let Target::Values(values) = &fold.train.y else { panic!("not numbers") };
+    problem.folds = vec![Arc::new(fold)];
+    Arc::new(problem)
+}
+
+#[test]
+fn counts_below_zero_are_refused_before_anything_is_trained() {
+    let problem = at(-200.0);
+    let open = |named: &str| Gbdt.open_cpu(&space(Task::Regression, named), problem.clone(), &CpuOptions::default());
+    let error = open("objective = 'poisson'").err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("poisson") && error.contains("learns counts"), "{error}");
+    // Others of the candidates can do with it.
+    assert!(open("objective = ['poisson', 'absolute']").is_ok() && open("").is_ok());
+}
+
+#[test]
+fn targets_far_from_zero_are_learnt_as_they_are() {
+    let problem = at(50_000.0);
+    let Target::Values(values) = &problem.folds[0].train.y else { panic!("not numbers") };
     let mean = values.iter().map(|y| f64::from(*y)).sum::<f64>() / values.len() as f64;
     let variance = values.iter().map(|y| (f64::from(*y) - mean).powi(2)).sum::<f64>() / values.len() as f64;
-    problem.folds = vec![Arc::new(fold)];
-    let problem = Arc::new(problem);
     let space = space(Task::Regression, "trees = 20\nmin_leaf = 3");
     let mut points = Points::new(space.parameters.len());
     points.push(&space.defaults());
@@ -502,5 +517,8 @@ fn extremes_give_a_defined_result_or_a_failed_lane() {
     assert_eq!(outcome(half, small).status, LaneStatus::Trained);
     // A count below zero has no Poisson likelihood.
     let negative = Target::Values((0..40).map(|i| i as f32 - 3.0).collect());
-    assert_eq!(outcome(rows(negative), "objective = 'poisson'").status, LaneStatus::NotFinite);
+    assert_eq!(
+        outcome(rows(negative), "objective = { categorical = ['poisson', 'squared'], default = 'poisson' }").status,
+        LaneStatus::NotFinite
+    );
 }

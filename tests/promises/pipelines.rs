@@ -76,6 +76,18 @@ fn the_winner_of_several_models_is_refitted_predicts_and_says_what_it_is() {
 }
 
 #[test]
+fn candidates_of_several_models_fit_into_narrow_terminals() {
+    let result = run(&["model.name=naive_bayes,logistic", "search.candidates=6", "run.backend=cpu"]).unwrap();
+    for columns in [40, 60, 80, 120] {
+        let shown = thousandfold::monitor::summary::summary(&result, columns);
+        // Paths are left whole.
+        let lines = shown.lines().take_while(|line| !line.starts_with("run directory"));
+        let widest = lines.map(thousandfold::monitor::text::width).max().unwrap_or(0);
+        assert!((30..=columns).contains(&widest), "{columns} columns:\n{shown}");
+    }
+}
+
+#[test]
 fn a_study_of_several_models_is_resumed_to_the_same_result() {
     let whole = run(&[&TWO[..], &["search.candidates=20"]].concat()).unwrap();
     let folder = Folder::new();

@@ -164,6 +164,20 @@ fn a_winner_that_overflows_on_all_rows_gives_way_to_the_next_best() {
 }
 
 #[test]
+fn solvers_that_the_budget_stopped_are_told_of() {
+    let folder = Folder::new();
+    let sets = |budget: u64| {
+        ["model.name=svm".to_owned(), "search.candidates=3".to_owned(), format!("model.budget={budget}")].to_vec()
+    };
+    let stopped = run(studies::small(&folder, &sets(2)), Existing::Refuse);
+    let told = "3 of 3 candidates, the best among them, had not converged";
+    assert!(stopped.notes.iter().any(|note| note.starts_with(told)), "{:?}", stopped.notes);
+    let folder = Folder::new();
+    let converged = run(studies::small(&folder, &sets(1_000_000)), Existing::Refuse);
+    assert!(converged.notes.iter().all(|note| !note.contains("converged")), "{:?}", converged.notes);
+}
+
+#[test]
 fn an_outer_part_whose_choice_overflows_has_no_score_and_the_others_have() {
     let folder = Folder::new();
     let nested = [&TWO[..], &["validate.outer_folds=3"]].concat();

@@ -31,8 +31,8 @@ use crate::backend::gpu::{Gpu, GpuTrainer, Kernel};
 use crate::backend::{BackendError, IntegerArray, Trainer, WeightArray, Weights};
 use crate::base::onnx::{Attribute, Graph, Value};
 use crate::base::registry::Named;
-use crate::data::{Affine, Input, Problem, Task};
-use crate::space::Space;
+use crate::data::{Affine, Input, Problem, Target, Task};
+use crate::space::{self, Domain, Space};
 use cpu::Workspace;
 use ndarray::{Array2, ArrayView2};
 use objective::Loss;
@@ -118,6 +118,7 @@ impl Model for Gbdt {
         problem: Arc<Problem>,
         options: &CpuOptions,
     ) -> Result<Box<dyn Trainer>, BackendError> {
+        check(space, &problem)?;
         let lanes = GbdtLanes {
             space: space.clone(),
             task: problem.task,
@@ -128,6 +129,7 @@ impl Model for Gbdt {
     }
 
     fn open_gpu(&self, space: &Space, problem: Arc<Problem>, device: &Gpu) -> Result<Box<dyn Trainer>, BackendError> {
+        check(space, &problem)?;
         Ok(Box::new(GpuTrainer::open(device, gpu::GbdtPlan::new(space.clone(), problem)?)?))
     }
 
@@ -191,6 +193,26 @@ struct Boosted<'a> {
     start: &'a [f32],
     objective: Objective,
     loss: Loss,
+}
+
+/// Refuses counts below 0 where every candidate would count.
+fn check(space: &Space, problem: &Problem) -> Result<(), BackendError> {
+    let counts = match space.index("objective").map(|column| &space.parameters[column].domain) {
+        Some(Domain::Categorical(names)) => names.iter().all(|name| *name == space::Value::Text("poisson".to_owned())),
+        _ => GbdtParams::read(space, &space.defaults()).objective == Objective::Poisson,
+    };
+    let targets = problem.folds.iter().filter_map(|fold| match &fold.train.y {
+        Target::Values(values) if counts => values.iter().copied().reduce(f32::min),
+        _ => None,
+    });
+    match targets.reduce(f32::min) {
+        Some(least) if least < 0.0 => Err(BackendError::Unsuited {
+            model: "gbdt",
+            reason: format!("objective = \"poisson\" learns counts, and the target goes down to {least}"),
+            alternative: "Take objective = \"squared\", \"absolute\" or \"quantile\"".to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Reads weights that may come from anyone, for rows of so many features.
