@@ -9,9 +9,9 @@ use super::Provoked;
 
 /// No dispatch should take longer, in seconds.
 pub const LONGEST_DISPATCH: f64 = 0.1;
-/// The same on a software adapter. On Mesa's a forest of three trees came out wrong, always alike, where one dispatch did
-/// 9 to 48 of its 48 ticks, and right with fewer and with all; so long a dispatch took some 20 ms. The cause is not known:
-/// a limit on the iterations of its loops would fit the short slices, and not the whole. Short dispatches avoid it.
+/// The same on a software adapter. On Mesa's a forest of three trees came out wrong where dispatches had 9 to 48 ticks, and
+/// right where they had fewer, or more than the 48 that it takes. The cause is not known: a limit of the driver on the
+/// iterations of loops does not explain the last. In short dispatches it was not seen again.
 pub const LONGEST_ON_SOFTWARE: f64 = 0.004;
 /// What the next dispatch aims at, as a share of the limit: half of it leaves room for lanes that slow down.
 const AIM: f64 = 0.5;

@@ -13,8 +13,9 @@ const BLOCK_ROWS: usize = 256;
 
 impl Preparation {
     /// Features of these rows, `[rows, features]`, all finite but for missing cells of [`super::super::Input::Columns`].
-    /// Columns are matched by name; those that the preparation does not know are ignored. A category that the training rows did not have falls into the unknown bucket, where there is
-    /// none into the rare bucket, and otherwise belongs to no category.
+    /// Columns are matched by name; those that the preparation does not know are ignored. A category that the training rows
+    /// did not have falls into the unknown bucket, where there is none into the rare bucket, and otherwise belongs to no
+    /// category.
     pub fn transform(&self, table: &Table, rows: &[u32]) -> Result<Array2<f32>, DataError> {
         let bound = self.bind(table)?;
         let width = self.features.len();
