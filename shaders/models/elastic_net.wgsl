@@ -196,17 +196,8 @@ fn centre(lane: u32, thread: u32) {
     }
 }
 
-@compute @workgroup_size(WORKGROUP)
-fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32) {
-    let lane = lane_of(group, groups);
-    if (lane >= span.lanes) {
-        return;
-    }
-    var at = progress_of(lane, thread);
-    if (at.status != LANE_RUNNING) {
-        return;
-    }
+fn train_lane(lane: u32, before: Progress, thread: u32) -> Progress {
+    var at = before;
     let search = predictions(lane) + lanes[lane].capacity;
     // The smallest violation so far, and its iteration.
     var smallest = vec2<f32>(INFINITE, 0.0);
@@ -221,11 +212,7 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
         }
         smallest = workgroupUniformLoad(&shared_total);
     }
-    loop {
-        let is_before = at.unit < span.until_unit || (at.unit == span.until_unit && at.part < span.until_part);
-        if (!is_before || at.unit >= span.budget) {
-            break;
-        }
+    while (is_within_span(at)) {
         refresh(lane, thread);
         let violation = total(vec2<f32>(0.0, sweep(lane, thread)), thread).y;
         at.unit += 1u;
@@ -248,8 +235,8 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
     if (thread == 0u) {
         state[search] = smallest.x;
         state[search + 1u] = smallest.y;
-        progress[lane] = at;
     }
+    return at;
 }
 
 fn predict_tile(lane: u32, tile: Tile, thread: u32) -> Predictions {

@@ -1,14 +1,11 @@
 // Kernel ridge: a lane brings its solution along, and is scored where its predictions are. Workgroup = one lane; thread t
 // has row t of a tile. x holds the measures of each row to score with every training row.
 
-@compute @workgroup_size(WORKGROUP)
-fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32) {
-    let lane = lane_of(group, groups);
-    if (lane < span.lanes && thread == 0u && progress[lane].status == LANE_RUNNING) {
-        progress[lane].unit = 1u;
-        progress[lane].status = LANE_DONE;
-    }
+fn train_lane(lane: u32, before: Progress, thread: u32) -> Progress {
+    var at = before;
+    at.unit = 1u;
+    at.status = LANE_DONE;
+    return at;
 }
 
 // exp_of(x) - 1 without its rounding at 1, for x at most 0.

@@ -365,17 +365,8 @@ fn train_step(lane: u32, rows: u32, first: u32, step: u32, thread: u32) {
     }
 }
 
-@compute @workgroup_size(WORKGROUP)
-fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32) {
-    let lane = lane_of(group, groups);
-    if (lane >= span.lanes) {
-        return;
-    }
-    var at = progress_of(lane, thread);
-    if (at.status != LANE_RUNNING) {
-        return;
-    }
+fn train_lane(lane: u32, before: Progress, thread: u32) -> Progress {
+    var at = before;
     if (at.step == 0u) {
         start_weights(lane, thread);
     }
@@ -397,9 +388,7 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
             at.unit += 1u;
         }
     }
-    if (thread == 0u) {
-        progress[lane] = at;
-    }
+    return at;
 }
 
 fn predict_tile(lane: u32, tile: Tile, thread: u32) -> Predictions {

@@ -18,17 +18,8 @@ fn logit_at(lane: u32) -> u32 {
     return constant_at(lane) + lanes[lane].outputs;
 }
 
-@compute @workgroup_size(WORKGROUP)
-fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32) {
-    let lane = lane_of(group, groups);
-    if (lane >= span.lanes) {
-        return;
-    }
-    var at = progress_of(lane, thread);
-    if (at.status != LANE_RUNNING) {
-        return;
-    }
+fn train_lane(lane: u32, before: Progress, thread: u32) -> Progress {
+    var at = before;
     let features = lanes[lane].features;
     let outputs = lanes[lane].outputs;
     let variances = lanes[lane].moments + features * outputs;
@@ -45,9 +36,7 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
     }
     at.unit = 1u;
     at.status = LANE_DONE;
-    if (thread == 0u) {
-        progress[lane] = at;
-    }
+    return at;
 }
 
 // A row's logits become their distances to the largest, which f32 holds well where they count.

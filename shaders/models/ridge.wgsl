@@ -8,17 +8,8 @@ fn shares(lane: u32) -> u32 {
     return lanes[lane].state + (lanes[lane].features + 1u) * lanes[lane].outputs;
 }
 
-@compute @workgroup_size(WORKGROUP)
-fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32) {
-    let lane = lane_of(group, groups);
-    if (lane >= span.lanes) {
-        return;
-    }
-    var at = progress_of(lane, thread);
-    if (at.status != LANE_RUNNING || at.unit >= span.budget) {
-        return;
-    }
+fn train_lane(lane: u32, before: Progress, thread: u32) -> Progress {
+    var at = before;
     let features = lanes[lane].features;
     let outputs = lanes[lane].outputs;
     let rank = lanes[lane].rank;
@@ -50,12 +41,10 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
         }
         state[lanes[lane].state + features * outputs + output] = sum;
     }
-    if (thread == 0u) {
-        at.unit += 1u;
-        at.step = 1u;
-        at.status = LANE_DONE;
-        progress[lane] = at;
-    }
+    at.unit += 1u;
+    at.step = 1u;
+    at.status = LANE_DONE;
+    return at;
 }
 
 fn predict_tile(lane: u32, tile: Tile, thread: u32) -> Predictions {

@@ -137,7 +137,7 @@ fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
     if (lane >= span.lanes) {
         return;
     }
-    var at = progress_of(lane, thread);
+    var at = enter_lane(lane, group, thread);
     if (at.status == LANE_NOT_FINITE) {
         return;
     }
@@ -149,12 +149,10 @@ fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
         let predictions = predict_tile(lane, tile, thread);
         storageBarrier();
         if (!reduce_tile(lane, tile, predictions, thread)) {
-            if (thread == 0u) {
-                at.status = LANE_NOT_FINITE;
-                progress[lane] = at;
-            }
-            return;
+            at.status = LANE_NOT_FINITE;
+            break;
         }
         storageBarrier();
     }
+    leave_lane(lane, at, thread);
 }

@@ -7,6 +7,7 @@ use crate::support::{open_cpu, train};
 use ndarray::Array2;
 use std::sync::Arc;
 use thousandfold::backend::cpu::CpuOptions;
+use thousandfold::backend::gpu::{GpuOptions, Provoked};
 use thousandfold::backend::{BackendError, LaneReport, LaneStatus, Trainer, Weights};
 use thousandfold::base::random::{Key, normal};
 use thousandfold::data::{Affine, Fold, Problem, Rows, Target};
@@ -176,4 +177,20 @@ fn a_search_over_many_bins_is_refused_on_a_gpu_with_the_way_out() {
     let error = Forest.open_gpu(&space, problem, &gpu).err().unwrap();
     assert!(matches!(error, BackendError::Unsuited { .. }), "{error}");
     assert!(error.to_string().contains("ordinal = [15, 63, 255]"), "{error}");
+}
+
+#[test]
+fn trees_are_the_same_however_dispatches_cut_their_growth() {
+    let params = ForestParams { trees: 3, ..PLAIN };
+    for fold in [table(20, 120), weighted(&table(20, 120))] {
+        let (problem, space) = (one_fold(fold), space(20, params.bins));
+        let one = points(&space, &[params]);
+        let cpu = run(open_cpu(&Forest, &space, &problem, &CpuOptions::default()), &one, 1);
+        for largest_slice in [9, 40, gpu::WHOLE] {
+            let provoked = Provoked { largest_slice, ..Provoked::default() };
+            let Some(gpu) = gpu::open(GpuOptions { provoked, ..GpuOptions::default() }) else { return };
+            let gpu = run(Forest.open_gpu(&space, problem.clone(), &gpu).unwrap(), &one, 1);
+            assert_eq!((&gpu.1, evals(&gpu.0)), (&cpu.1, evals(&cpu.0)), "slices of {largest_slice} ticks");
+        }
+    }
 }

@@ -27,6 +27,7 @@ mod logistic;
 mod logistic_gpu;
 mod logistic_penalties;
 mod logistic_penalties_gpu;
+mod loops;
 mod metrics;
 mod mlp;
 mod model_file;

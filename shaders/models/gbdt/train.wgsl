@@ -80,18 +80,8 @@ fn tick(lane: u32, round: u32, part: u32, thread: u32) -> bool {
     return true;
 }
 
-@compute @workgroup_size(WORKGROUP)
-fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32) {
-    let lane = lane_of(group, groups);
-    if (lane >= span.lanes) {
-        return;
-    }
-    var at = progress_of(lane, thread);
-    if (at.status != LANE_RUNNING) {
-        return;
-    }
-    nothing = group.z;
+fn train_lane(lane: u32, before: Progress, thread: u32) -> Progress {
+    var at = before;
     if (at.step == 0u) {
         begin_lane(lane, thread);
         at.step = 1u;
@@ -103,11 +93,7 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
         // All have read it before one writes it.
         sync();
     }
-    while (at.status == LANE_RUNNING) {
-        let is_before = at.unit < span.until_unit || (at.unit == span.until_unit && at.part < span.until_part);
-        if (!is_before || at.unit >= span.budget) {
-            break;
-        }
+    while (at.status == LANE_RUNNING && is_within_span(at)) {
         if (!tick(lane, at.unit, at.part, thread)) {
             at.status = LANE_NOT_FINITE;
             break;
@@ -129,6 +115,6 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
     }
     if (thread == 0u) {
         store_standing(lane);
-        progress[lane] = at;
     }
+    return at;
 }

@@ -4,14 +4,11 @@
 // holds a tile's predictions [rows, outputs].
 
 // There is nothing to train.
-@compute @workgroup_size(WORKGROUP)
-fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32) {
-    let lane = lane_of(group, groups);
-    if (lane < span.lanes && thread == 0u) {
-        progress[lane].unit = 1u;
-        progress[lane].status = LANE_DONE;
-    }
+fn train_lane(lane: u32, before: Progress, thread: u32) -> Progress {
+    var at = before;
+    at.unit = 1u;
+    at.status = LANE_DONE;
+    return at;
 }
 
 fn vote(lane: u32, tile: Tile, row: u32) {

@@ -277,17 +277,8 @@ fn start(lane: u32, thread: u32) -> Search {
     return forget(search);
 }
 
-@compute @workgroup_size(WORKGROUP)
-fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32) {
-    let lane = lane_of(group, groups);
-    if (lane >= span.lanes) {
-        return;
-    }
-    var at = progress_of(lane, thread);
-    if (at.status != LANE_RUNNING) {
-        return;
-    }
+fn train_lane(lane: u32, before: Progress, thread: u32) -> Progress {
+    var at = before;
     var search: Search;
     if (at.step == 0u) {
         search = start(lane, thread);
@@ -298,11 +289,7 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
         search = workgroupUniformLoad(&shared_search);
     }
     let blocks = (lanes[lane].sets.rows[0] + TILE_ROWS - 1u) / TILE_ROWS;
-    loop {
-        let is_before = at.unit < span.until_unit || (at.unit == span.until_unit && at.part < span.until_part);
-        if (!is_before || at.unit >= span.budget) {
-            break;
-        }
+    while (is_within_span(at)) {
         if (at.part == 0u) {
             move_along(lane, search.step, thread);
             search.sum = Sum(0.0, 0.0);
@@ -328,8 +315,8 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
     }
     if (thread == 0u) {
         store(lane, search);
-        progress[lane] = at;
     }
+    return at;
 }
 
 fn predict_tile(lane: u32, tile: Tile, thread: u32) -> Predictions {

@@ -345,17 +345,8 @@ fn start(lane: u32, pair: Pair, thread: u32) {
     }
 }
 
-@compute @workgroup_size(WORKGROUP)
-fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32) {
-    let lane = lane_of(group, groups);
-    if (lane >= span.lanes) {
-        return;
-    }
-    var at = progress_of(lane, thread);
-    if (at.status != LANE_RUNNING || at.unit >= span.budget) {
-        return;
-    }
+fn train_lane(lane: u32, before: Progress, thread: u32) -> Progress {
+    var at = before;
     let until = min(span.until_unit, span.budget);
     var used = 0.0;
     var is_done = 1.0;
@@ -384,7 +375,5 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
     if (has_failed == 1.0 || lanes[lane].present == 0u) {
         at.status = LANE_NOT_FINITE;
     }
-    if (thread == 0u) {
-        progress[lane] = at;
-    }
+    return at;
 }

@@ -16,7 +16,8 @@ pub use adapters::{Adapter, adapters};
 pub use kernel::{Binding, Kernel, Role, WgslStruct, WgslType};
 pub use measure::{measure, measure_kernels};
 pub use plan::{
-    GpuPlan, LANE_DONE, LANE_LIMIT, LANE_NOT_FINITE, LANE_RUNNING, LanePlan, Phase, Progress, Prologue, Span, words,
+    GpuPlan, LANE_CUT, LANE_DONE, LANE_LIMIT, LANE_NOT_FINITE, LANE_RUNNING, LanePlan, Phase, Progress, Prologue, Span,
+    words,
 };
 pub use scoring::{DeviceScoring, LaneSets, SETS, padded};
 pub use slices::LONGEST_DISPATCH;
@@ -157,6 +158,12 @@ impl Gpu {
         match fault {
             Fault::OutOfMemory(need) => BackendError::DeviceTooSmall { device, need },
             Fault::Shader(shader, reason) => BackendError::ShaderRejected { device, shader: shader.to_owned(), reason },
+            Fault::LoopsCut => BackendError::DeviceFailed {
+                device,
+                reason: "its driver ends loops before their time even in the shortest dispatch, as Mesa's software \
+                         driver does after 65,535 turns, so that it cannot train this"
+                    .to_owned(),
+            },
             Fault::Lost(reason) | Fault::Failed(reason) => BackendError::DeviceFailed { device, reason },
         }
     }

@@ -14,6 +14,8 @@ pub const LANE_DONE: u32 = 1;
 pub const LANE_LIMIT: u32 = 2;
 /// [`Progress::status`]: the lane's weights or loss became NaN or infinite.
 pub const LANE_NOT_FINITE: u32 = 3;
+/// [`Progress::status`]: the driver ended loops before their time, so that what the lane holds is wrong.
+pub const LANE_CUT: u32 = 4;
 
 wgsl_struct! {
     /// Where a lane is in its training; all zero before its first step.
@@ -151,6 +153,7 @@ pub(crate) fn with_lane_header(kernel: Kernel) -> Kernel {
         .constant("LANE_DONE", LANE_DONE)
         .constant("LANE_LIMIT", LANE_LIMIT)
         .constant("LANE_NOT_FINITE", LANE_NOT_FINITE)
+        .constant("LANE_CUT", LANE_CUT)
         .layout::<Progress>()
         .layout::<Span>()
 }

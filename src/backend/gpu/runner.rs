@@ -32,7 +32,7 @@ impl Resident {
     /// Goes on with the prologue to its end; false when the stop flag was raised before.
     pub(super) fn open(&mut self, stop: &StopFlag, provoked: &Provoked) -> Result<bool, Fault> {
         while let Some((pass, pipeline)) = self.opening.passes.get(self.opening.done.0) {
-            let mut slicer = Slicer::new(u64::from(pass.workgroups), self.session.longest_dispatch(), provoked);
+            let mut slicer = Slicer::new(u64::from(pass.workgroups), 1, provoked);
             let mut first = self.opening.done.1;
             while first < pass.workgroups {
                 if stop.is_raised() {
@@ -62,6 +62,8 @@ pub(super) struct Runner<'a, P> {
     /// The unit at which training ends, the lead-in included.
     pub(super) budget: u64,
     pub(super) stop: &'a StopFlag,
+    /// Ticks of the largest dispatch so far.
+    pub(super) largest: u64,
 }
 
 impl<P: GpuPlan> Runner<'_, P> {
@@ -113,8 +115,9 @@ impl<P: GpuPlan> Runner<'_, P> {
 
     /// Takes every lane through a slice of ticks, as many lanes at a time as the slicer says; false when the stop flag
     /// was raised.
-    fn dispatch(&self, phase: Phase, slice: Range<u64>, ticks: u64, slicer: &mut Slicer) -> Result<bool, Fault> {
+    fn dispatch(&mut self, phase: Phase, slice: Range<u64>, ticks: u64, slicer: &mut Slicer) -> Result<bool, Fault> {
         let all = self.batch.places.len() as u64;
+        self.largest = self.largest.max(slice.end - slice.start);
         let mut first = 0;
         while first < all {
             if self.stop.is_raised() {

@@ -3,7 +3,6 @@
 
 use super::adapters::{Adapter, largest_binding};
 use super::kernel::{Kernel, Role};
-use super::slices::{LONGEST_DISPATCH, LONGEST_ON_SOFTWARE};
 use super::{GpuOptions, Times, lock};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +25,8 @@ pub(crate) enum Fault {
     Lost(String),
     /// The shader of this name was rejected.
     Shader(&'static str, String),
+    /// It ended loops before their time, so that what it computed is wrong; dispatches of fewer ticks may be right.
+    LoopsCut,
     /// Anything else, which trying again does not mend.
     Failed(String),
 }
@@ -85,7 +86,6 @@ pub(crate) struct Session {
     times: Arc<Mutex<Times>>,
     checked: bool,
     largest_buffer: u64,
-    longest_dispatch: f64,
     /// Dispatches until a provoked loss; `u64::MAX` when none is.
     dispatches_left: AtomicU64,
 }
@@ -136,14 +136,8 @@ impl Session {
             times: times.clone(),
             checked: options.checked,
             largest_buffer: options.provoked.largest_buffer,
-            longest_dispatch: if adapter.is_software { LONGEST_ON_SOFTWARE } else { LONGEST_DISPATCH },
             dispatches_left: AtomicU64::new(lose_after.unwrap_or(u64::MAX)),
         })
-    }
-
-    /// What a dispatch may take, in seconds.
-    pub fn longest_dispatch(&self) -> f64 {
-        self.longest_dispatch
     }
 
     /// Bytes that one binding may hold.

@@ -9,10 +9,6 @@ use super::Provoked;
 
 /// No dispatch should take longer, in seconds.
 pub const LONGEST_DISPATCH: f64 = 0.1;
-/// The same on a software adapter. On Mesa's a forest of three trees came out wrong where dispatches had 9 to 48 ticks, and
-/// right where they had fewer, or more than the 48 that it takes. The cause is not known: a limit of the driver on the
-/// iterations of loops does not explain the last. In short dispatches it was not seen again.
-pub const LONGEST_ON_SOFTWARE: f64 = 0.004;
 /// What the next dispatch aims at, as a share of the limit: half of it leaves room for lanes that slow down.
 const AIM: f64 = 0.5;
 /// A dispatch does at most so many times as much as the one before: where that one had less work than others, such as an
@@ -29,18 +25,17 @@ pub(super) struct Slicer {
     lanes: u64,
     most_ticks: u64,
     most_lanes: u64,
-    longest: f64,
 }
 
 impl Slicer {
-    /// For a batch of `lanes`, no dispatch over `longest` seconds; a test may say how many ticks it begins with, and bound
-    /// both sizes.
-    pub(super) fn new(lanes: u64, longest: f64, provoked: &Provoked) -> Slicer {
+    /// For a batch of `lanes`, no dispatch over `most_ticks`; a test may say how many ticks it begins with, and bound both
+    /// sizes.
+    pub(super) fn new(lanes: u64, most_ticks: u64, provoked: &Provoked) -> Slicer {
         let bounded = |bound: u64, most: u64| if bound == 0 { most } else { bound.min(most) };
         let most_lanes = bounded(provoked.most_lanes, lanes.max(1));
-        let most_ticks = bounded(provoked.largest_slice, u64::MAX);
-        let (ticks, lanes) = (provoked.largest_slice.max(1), most_lanes.min(FIRST_LANES));
-        Slicer { ticks, lanes, most_ticks, most_lanes, longest }
+        let most_ticks = bounded(provoked.largest_slice, most_ticks);
+        let (ticks, lanes) = (provoked.largest_slice.clamp(1, most_ticks), most_lanes.min(FIRST_LANES));
+        Slicer { ticks, lanes, most_ticks, most_lanes }
     }
 
     /// Ticks of the next slice, through which every lane is taken.
@@ -55,9 +50,9 @@ impl Slicer {
 
     /// Learns what a dispatch of `lanes` through `ticks` took.
     pub(super) fn record(&mut self, ticks: u64, lanes: u64, seconds: f64) {
-        let room = if seconds > 0.0 { (AIM * self.longest / seconds).min(GROWTH) } else { GROWTH };
+        let room = if seconds > 0.0 { (AIM * LONGEST_DISPATCH / seconds).min(GROWTH) } else { GROWTH };
         let scaled = |n: u64| ((n as f64 * room) as u64).max(1);
-        if self.lanes < self.most_lanes || (ticks == 1 && seconds > self.longest) {
+        if self.lanes < self.most_lanes || (ticks == 1 && seconds > LONGEST_DISPATCH) {
             // The rest of a batch has fewer lanes than a dispatch may have: it says nothing against more.
             let is_rest = lanes < self.lanes && room > 1.0;
             self.lanes = if is_rest { self.lanes } else { scaled(lanes).min(self.most_lanes) };
@@ -74,7 +69,7 @@ mod tests {
 
     /// The sizes after many dispatches of a device that takes so long for a tick of a lane.
     fn settled(lanes: u64, seconds: f64) -> (u64, u64) {
-        let mut slicer = Slicer::new(lanes, LONGEST_DISPATCH, &Provoked::default());
+        let mut slicer = Slicer::new(lanes, u64::MAX, &Provoked::default());
         for _ in 0..40 {
             let (ticks, lanes) = (slicer.ticks(), slicer.lanes());
             slicer.record(ticks, lanes, (ticks * lanes) as f64 * seconds);
@@ -86,7 +81,7 @@ mod tests {
     fn dispatches_grow_to_half_the_limit_and_shrink_at_once() {
         assert_eq!(settled(10, 1e-5), (500, 10));
         assert_eq!(settled(2000, 1e-6), (25, 2000));
-        let mut slicer = Slicer::new(10, LONGEST_DISPATCH, &Provoked::default());
+        let mut slicer = Slicer::new(10, u64::MAX, &Provoked::default());
         slicer.record(500, 10, 1.0);
         assert_eq!(slicer.ticks(), 25);
     }
@@ -95,7 +90,7 @@ mod tests {
     fn one_slice_with_little_work_does_not_lead_over_the_limit() {
         // Each tenth tick is the last of an epoch, which takes next to no time.
         let seconds = |tick: u64| if tick % 10 == 9 { 1e-6 } else { 0.04 };
-        let mut slicer = Slicer::new(16, LONGEST_DISPATCH, &Provoked::default());
+        let mut slicer = Slicer::new(16, u64::MAX, &Provoked::default());
         let mut at = 0;
         while at < 200 {
             let slice = at..at + slicer.ticks();
@@ -111,7 +106,7 @@ mod tests {
         let (ticks, lanes) = settled(2000, 1e-3);
         assert_eq!(ticks, 1);
         assert!((40..=100).contains(&lanes), "{lanes}");
-        let mut slicer = Slicer::new(100, LONGEST_DISPATCH, &Provoked::default());
+        let mut slicer = Slicer::new(100, u64::MAX, &Provoked::default());
         slicer.record(1, 100, 1.0);
         assert_eq!(slicer.lanes(), 5);
         slicer.record(1, 3, 0.02);
@@ -121,7 +116,7 @@ mod tests {
     #[test]
     fn a_test_may_bound_both_sizes() {
         let provoked = Provoked { largest_slice: 3, most_lanes: 2, ..Provoked::default() };
-        let mut slicer = Slicer::new(100, LONGEST_DISPATCH, &provoked);
+        let mut slicer = Slicer::new(100, u64::MAX, &provoked);
         assert_eq!((slicer.ticks(), slicer.lanes()), (3, 2));
         slicer.record(3, 2, 0.0);
         assert_eq!((slicer.ticks(), slicer.lanes()), (3, 2));

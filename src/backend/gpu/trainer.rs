@@ -1,9 +1,10 @@
 //! The trainer of every model on the GPU: lanes in batches that fit the memory, batches in dispatches that fit the time
-//! limit. A batch that ran out of memory is halved; one whose device was lost runs again on a rebuilt one.
+//! limit. A batch that ran out of memory is halved; one whose device was lost runs again on a rebuilt one, and one whose
+//! driver ended loops before their time in dispatches of half as many ticks.
 
 use super::Gpu;
 use super::kernel::{Kernel, Role};
-use super::plan::{GpuPlan, LANE_DONE, LANE_LIMIT, LANE_NOT_FINITE, LanePlan, Phase, Progress, Span, words};
+use super::plan::{GpuPlan, LANE_CUT, LANE_DONE, LANE_LIMIT, LANE_NOT_FINITE, LanePlan, Phase, Progress, Span, words};
 use super::runner::{Opening, Runner};
 use super::session::{Buffer, Copy, Fault, Pipeline, Session};
 use super::slices::Slicer;
@@ -32,6 +33,8 @@ pub struct GpuTrainer<P> {
     batch_bytes: u64,
     /// Lanes that a batch may have, by the time that batches take.
     batch_lanes: usize,
+    /// Ticks that a dispatch may have; halved when the driver ended loops before their time.
+    most_ticks: u64,
     /// Devices lost so far, and how many of them since the last whole batch.
     losses: usize,
     losses_in_a_row: usize,
@@ -97,6 +100,7 @@ impl<P: GpuPlan> GpuTrainer<P> {
             next_slot: 0,
             batch_bytes: gpu.batch_bytes(),
             batch_lanes: FIRST_BATCH,
+            most_ticks: u64::MAX,
             losses: 0,
             losses_in_a_row: 0,
         };
@@ -219,13 +223,20 @@ impl<P: GpuPlan> GpuTrainer<P> {
         let done = lanes.first().map_or(0, |(_, state)| state.done);
         let from = if done == 0 { 0 } else { done + lead_in };
         let until = budget.max(done).saturating_add(lead_in);
-        let slicer = Slicer::new(lanes.len() as u64, resident.session.longest_dispatch(), &self.gpu.options().provoked);
-        let mut runner = Runner { resident, batch: &batch, plan: &self.plan, budget: until, stop };
-        if !runner.train(from..until, slicer.clone())? || !runner.score(slicer)? {
-            return Ok(None);
-        }
+        let slicer = Slicer::new(lanes.len() as u64, self.most_ticks, &self.gpu.options().provoked);
+        let mut runner = Runner { resident, batch: &batch, plan: &self.plan, budget: until, stop, largest: 0 };
+        let ran = match runner.train(from..until, slicer.clone()) {
+            Ok(true) => runner.score(slicer),
+            ran => ran,
+        };
+        let largest = runner.largest;
         let session = &resident.session;
-        let progress = batch.read_progress(session)?;
+        let progress =
+            ran.and_then(|is_whole| if is_whole { batch.read_progress(session).map(Some) } else { Ok(None) });
+        if let Err(Fault::LoopsCut) = progress {
+            self.most_ticks = largest / 2;
+        }
+        let Some(progress) = progress? else { return Ok(None) };
         let results = session.read(&batch.results, 0, batch.result_words as usize)?;
         let all: f64 = lanes.iter().map(|(_, state)| state.lane.cost).sum();
         let seconds = start.elapsed().as_secs_f64() / all.max(f64::MIN_POSITIVE);
@@ -357,6 +368,7 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
                     let bytes = batch.iter().filter_map(|slot| self.slots.get(slot)).map(|state| state.lane.bytes());
                     self.batch_bytes = bytes.sum::<u64>() / 2;
                 }
+                Err(Fault::LoopsCut) if self.most_ticks > 0 => {}
                 Err(Fault::Lost(reason)) => self.recover(reason)?,
                 Err(fault) => return Err(self.gpu.error(fault)),
             }
@@ -439,6 +451,10 @@ impl Batch {
 
     pub(super) fn read_progress(&self, session: &Session) -> Result<Vec<Progress>, Fault> {
         let words = session.read(&self.progress, 0, self.places.len() * size_of::<Progress>() / 4)?;
-        Ok(bytemuck::pod_collect_to_vec(&words))
+        let progress: Vec<Progress> = bytemuck::pod_collect_to_vec(&words);
+        match progress.iter().any(|lane| lane.status == LANE_CUT) {
+            true => Err(Fault::LoopsCut),
+            false => Ok(progress),
+        }
     }
 }

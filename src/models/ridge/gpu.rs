@@ -77,7 +77,9 @@ pub fn kernels() -> Vec<Kernel> {
         let sources = [
             include_str!("../../../shaders/shared/math.wgsl"),
             include_str!("../../../shaders/shared/metric.wgsl"),
+            include_str!("../../../shaders/shared/held.wgsl"),
             include_str!("../../../shaders/shared/lane.wgsl"),
+            include_str!("../../../shaders/shared/train.wgsl"),
             include_str!("../../../shaders/shared/score.wgsl"),
             include_str!("../../../shaders/shared/linear.wgsl"),
             include_str!("../../../shaders/models/ridge.wgsl"),

@@ -138,6 +138,7 @@ pub fn train_kernel(task: Task) -> Kernel {
         include_str!("../../../../shaders/shared/exact.wgsl"),
         include_str!("../../../../shaders/shared/random.wgsl"),
         include_str!("../../../../shaders/shared/lane.wgsl"),
+        include_str!("../../../../shaders/shared/train.wgsl"),
         include_str!("../../../../shaders/models/forest/gain.wgsl"),
         include_str!("../../../../shaders/models/forest/lane.wgsl"),
         include_str!("../../../../shaders/models/forest/fields.wgsl"),

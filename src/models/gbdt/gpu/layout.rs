@@ -239,6 +239,7 @@ pub fn kernels() -> Vec<Kernel> {
         include_str!("../../../../shaders/shared/exact.wgsl"),
         include_str!("../../../../shaders/shared/random.wgsl"),
         include_str!("../../../../shaders/shared/lane.wgsl"),
+        include_str!("../../../../shaders/shared/train.wgsl"),
         include_str!("../../../../shaders/models/gbdt/lane.wgsl"),
         include_str!("../../../../shaders/models/gbdt/reduce.wgsl"),
         include_str!("../../../../shaders/models/gbdt/gradient.wgsl"),
@@ -251,6 +252,7 @@ pub fn kernels() -> Vec<Kernel> {
     let score = [
         include_str!("../../../../shaders/shared/math.wgsl"),
         include_str!("../../../../shaders/shared/metric.wgsl"),
+        include_str!("../../../../shaders/shared/held.wgsl"),
         include_str!("../../../../shaders/shared/lane.wgsl"),
         include_str!("../../../../shaders/shared/score.wgsl"),
         include_str!("../../../../shaders/models/gbdt/score.wgsl"),
