@@ -5,6 +5,7 @@
 //! block are one 64-bit word, and a bin's sums of a block one cache line, so that scanning bins goes through eight columns
 //! side by side in SIMD.
 
+use super::accumulate::{AddColumns, AddTogether};
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
 use std::ops::Range;
 
@@ -35,7 +36,7 @@ pub fn hessian(sums: u64) -> u32 {
 }
 
 /// One slot's sums of a block's columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 pub struct Slot(pub [u64; BLOCK]);
 
@@ -207,7 +208,8 @@ impl Blocks {
         let by_bytes = !flags.is_empty() && rows.len() >= FEWEST_ROWS_OF_FLAGS;
         for block in others.iter().chain(flags.iter().filter(|_| !by_bytes)) {
             let Some(slots) = into.block_mut(block.first) else { continue };
-            add_columns(block.width(), &block.codes, rows, gradients, slots);
+            let (columns, codes) = (block.width(), &block.codes[..]);
+            dispatch(level, AddColumns { columns, codes, rows, gradients, slots });
         }
         if by_bytes {
             self.add_flags(from, level, rows, gradients, into);
@@ -259,7 +261,8 @@ impl Blocks {
         for flags in &from.flags {
             let Some(slots) = into.block_mut(self.slots) else { continue };
             dispatch(level, Clear(slots));
-            add_columns(flags.columns.len().div_ceil(8), &flags.codes, rows, gradients, slots);
+            let (columns, codes) = (flags.columns.len().div_ceil(8), &flags.codes[..]);
+            dispatch(level, AddColumns { columns, codes, rows, gradients, slots });
             let sums = dispatch(level, Unfold(slots));
             for (place, column) in flags.columns.iter().enumerate() {
                 let Some(Place { block, lane }) = self.places[*column as usize] else { continue };
@@ -284,71 +287,8 @@ pub struct SideBySide {
     sums: Vec<[Slot; BLOCK]>,
 }
 
-/// Adds the words of some rows to the sums of a block's first columns, a vector at a time.
-struct AddTogether<'a> {
-    width: usize,
-    codes: &'a [[u8; BLOCK]],
-    rows: &'a [u32],
-    words: &'a [Slot],
-    sums: &'a mut [[Slot; BLOCK]],
-}
-
-impl Kernel for AddTogether<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Simd>(self) {
-        const { assert!(TOGETHER == BLOCK) };
-        for (place, &row) in self.rows.iter().enumerate() {
-            if let Some(&row) = self.rows.get(place + AHEAD) {
-                prefetch(self.codes, row as usize);
-                prefetch(self.words, row as usize);
-            }
-            let (codes, words) = (&self.codes[row as usize], &self.words[row as usize]);
-            for (lane, code) in codes.iter().enumerate().take(self.width) {
-                let sums = &mut self.sums[usize::from(*code)][lane];
-                for (sum, word) in sums.0.iter_mut().zip(words.0) {
-                    *sum = sum.wrapping_add(word);
-                }
-            }
-        }
-    }
-}
-
 /// Rows from which on eight flags are summed as one column: its 256 slots must be made the flags' own.
 const FEWEST_ROWS_OF_FLAGS: usize = 128;
-
-/// Rows whose slots and gradients are asked for ahead of their turn.
-const AHEAD: usize = 16;
-
-/// Adds the gradients of some rows to the sums of a block's first columns.
-fn add_columns(columns: usize, codes: &[[u8; BLOCK]], rows: &[u32], gradients: &[u64], slots: &mut [Slot; MOST_SLOTS]) {
-    match columns {
-        0 => {}
-        1 => add::<1>(codes, rows, gradients, slots),
-        2 => add::<2>(codes, rows, gradients, slots),
-        3 => add::<3>(codes, rows, gradients, slots),
-        4 => add::<4>(codes, rows, gradients, slots),
-        5 => add::<5>(codes, rows, gradients, slots),
-        6 => add::<6>(codes, rows, gradients, slots),
-        7 => add::<7>(codes, rows, gradients, slots),
-        _ => add::<8>(codes, rows, gradients, slots),
-    }
-}
-
-fn add<const COLUMNS: usize>(codes: &[[u8; BLOCK]], rows: &[u32], gradients: &[u64], slots: &mut [Slot; MOST_SLOTS]) {
-    for (place, &row) in rows.iter().enumerate() {
-        if let Some(&row) = rows.get(place + AHEAD) {
-            prefetch(codes, row as usize);
-            prefetch(gradients, row as usize);
-        }
-        let (codes, gradient) = (codes[row as usize], gradients[row as usize]);
-        for lane in 0..COLUMNS {
-            let sum = &mut slots[usize::from(codes[lane])].0[lane];
-            *sum = sum.wrapping_add(gradient);
-        }
-    }
-}
 
 /// From the sums of eight bytes' 256 values to the sums of all rows, and of those with each bit set. Destroys the slots.
 struct Unfold<'a>(&'a mut [Slot; MOST_SLOTS]);
@@ -374,19 +314,6 @@ impl Kernel for Unfold<'_> {
         sums[0] = slots[0];
         sums
     }
-}
-
-/// Asks for an element that will be read soon.
-#[inline(always)]
-fn prefetch<T>(from: &[T], place: usize) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing, and SSE is part of the architecture.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().wrapping_add(place).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, place);
 }
 
 /// Sums of gradients by block and slot.

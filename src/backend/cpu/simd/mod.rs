@@ -57,10 +57,10 @@ impl Level {
         let mut levels = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f") {
+            if x86::has_avx512() {
                 levels.push(Level::Avx512);
             }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            if x86::has_avx2() {
                 levels.push(Level::Avx2);
             }
         }
@@ -85,12 +85,12 @@ impl Level {
 pub fn dispatch<K: Kernel>(level: Level, kernel: K) -> K::Output {
     match level {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 if is_x86_feature_detected!("avx512f") => {
-            // SAFETY: the feature was just detected.
+        Level::Avx512 if x86::has_avx512() => {
+            // SAFETY: the features were just detected.
             unsafe { x86::run_avx512(kernel) }
         }
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") => {
+        Level::Avx2 if x86::has_avx2() => {
             // SAFETY: the features were just detected.
             unsafe { x86::run_avx2(kernel) }
         }

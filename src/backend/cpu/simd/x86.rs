@@ -5,12 +5,27 @@ use super::{Kernel, Lanes, Simd};
 use crate::backend::cpu::double::{Wide256, Wide512};
 use std::arch::x86_64::*;
 
-#[target_feature(enable = "avx512f,avx2,fma")]
+/// Whether the processor has all that [`run_avx512`] is compiled for.
+#[inline]
+pub(super) fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f") && has_avx2()
+}
+
+/// The same of [`run_avx2`]. Every processor with AVX2 so far has the other two.
+#[inline]
+pub(super) fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("bmi2")
+}
+
+#[target_feature(enable = "avx512f,avx2,fma,bmi1,bmi2")]
 pub(super) fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Avx512>()
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2")]
 pub(super) fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Avx2>()
 }
