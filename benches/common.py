@@ -28,7 +28,9 @@ def machine():
 
 def build(example):
     """Builds one of examples/ in release mode and gives its path."""
-    subprocess.run(["cargo", "build", "--quiet", "--release", "--example", example], check=True, cwd=ROOT)
+    # The program with it: alone, each would be built with other features of its dependencies, and anew in turns.
+    command = ["cargo", "build", "--quiet", "--release", "--bin", "thousandfold", "--example", example]
+    subprocess.run(command, check=True, cwd=ROOT)
     return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "examples" / example
 
 
@@ -153,7 +155,7 @@ def plot(title, unit, bars, log=False):
             f'<line x1="{x(tick):.1f}" y1="{top - 8}" x2="{x(tick):.1f}" y2="{bottom}" stroke="{TEXT}" opacity="0.35"/>'
         )
         parts.append(
-            f'<text x="{x(tick):.1f}" y="{bottom + 16}" text-anchor="middle" font-size="11">{tick:,.0f}</text>'
+            f'<text x="{x(tick):.1f}" y="{bottom + 16}" text-anchor="middle" font-size="11">{tick:,.10g}</text>'
         )
     parts.append(
         f'<text x="{width / 2:.0f}" y="{bottom + 34}" text-anchor="middle" font-size="12">{html.escape(unit)}</text>'

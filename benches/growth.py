@@ -197,19 +197,28 @@ def study(program, model, has_classes, table, folder):
     return [f"`{model}`", f"{seconds:.0f}", f"{result['seconds']['searching']:.1f}", f"{usage.ru_maxrss / 1024:,.0f}", score, ""]
 
 
-def studies(program, names, table):
+def studies(program, names, table, known):
+    """The table of studies; `known` is the one before, of which models that are not in `names` keep their rows."""
     with tempfile.TemporaryDirectory() as folder:
-        rows = [study(program, model, has_classes, table, folder) for model, has_classes in names.items()]
+        rows = {name: study(program, name, has_classes, table, folder) for name, has_classes in names.items()}
+    lines = {f"`{name}`": "| " + " | ".join(row) + " |" for name, row in rows.items()}
     header = ["model", "seconds in all", "of them searching", "peak MB", "test score of the best", "why not"]
-    lines = ["| " + " | ".join(header) + " |", "|---|---:|---:|---:|---|---|"]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+    kept = [line for line in known.splitlines() if line.startswith("| `")]
+    all_lines = [lines.pop(line.split()[1], line) for line in kept] + list(lines.values())
+    return "\n".join(["| " + " | ".join(header) + " |", "|---|---:|---:|---:|---|---|", *all_lines])
+
+
+def between(text, name):
+    """What stands before, between and behind a block's marks."""
+    before, rest = text.split(f"<!-- growth: {name} -->\n", 1)
+    block, after = rest.split("<!-- end -->", 1)
+    return before + f"<!-- growth: {name} -->\n", block, "<!-- end -->" + after
 
 
 def replace(text, name, block):
     """The page with the text between a block's marks replaced."""
-    opening, end = f"<!-- growth: {name} -->\n", "<!-- end -->"
-    before, rest = text.split(opening, 1)
-    return before + opening + block + "\n" + end + rest.split(end, 1)[1]
+    before, _, after = between(text, name)
+    return before + block + "\n" + after
 
 
 def main():
@@ -220,9 +229,6 @@ def main():
     parser.add_argument("--no-growth", action="store_true", help="the studies of --covtype alone")
     arguments = parser.parse_args()
     fit_lanes = common.build("fit_lanes")
-    # In one command with an example, so that both are built with the same features.
-    command = ["cargo", "build", "--quiet", "--release", "--example", "fit_lanes", "--bin", "thousandfold"]
-    subprocess.run(command, check=True, cwd=common.ROOT)
     program = fit_lanes.parent.parent / "thousandfold"
     names = {name: has for name, has in models(program).items() if not arguments.only or name in arguments.only}
     if not arguments.no_growth:
@@ -236,7 +242,7 @@ def main():
         where = f"Measured on {common.machine()}, with all of them."
         PAGE.write_text(re.sub(r"Measured on [^\n]*", where, PAGE.read_text()))
     if arguments.covtype:
-        block = studies(program, names, arguments.covtype)
+        block = studies(program, names, arguments.covtype, between(PAGE.read_text(), "covtype")[1])
         PAGE.write_text(replace(PAGE.read_text(), "covtype", block))
 
 
