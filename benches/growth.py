@@ -203,12 +203,12 @@ def studies(program, names, table, known):
         rows = {name: study(program, name, has_classes, table, folder) for name, has_classes in names.items()}
     lines = {f"`{name}`": "| " + " | ".join(row) + " |" for name, row in rows.items()}
     header = ["model", "seconds in all", "of them searching", "peak MB", "test score of the best", "why not"]
-    kept = [line for line in known.splitlines() if line.startswith("| `")]
-    all_lines = [lines.pop(line.split()[1], line) for line in kept] + list(lines.values())
-    return "\n".join(["| " + " | ".join(header) + " |", "|---|---:|---:|---:|---|---|", *all_lines])
+    kept = {line.split()[1]: line for line in known.splitlines() if line.startswith("| `")}
+    in_order = [(kept | lines).get(f"`{name}`") for name in models(program)]
+    return "\n".join(["| " + " | ".join(header) + " |", "|---|---:|---:|---:|---|---|", *filter(None, in_order)])
 
 
-def between(text, name):
+def split_at_marks(text, name):
     """What stands before, between and behind a block's marks."""
     before, rest = text.split(f"<!-- growth: {name} -->\n", 1)
     block, after = rest.split("<!-- end -->", 1)
@@ -217,7 +217,7 @@ def between(text, name):
 
 def replace(text, name, block):
     """The page with the text between a block's marks replaced."""
-    before, _, after = between(text, name)
+    before, _, after = split_at_marks(text, name)
     return before + block + "\n" + after
 
 
@@ -242,7 +242,7 @@ def main():
         where = f"Measured on {common.machine()}, with all of them."
         PAGE.write_text(re.sub(r"Measured on [^\n]*", where, PAGE.read_text()))
     if arguments.covtype:
-        block = studies(program, names, arguments.covtype, between(PAGE.read_text(), "covtype")[1])
+        block = studies(program, names, arguments.covtype, split_at_marks(PAGE.read_text(), "covtype")[1])
         PAGE.write_text(replace(PAGE.read_text(), "covtype", block))
 
 

@@ -372,13 +372,8 @@ fn train_lane(lane: u32, before: Progress, thread: u32) -> Progress {
     }
     let rows = lanes[lane].sets.rows[0];
     let batch = lanes[lane].batch;
-    loop {
-        // Parts are rows done, which the span counts in ticks.
-        let until_row = span.until_part * lanes[lane].tick_rows;
-        let is_before = at.unit < span.until_unit || (at.unit == span.until_unit && at.part < until_row);
-        if (!is_before || at.unit >= span.budget) {
-            break;
-        }
+    // Parts are rows done, which the span counts in ticks.
+    while (is_within_span(Progress(at.unit, at.part / lanes[lane].tick_rows, at.step, at.status))) {
         let first = (at.unit - span.window_unit) * lanes[lane].order_stride + lanes[lane].order_at + at.part;
         train_step(lane, min(batch, rows - at.part), first, at.step, thread);
         at.step += 1u;

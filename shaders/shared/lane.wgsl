@@ -8,7 +8,7 @@ fn lane_of(group: vec3<u32>, groups: vec3<u32>) -> u32 {
     return span.first_lane + group.y * groups.x + group.x;
 }
 
-// Where a lane stands: the same for all threads.
+// Where a lane stands: the same for all threads. Sets what `held` needs: nothing may be held before.
 fn enter_lane(lane: u32, group: vec3<u32>, thread: u32) -> Progress {
     nothing = group.z;
     if (thread == 0u) {
@@ -21,7 +21,8 @@ fn enter_lane(lane: u32, group: vec3<u32>, thread: u32) -> Progress {
 // Leaves where a lane stands. All threads call it, as the last thing they do.
 //
 // A driver may end loops before their own condition does: Mesa's on the processor gives all loops of an invocation 65,535
-// turns together, and then one turn each. What such a dispatch did is wrong, and a loop of two turns tells.
+// turns together, and then one turn each. What such a dispatch did is wrong, and a loop of two turns tells, if no compiler
+// can know that it has two.
 fn leave_lane(lane: u32, at: Progress, thread: u32) {
     var turns = 0u;
     while (turns < 2u + nothing) {

@@ -138,7 +138,7 @@ fn score(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
         return;
     }
     var at = enter_lane(lane, group, thread);
-    if (at.status == LANE_NOT_FINITE) {
+    if (at.status == LANE_NOT_FINITE || at.status == LANE_CUT) {
         return;
     }
     for (var number = span.from_unit; number < span.until_unit; number += 1u) {

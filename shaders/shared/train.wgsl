@@ -14,7 +14,7 @@ fn train(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) group
     leave_lane(lane, train_lane(lane, at, thread), thread);
 }
 
-// Whether the span goes on behind this part of a unit.
+// Whether the tick at which a lane stands is one of the span, and within the budget.
 fn is_within_span(at: Progress) -> bool {
     return at.unit < span.budget
         && (at.unit < span.until_unit || (at.unit == span.until_unit && at.part < span.until_part));

@@ -1,12 +1,17 @@
 //! Drivers that end loops before their own condition does, as Mesa's software driver does after 65,535 turns in all.
 
 use crate::gpu::{self, WHOLE};
+use crate::support::{bits, problem, rows, train};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use thousandfold::backend::gpu::{
     Binding, GpuOptions, GpuPlan, GpuTrainer, Kernel, LANE_CUT, LANE_NOT_FINITE, LANE_RUNNING, LanePlan, Phase,
     Progress, Provoked, Role, Span,
 };
 use thousandfold::backend::{Lane, LaneReport, LaneStatus, StopFlag, Trainer, Weights};
+use thousandfold::data::{Fold, Problem, Task};
+use thousandfold::models::ridge::Ridge;
+use thousandfold::models::{DataShape, Model};
 use thousandfold::space::Points;
 
 const TICKS: u64 = 12;
@@ -108,6 +113,23 @@ fn dispatches_whose_loops_were_cut_are_done_again_in_shorter_ones() {
         let Some(score) = counted(20_000, largest_slice) else { return };
         assert_eq!(score, Ok(f64::from(20_000 * TICKS as u32)), "slices of {largest_slice} ticks");
     }
+}
+
+#[test]
+fn scoring_whose_loops_were_cut_is_done_again_in_shorter_dispatches() {
+    // A tile's terms are summed by one thread: a turn a row.
+    let small = problem(1, 40, 2, 1, 1);
+    let fold = Fold { evals: vec![rows(7, 150_000, 2, 1)], ..(*small.folds[0]).clone() };
+    let problem = Arc::new(Problem { folds: vec![Arc::new(fold)], ..(*small).clone() });
+    let space = Ridge.space(DataShape { task: Task::Regression, rows: 40, features: 2, outputs: 1 });
+    let points = Points::from_values(space.parameters.len(), space.defaults());
+    let scores = |largest_slice| {
+        let provoked = Provoked { largest_slice, ..Provoked::default() };
+        let gpu = gpu::open(GpuOptions { provoked, ..GpuOptions::default() })?;
+        Some(bits(&train(&mut *Ridge.open_gpu(&space, problem.clone(), &gpu).unwrap(), &points, 1, 1)))
+    };
+    let Some(by_tiles) = scores(1) else { return };
+    assert_eq!(scores(WHOLE).unwrap(), by_tiles);
 }
 
 #[test]

@@ -53,7 +53,8 @@ pub struct Provoked {
     pub losses_after: Vec<u64>,
     /// Buffers of more bytes than this fail as if the device's memory were full; 0 lets all through.
     pub largest_buffer: u64,
-    /// The first dispatch does so many ticks of the model's clock, and none does more; 0 leaves it to the measured times.
+    /// The first dispatch does so many ticks of the model's clock, or what the driver was seen to bear, and none does more;
+    /// 0 leaves it to the measured times.
     pub largest_slice: u64,
     /// No dispatch has more than so many lanes; 0 leaves it to the measured times.
     pub most_lanes: u64,

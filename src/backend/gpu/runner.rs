@@ -62,23 +62,26 @@ pub(super) struct Runner<'a, P> {
     /// The unit at which training ends, the lead-in included.
     pub(super) budget: u64,
     pub(super) stop: &'a StopFlag,
-    /// Ticks of the largest dispatch so far.
-    pub(super) largest: u64,
+    /// Ticks of the largest dispatch so far of the phase at hand.
+    pub(super) largest: (Phase, u64),
 }
 
 impl<P: GpuPlan> Runner<'_, P> {
     /// Trains lanes through these units; false when the stop flag was raised.
     pub(super) fn train(&mut self, units: Range<u64>, mut slicer: Slicer) -> Result<bool, Fault> {
         let ticks = self.plan.ticks_per_unit(Phase::Train).max(1);
+        self.largest = (Phase::Train, 0);
         let mut at = units.start * ticks;
         while at < units.end.saturating_mul(ticks) {
             let window = self.hold(at / ticks, units.end)?;
             let until = (at + slicer.ticks()).min(window.saturating_mul(ticks));
+            // A dispatch longer than those before is looked at, so that what a driver cuts short is not trained to its end.
+            let is_longest = until - at > self.largest.1;
             if !self.dispatch(Phase::Train, at..until, ticks, &mut slicer)? {
                 return Ok(false);
             }
             at = until;
-            if self.plan.can_converge() && self.is_every_lane_done()? {
+            if (is_longest || self.plan.can_converge()) && self.is_every_lane_done()? {
                 break;
             }
         }
@@ -87,6 +90,7 @@ impl<P: GpuPlan> Runner<'_, P> {
 
     /// Scores every row set; false when the stop flag was raised.
     pub(super) fn score(&mut self, mut slicer: Slicer) -> Result<bool, Fault> {
+        self.largest = (Phase::Score, 0);
         let mut at = 0;
         while at < self.plan.score_units() {
             let until = (at + slicer.ticks()).min(self.plan.score_units());
@@ -117,7 +121,7 @@ impl<P: GpuPlan> Runner<'_, P> {
     /// was raised.
     fn dispatch(&mut self, phase: Phase, slice: Range<u64>, ticks: u64, slicer: &mut Slicer) -> Result<bool, Fault> {
         let all = self.batch.places.len() as u64;
-        self.largest = self.largest.max(slice.end - slice.start);
+        self.largest.1 = self.largest.1.max(slice.end - slice.start);
         let mut first = 0;
         while first < all {
             if self.stop.is_raised() {

@@ -33,7 +33,7 @@ impl Slicer {
     pub(super) fn new(lanes: u64, most_ticks: u64, provoked: &Provoked) -> Slicer {
         let bounded = |bound: u64, most: u64| if bound == 0 { most } else { bound.min(most) };
         let most_lanes = bounded(provoked.most_lanes, lanes.max(1));
-        let most_ticks = bounded(provoked.largest_slice, most_ticks);
+        let most_ticks = bounded(provoked.largest_slice, most_ticks).max(1);
         let (ticks, lanes) = (provoked.largest_slice.clamp(1, most_ticks), most_lanes.min(FIRST_LANES));
         Slicer { ticks, lanes, most_ticks, most_lanes }
     }
@@ -111,6 +111,11 @@ mod tests {
         assert_eq!(slicer.lanes(), 5);
         slicer.record(1, 3, 0.02);
         assert_eq!(slicer.lanes(), 5, "the rest of a batch is no measure");
+    }
+
+    #[test]
+    fn a_dispatch_has_a_tick_at_least() {
+        assert_eq!(Slicer::new(1, 0, &Provoked::default()).ticks(), 1);
     }
 
     #[test]

@@ -33,11 +33,16 @@ pub struct GpuTrainer<P> {
     batch_bytes: u64,
     /// Lanes that a batch may have, by the time that batches take.
     batch_lanes: usize,
-    /// Ticks that a dispatch may have; halved when the driver ended loops before their time.
-    most_ticks: u64,
+    most_ticks: MostTicks,
     /// Devices lost so far, and how many of them since the last whole batch.
     losses: usize,
     losses_in_a_row: usize,
+}
+
+/// Ticks that a dispatch of each phase may have; halved when the driver ended loops before their time.
+struct MostTicks {
+    train: u64,
+    score: u64,
 }
 
 struct SlotState {
@@ -100,7 +105,7 @@ impl<P: GpuPlan> GpuTrainer<P> {
             next_slot: 0,
             batch_bytes: gpu.batch_bytes(),
             batch_lanes: FIRST_BATCH,
-            most_ticks: u64::MAX,
+            most_ticks: MostTicks { train: u64::MAX, score: u64::MAX },
             losses: 0,
             losses_in_a_row: 0,
         };
@@ -223,10 +228,11 @@ impl<P: GpuPlan> GpuTrainer<P> {
         let done = lanes.first().map_or(0, |(_, state)| state.done);
         let from = if done == 0 { 0 } else { done + lead_in };
         let until = budget.max(done).saturating_add(lead_in);
-        let slicer = Slicer::new(lanes.len() as u64, self.most_ticks, &self.gpu.options().provoked);
-        let mut runner = Runner { resident, batch: &batch, plan: &self.plan, budget: until, stop, largest: 0 };
-        let ran = match runner.train(from..until, slicer.clone()) {
-            Ok(true) => runner.score(slicer),
+        let slicer = |most_ticks| Slicer::new(lanes.len() as u64, most_ticks, &self.gpu.options().provoked);
+        let largest = (Phase::Train, 0);
+        let mut runner = Runner { resident, batch: &batch, plan: &self.plan, budget: until, stop, largest };
+        let ran = match runner.train(from..until, slicer(self.most_ticks.train)) {
+            Ok(true) => runner.score(slicer(self.most_ticks.score)),
             ran => ran,
         };
         let largest = runner.largest;
@@ -234,7 +240,10 @@ impl<P: GpuPlan> GpuTrainer<P> {
         let progress =
             ran.and_then(|is_whole| if is_whole { batch.read_progress(session).map(Some) } else { Ok(None) });
         if let Err(Fault::LoopsCut) = progress {
-            self.most_ticks = largest / 2;
+            match largest {
+                (Phase::Train, ticks) => self.most_ticks.train = ticks / 2,
+                (Phase::Score, ticks) => self.most_ticks.score = ticks / 2,
+            }
         }
         let Some(progress) = progress? else { return Ok(None) };
         let results = session.read(&batch.results, 0, batch.result_words as usize)?;
@@ -368,7 +377,7 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
                     let bytes = batch.iter().filter_map(|slot| self.slots.get(slot)).map(|state| state.lane.bytes());
                     self.batch_bytes = bytes.sum::<u64>() / 2;
                 }
-                Err(Fault::LoopsCut) if self.most_ticks > 0 => {}
+                Err(Fault::LoopsCut) if self.most_ticks.train > 0 && self.most_ticks.score > 0 => {}
                 Err(Fault::Lost(reason)) => self.recover(reason)?,
                 Err(fault) => return Err(self.gpu.error(fault)),
             }

@@ -5,8 +5,9 @@ use crate::backend::cpu::simd::{Kernel, Simd};
 
 /// Rows whose slots and gradients are asked for ahead of their turn.
 const AHEAD: usize = 16;
-/// Rows of a fold from which on that pays: those of fewer lie in the first-level cache, or next to it.
-const FEWEST_ROWS_TO_PREFETCH: usize = 4096;
+/// Rows of a fold from which on that pays: a block of fewer and their gradients take 64 KiB, which lie in the first-level
+/// cache or next to it. On digits' 1,437 rows the loop was up to a fifth faster without.
+pub(super) const FEWEST_ROWS_TO_PREFETCH: usize = 4096;
 
 /// Adds the gradients of some rows to the sums of a block's first columns.
 pub(super) struct AddColumns<'a> {
@@ -62,9 +63,10 @@ fn add_row<const COLUMNS: usize>(
     gradients: &[u64],
     sums: &mut [u64; MOST_SLOTS * BLOCK],
 ) {
+    const { assert!(BLOCK == 8 && MOST_SLOTS == 256) };
     let (word, gradient) = (u64::from_le_bytes(codes[row as usize]), gradients[row as usize]);
     for lane in 0..COLUMNS {
-        // A rotation that leaves the lane's code times eight in place: it needs no shift of its own.
+        // By three less than the lane's place: what is left is its code times eight, which needs no shift of its own.
         let first = word.rotate_right((8 * lane as u32 + 61) % 64) as usize & ((MOST_SLOTS - 1) * BLOCK);
         let sum = &mut sums[first + lane];
         *sum = sum.wrapping_add(gradient);

@@ -404,6 +404,7 @@ pub fn part(block: &Block, lane: usize, goes_left: &[u8; MOST_SLOTS], rows: &mut
 
 #[cfg(test)]
 mod tests {
+    use super::super::accumulate::FEWEST_ROWS_TO_PREFETCH;
     use super::*;
     use crate::base::random::{Key, below};
 
@@ -416,9 +417,9 @@ mod tests {
         (least + below(Key::from_seed(column as u64), row as u64, SLOTS[column] as u64 - least)) as u8
     }
 
-    fn gradients() -> Vec<u64> {
+    fn gradients(rows: usize) -> Vec<u64> {
         let word = |row: u64| below(Key::from_seed(77), row, 2001) as i32 - 1000;
-        (0..ROWS as u64).map(|row| pack(word(row), below(Key::from_seed(78), row, 500) as u32)).collect()
+        (0..rows as u64).map(|row| pack(word(row), below(Key::from_seed(78), row, 500) as u32)).collect()
     }
 
     fn sums(blocks: &Blocks, histogram: &Histogram, column: usize, slot: usize) -> (i32, u32) {
@@ -429,11 +430,16 @@ mod tests {
 
     #[test]
     fn sums_are_those_of_a_plain_loop_and_siblings_make_their_parent() {
-        let (blocks, gradients) = (Blocks::new(ROWS, &SLOTS, code), gradients());
-        let all: Vec<u32> = (0..ROWS as u32).collect();
-        let (some, others): (Vec<u32>, Vec<u32>) = all.iter().partition(|row| *row % 3 == 1);
+        sums_are_those_of_a_plain_loop(ROWS);
+        sums_are_those_of_a_plain_loop(FEWEST_ROWS_TO_PREFETCH);
+    }
+
+    fn sums_are_those_of_a_plain_loop(rows: usize) {
+        let (blocks, gradients) = (Blocks::new(rows, &SLOTS, code), gradients(rows));
+        let all: Vec<u32> = (0..rows as u32).collect();
+        let (some, others): (Vec<u32>, Vec<u32>) = all.iter().partition(|row| *row % 3 == 1 && **row < 300);
         let mut chosen = Blocks::default();
-        chosen.select(&blocks, ROWS, |column| column % 2 == 1);
+        chosen.select(&blocks, rows, |column| column % 2 == 1);
         assert!(chosen.places.iter().enumerate().all(|(column, place)| place.is_some() == (column % 2 == 1)));
         assert!(all.len() >= FEWEST_ROWS_OF_FLAGS && some.len() < FEWEST_ROWS_OF_FLAGS && blocks.flags.len() == 1);
         for (from, blocks) in [(&blocks, &blocks), (&blocks, &chosen)] {
@@ -456,11 +462,16 @@ mod tests {
 
     #[test]
     fn gradients_that_are_summed_together_have_the_sums_that_they_have_alone() {
-        let blocks = Blocks::new(ROWS, &SLOTS, code);
+        are_summed_together(ROWS);
+        are_summed_together(FEWEST_ROWS_TO_PREFETCH);
+    }
+
+    fn are_summed_together(rows: usize) {
+        let blocks = Blocks::new(rows, &SLOTS, code);
         let all: Vec<Vec<u64>> = (0..TOGETHER)
-            .map(|set| gradients().into_iter().map(|word| word.wrapping_mul(2 * set as u64 + 1)).collect())
+            .map(|set| gradients(rows).into_iter().map(|word| word.wrapping_mul(2 * set as u64 + 1)).collect())
             .collect();
-        let (few, many): (Vec<u32>, Vec<u32>) = (0..ROWS as u32).partition(|row| row % 4 == 1);
+        let (few, many): (Vec<u32>, Vec<u32>) = (0..rows as u32).partition(|row| row % 4 == 1);
         for (rows, sets) in [(&few, 3), (&many, TOGETHER)] {
             let gradients: Vec<&[u64]> = all.iter().take(sets).map(Vec::as_slice).collect();
             let mut together = vec![blocks.histogram(); sets];

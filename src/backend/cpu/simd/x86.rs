@@ -11,7 +11,7 @@ pub(super) fn has_avx512() -> bool {
     is_x86_feature_detected!("avx512f") && has_avx2()
 }
 
-/// The same of [`run_avx2`]. Every processor with AVX2 so far has the other two.
+/// The same of [`run_avx2`].
 #[inline]
 pub(super) fn has_avx2() -> bool {
     is_x86_feature_detected!("avx2")
