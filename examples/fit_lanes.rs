@@ -101,8 +101,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// So many candidates of a space.
 fn draw(space: Space, count: usize) -> Result<(Space, Points), Box<dyn Error>> {
-    let options =
-        StrategyOptions { key: Key::from_seed(0), direction: Direction::Minimize, resolution: 1, shuffle: false };
+    let options = StrategyOptions::new(Key::from_seed(0), Direction::Minimize, count as u64);
     match strategies::find("random")?.open(Arc::new(space.clone()), &options).ask(0, count) {
         Ask::Proposals(points) => Ok((space, points)),
         Ask::Wait | Ask::Done => Err("no candidates".into()),

@@ -84,7 +84,7 @@ fn fixed(space: &Space, rates: &[u8]) -> Result<Points, Box<dyn Error>> {
 
 fn random(space: &Arc<Space>, count: usize) -> Result<Points, Box<dyn Error>> {
     let direction = metrics::find("log_loss")?.direction();
-    let options = StrategyOptions { key: Key::from_seed(1), direction, resolution: 5, shuffle: false };
+    let options = StrategyOptions::new(Key::from_seed(1), direction, count as u64);
     match strategies::find("random")?.open(space.clone(), &options).ask(0, count) {
         Ask::Proposals(points) => Ok(points),
         _ => Err("random search stopped proposing".into()),

@@ -30,8 +30,7 @@ fn space() -> Space {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let candidates: usize = std::env::args().nth(1).ok_or("usage: proposals CANDIDATES")?.parse()?;
-    let options =
-        StrategyOptions { key: Key::from_seed(1), direction: Direction::Minimize, resolution: 5, shuffle: false };
+    let options = StrategyOptions::new(Key::from_seed(1), Direction::Minimize, candidates as u64);
     let mut strategy = strategies::find("random")?.open(Arc::new(space()), &options);
     let start = Instant::now();
     let Ask::Proposals(points) = strategy.ask(0, candidates) else {

@@ -25,6 +25,9 @@ impl Named for GridSearch {
 }
 
 impl StrategyEntry for GridSearch {
+    fn is_adaptive(&self) -> bool {
+        false
+    }
     fn open(&self, space: Arc<Space>, options: &StrategyOptions) -> Box<dyn Strategy> {
         let mut tree = Tree::new(&space, options.resolution);
         let size = tree.count(0, &mut Vec::new());
@@ -85,10 +88,6 @@ impl Strategy for Grid {
     fn size(&self) -> Option<u64> {
         let all = self.size.saturating_add((self.starts.len() - self.known.len()) as u64);
         self.space.constraints.is_empty().then_some(all)
-    }
-
-    fn is_adaptive(&self) -> bool {
-        false
     }
 }
 

@@ -1,5 +1,6 @@
 //! Layer 3: search strategies. One file and one line in [`STRATEGIES`] each. Batches are the native unit.
 
+pub mod cube;
 mod grid;
 mod random;
 
@@ -41,8 +42,6 @@ pub trait Strategy: Send {
     fn tell(&mut self, outcomes: &[Outcome]);
     /// How many candidates there are in all, where that is known.
     fn size(&self) -> Option<u64>;
-    /// Whether proposals depend on outcomes.
-    fn is_adaptive(&self) -> bool;
 }
 
 /// What a strategy is opened with.
@@ -52,20 +51,62 @@ pub struct StrategyOptions {
     pub key: Key,
     /// Which of two values is better.
     pub direction: Direction,
+    /// How many candidates the study will ask for, where it does not end before.
+    pub candidates: u64,
+    /// How many it asks for at a time, once it is under way.
+    pub batch: u64,
+    /// Members of a population; chosen by the space where it is not set.
+    pub population: Option<u64>,
+    /// `genetic`: how likely two parents are crossed; adapted where it is not set.
+    pub crossover_rate: Option<f64>,
+    /// `genetic`: how likely a parameter mutates; adapted where it is not set.
+    pub mutation_rate: Option<f64>,
     /// `grid`: points along each continuous parameter, and at most so many along whole numbers.
     pub resolution: u64,
     /// `grid`: whether points come in a random order.
     pub shuffle: bool,
 }
 
+impl StrategyOptions {
+    /// For a search of `candidates` without settings of its own.
+    pub fn new(key: Key, direction: Direction, candidates: u64) -> StrategyOptions {
+        StrategyOptions {
+            key,
+            direction,
+            candidates,
+            batch: candidates.min(1000),
+            population: None,
+            crossover_rate: None,
+            mutation_rate: None,
+            resolution: 5,
+            shuffle: false,
+        }
+    }
+}
+
 /// A strategy in the registry.
 pub trait StrategyEntry: Named {
-    /// Opens it on a space.
+    /// Why it cannot search this space, if it cannot; said before anything is trained.
+    fn refusal(&self, _space: &Space) -> Option<String> {
+        None
+    }
+    /// Whether its proposals depend on outcomes.
+    fn is_adaptive(&self) -> bool {
+        true
+    }
+    /// Whether its course depends on [`StrategyOptions::candidates`]: then a run cannot be resumed with more of them.
+    fn follows_candidates(&self) -> bool {
+        false
+    }
+    /// Opens it on a space that it does not refuse.
     fn open(&self, space: Arc<Space>, options: &StrategyOptions) -> Box<dyn Strategy>;
 }
 
 /// Every strategy.
-pub static STRATEGIES: &[&dyn StrategyEntry] = &[&random::RandomSearch, &grid::GridSearch];
+pub static STRATEGIES: &[&dyn StrategyEntry] = &[
+    &random::RandomSearch,
+    &grid::GridSearch,
+];
 
 /// Finds a strategy by name.
 pub fn find(name: &str) -> Result<&'static dyn StrategyEntry, UnknownName> {

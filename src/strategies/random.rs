@@ -22,6 +22,9 @@ impl Named for RandomSearch {
 }
 
 impl StrategyEntry for RandomSearch {
+    fn is_adaptive(&self) -> bool {
+        false
+    }
     fn open(&self, space: Arc<Space>, options: &StrategyOptions) -> Box<dyn Strategy> {
         Box::new(Random::new(space, options.key))
     }
@@ -101,9 +104,5 @@ impl Strategy for Random {
 
     fn size(&self) -> Option<u64> {
         None
-    }
-
-    fn is_adaptive(&self) -> bool {
-        false
     }
 }

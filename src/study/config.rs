@@ -55,9 +55,19 @@ pub struct SearchOptions {
     pub candidates: u64,
     /// Everything random in the study follows from it.
     pub seed: u64,
-    /// How many candidates a strategy proposes at a time; 1000 where it is not set, fewer where there are stop rules.
+    /// How many candidates a strategy proposes at a time; where it is not set 1000, fewer where there are stop rules, or
+    /// where a strategy learns from the outcomes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<u64>,
+    /// Members of a population; chosen by the space where it is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub population: Option<u64>,
+    /// `genetic`: how likely two parents are crossed; adapted where it is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crossover_rate: Option<f64>,
+    /// `genetic`: how likely a parameter mutates; adapted where it is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mutation_rate: Option<f64>,
     /// `grid`: points along each continuous parameter.
     pub resolution: u64,
     /// `grid`: whether points come in random order.
@@ -72,6 +82,9 @@ impl Default for SearchOptions {
             candidates: 256,
             seed: 0,
             batch: None,
+            population: None,
+            crossover_rate: None,
+            mutation_rate: None,
             resolution: 5,
             shuffle: false,
         }

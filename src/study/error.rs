@@ -55,6 +55,16 @@ pub enum ConfigError {
         /// Those that fit.
         fitting: Vec<&'static str>,
     },
+    /// The strategy cannot search this space.
+    #[error("strategy \"{strategy}\" cannot search this space: {reason}\n  These can: {}", able.join(", "))]
+    Refused {
+        /// Its name.
+        strategy: &'static str,
+        /// Why not.
+        reason: String,
+        /// Those that can.
+        able: Vec<&'static str>,
+    },
     /// The metric, or the model, has no use for sample weights.
     #[error("{kind} \"{name}\" has no use for sample weights\n  These have: {}", fitting.join(", "))]
     NoWeights {

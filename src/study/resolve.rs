@@ -17,7 +17,8 @@ use crate::data::splits::{SplitError, Splits, split};
 use crate::models::{self, MODELS, Model};
 use crate::schedulers::{self, SchedulerEntry};
 use crate::space::Space;
-use crate::strategies::{self, StrategyEntry, StrategyOptions};
+use crate::strategies::{self, STRATEGIES, StrategyEntry, StrategyOptions};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// A study, resolved.
@@ -94,7 +95,13 @@ impl Study {
         });
         let budget = pipelines.budget();
         let space = Arc::new(space);
-        let batch = batch(&config);
+        if let Some(reason) = strategy.refusal(&space) {
+            let can = |entry: &&&dyn StrategyEntry| entry.refusal(&space).is_none();
+            let able = STRATEGIES.iter().filter(can).map(|entry| entry.name()).collect();
+            let refused = ConfigError::Refused { strategy: strategy.name(), reason, able };
+            return Err(at(source, "search.strategy", refused.into()));
+        }
+        let batch = batch(&config, strategy);
         config.search.batch = Some(batch);
         let parts = Parts::new(&splits);
         Ok(Study {
@@ -120,6 +127,11 @@ impl Study {
         StrategyOptions {
             key: self.key.child(crate::base::random::stream::STRATEGY),
             direction: self.metric.direction(),
+            candidates: self.config.search.candidates,
+            batch: self.batch,
+            population: self.config.search.population,
+            crossover_rate: self.config.search.crossover_rate,
+            mutation_rate: self.config.search.mutation_rate,
             resolution: self.config.search.resolution,
             shuffle: self.config.search.shuffle,
         }
@@ -136,13 +148,15 @@ impl Study {
         self.splits.folds.iter().map(|fold| fold.evals.len()).scan(0, next).collect()
     }
 
-    /// A hash of everything in the study that changes a result. How long it searches is not in it: a run can be resumed
-    /// with more candidates, and on another machine.
+    /// A hash of everything in the study that changes a result. How long it searches is not in it, unless the strategy
+    /// plans by it: a run can be resumed with more candidates, and on another machine.
     pub fn fingerprint(&self) -> Result<u64, ConfigError> {
         let mut config = self.config.clone();
         config.run = Default::default();
         config.stop = Default::default();
-        config.search.candidates = 0;
+        if !self.strategy.follows_candidates() {
+            config.search.candidates = 0;
+        }
         // Where the data lie does not matter; what is in them has a fingerprint of its own.
         config.data.file = Default::default();
         config.data.test_file = None;
@@ -153,14 +167,16 @@ impl Study {
 }
 
 /// Candidates that are proposed at a time. Stop rules look at whole batches: where there are any, batches are so small
-/// that little is trained in vain.
-fn batch(config: &StudyConfig) -> u64 {
+/// that little is trained in vain; and where a strategy learns, so small that it can.
+fn batch(config: &StudyConfig, strategy: &dyn StrategyEntry) -> u64 {
     const MOST: u64 = 1000;
+    const TO_LEARN: u64 = 50;
     const WITH_TARGET: u64 = 100;
     const LEAST: u64 = 16;
     let by_patience = config.stop.patience.map_or(MOST, |patience| (patience / 2).clamp(LEAST, MOST));
     let by_target = config.stop.target.map_or(MOST, |_| WITH_TARGET);
-    config.search.batch.unwrap_or(by_patience.min(by_target))
+    let by_learning = if strategy.is_adaptive() { TO_LEARN } else { MOST };
+    config.search.batch.unwrap_or(by_patience.min(by_target).min(by_learning))
 }
 
 /// The models that a study names; of `all` those that fit, with a note on the others.
@@ -289,6 +305,8 @@ fn unfit(kind: &'static str, name: &str, task: Task, outputs: usize, fitting: Ve
 
 /// More threads than any machine has cores would bring it to its knees before they train anything.
 const THREADS_MOST: usize = 1024;
+/// Fewer than four have no three others to differ by.
+const POPULATION: RangeInclusive<u64> = 4..=1_000_000;
 
 fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
     let search = &config.search;
@@ -296,6 +314,15 @@ fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
     match () {
         () if search.candidates == 0 => out_of_range("search.candidates", "0".to_owned(), "1 or more"),
         () if search.batch == Some(0) => out_of_range("search.batch", "0".to_owned(), "1 or more"),
+        () if search.population.is_some_and(|members| !POPULATION.contains(&members)) => {
+            out_of_range("search.population", search.population.unwrap_or(0).to_string(), "4 to 1,000,000")
+        }
+        () if search.crossover_rate.is_some_and(|rate| !(0.0..=1.0).contains(&rate)) => {
+            out_of_range("search.crossover_rate", search.crossover_rate.unwrap_or(0.0).to_string(), "0 to 1")
+        }
+        () if search.mutation_rate.is_some_and(|rate| !(0.0..=1.0).contains(&rate)) => {
+            out_of_range("search.mutation_rate", search.mutation_rate.unwrap_or(0.0).to_string(), "0 to 1")
+        }
         () if search.resolution == 0 => out_of_range("search.resolution", "0".to_owned(), "1 or more"),
         () if has_no_budget(&config.model) => out_of_range("model.budget", "0".to_owned(), "1 or more"),
         () if config.stop.patience == Some(0) => out_of_range("stop.patience", "0".to_owned(), "1 or more"),

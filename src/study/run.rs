@@ -141,7 +141,7 @@ fn open_journal(
         _ => None,
     };
     if let Some(what) = differs {
-        let key = (what == "another study").then(|| other_key(dir, &study.config)).flatten();
+        let key = (what == "another study").then(|| other_key(dir, study)).flatten();
         let what = key.map_or_else(|| what.to_owned(), |key| format!("{what}: {key}"));
         return Err(RunDirError::Other { dir: dir.path().to_owned(), what }.into());
     }
@@ -158,13 +158,14 @@ fn portable(config: &StudyConfig) -> StudyConfig {
 }
 
 /// The first key that the run's study has and this one has not, or not so, with what it holds in both.
-fn other_key(dir: &RunDir, config: &StudyConfig) -> Option<String> {
+fn other_key(dir: &RunDir, study: &Study) -> Option<String> {
     let then: toml::Table = toml::from_str(&std::fs::read_to_string(study_path(dir.path())).ok()?).ok()?;
-    let now: toml::Table = toml::from_str(&config.to_toml().ok()?).ok()?;
+    let now: toml::Table = toml::from_str(&study.config.to_toml().ok()?).ok()?;
     let in_words = |value: Option<&toml::Value>| value.map_or_else(|| "not set".to_owned(), toml::Value::to_string);
     // What a run may change as it likes.
-    let is_free = |section: &str, key: &str| {
-        matches!((section, key), ("run" | "stop", _) | ("search", "candidates") | ("data", "file" | "test_file"))
+    let is_free = |section: &str, key: &str| match (section, key) {
+        ("search", "candidates") => !study.strategy.follows_candidates(),
+        (section, key) => matches!((section, key), ("run" | "stop", _) | ("data", "file" | "test_file")),
     };
     let sections = then.keys().chain(now.keys());
     sections
@@ -176,7 +177,11 @@ fn other_key(dir: &RunDir, config: &StudyConfig) -> Option<String> {
             let differing =
                 names.into_iter().filter(|key| !is_free(section, key) && then.get(key) != now.get(key)).map(|key| {
                     let (was, is) = (in_words(then.get(&key)), in_words(now.get(&key)));
-                    format!("{section}.{key} was {was} and now is {is}")
+                    let why = match key.as_str() {
+                        "candidates" => format!(", and {} plans by it", study.strategy.name()),
+                        _ => String::new(),
+                    };
+                    format!("{section}.{key} was {was} and now is {is}{why}")
                 });
             differing.collect::<Vec<_>>()
         })

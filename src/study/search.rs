@@ -269,7 +269,7 @@ impl<'a> Search<'a> {
             return Ok(());
         }
         finished.sort_by_key(|trial| trial.candidate);
-        let outcomes = self.history.to_frame(finished, self.strategy.is_adaptive());
+        let outcomes = self.history.to_frame(finished, self.study.strategy.is_adaptive());
         ports.journal.append(&Frame::Outcomes(outcomes))?;
         for trial in finished.iter() {
             self.count(trial);
@@ -301,7 +301,7 @@ impl<'a> Search<'a> {
             let Some(trial) = self.history.trials.get(&batch.candidate(place)) else { continue };
             let value = trial.value();
             reason = reason.or(self.stopping.tell(value, &trial.scores));
-            if self.strategy.is_adaptive() {
+            if self.study.strategy.is_adaptive() {
                 let (candidate, point) = (trial.candidate, row.to_vec());
                 outcomes.push(Outcome { candidate, point, value, folds: trial.scores.clone() });
             }
