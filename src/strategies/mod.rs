@@ -2,7 +2,11 @@
 
 pub mod cube;
 mod grid;
+mod halton;
+mod latin;
 mod random;
+mod sequence;
+mod sobol;
 
 use crate::base::random::Key;
 use crate::base::registry::{self, Named, UnknownName};
@@ -106,6 +110,9 @@ pub trait StrategyEntry: Named {
 pub static STRATEGIES: &[&dyn StrategyEntry] = &[
     &random::RandomSearch,
     &grid::GridSearch,
+    &sobol::SobolSearch,
+    &halton::HaltonSearch,
+    &latin::LatinSearch,
 ];
 
 /// Finds a strategy by name.
