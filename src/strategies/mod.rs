@@ -7,6 +7,7 @@ mod latin;
 mod random;
 mod sequence;
 mod sobol;
+mod tpe;
 
 use crate::base::random::Key;
 use crate::base::registry::{self, Named, UnknownName};
@@ -113,6 +114,7 @@ pub static STRATEGIES: &[&dyn StrategyEntry] = &[
     &sobol::SobolSearch,
     &halton::HaltonSearch,
     &latin::LatinSearch,
+    &tpe::Tpe,
 ];
 
 /// Finds a strategy by name.

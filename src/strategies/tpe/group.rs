@@ -1,0 +1,192 @@
+//! Parameters that exist under the same conditions, and the two densities over them: of the good outcomes and of the
+//! others.
+
+use super::parzen::{Dimension, Observation, Parzen, Width};
+use crate::base::random::{Key, below};
+use crate::data::metrics::Direction;
+use crate::space::{Codec, Space};
+use crate::strategies::cube::Cube;
+use rayon::prelude::*;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+/// Draws from l that are compared for each proposal and group.
+const DRAWS: u32 = 24;
+/// So many times as many are drawn where most are no candidate.
+const PATIENCE: u32 = 4;
+/// Outcomes before l is more than the prior.
+const STARTUP: usize = 10;
+/// Most kernels of g; of more outcomes, a sample stands for the others.
+const BAD: usize = 768;
+/// Weight in g of a candidate that is out.
+const LIAR: f64 = 0.1;
+/// Least bandwidth of l by that of g, where it follows the spread: the search gets no nearer than l's kernels are wide.
+const FINER: f64 = 0.3;
+/// Most kernels of l.
+const GOOD: usize = 400;
+/// The latest outcomes, which count whole in g.
+const RECENT: usize = 25;
+/// Factors of kernels that make a second thread worth its while.
+const PARALLEL: usize = 50_000;
+
+/// Parameters that exist under the same conditions.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    /// Columns of all of them, those of one value too.
+    pub(super) columns: Vec<usize>,
+    /// Their axes.
+    pub(super) axes: Vec<usize>,
+    dimensions: Vec<Dimension>,
+    /// Outcomes in which the group exists, by number.
+    members: Vec<u32>,
+    /// The best of these, best first; NaN is never among them.
+    best: Vec<(f64, u32)>,
+    models: Option<Models>,
+}
+
+#[derive(Debug)]
+struct Models {
+    /// l
+    good: Parzen,
+    /// g
+    bad: Parzen,
+}
+
+/// Parameters by their conditions, in the order of their first columns: parents stand before their children.
+pub(super) fn groups(space: &Space, cube: &Cube, codecs: &[Codec]) -> Vec<Group> {
+    let conditions = |column: usize| {
+        let conditions = space.parameters[column].conditions.iter();
+        let mut conditions: Vec<(usize, Vec<u64>)> = conditions
+            .map(|condition| {
+                let mut values: Vec<u64> = condition.values.iter().map(|value| value.to_bits()).collect();
+                values.sort_unstable();
+                (condition.parent, values)
+            })
+            .collect();
+        conditions.sort();
+        conditions
+    };
+    let mut known = HashMap::new();
+    let mut groups: Vec<Group> = Vec::new();
+    let mut axes = (0..cube.axes().len()).peekable();
+    for (column, codec) in codecs.iter().enumerate() {
+        let number = *known.entry(conditions(column)).or_insert(groups.len());
+        if number == groups.len() {
+            groups.push(Group::default());
+        }
+        groups[number].columns.push(column);
+        if let Some(axis) = axes.next_if(|axis| cube.column(*axis) == column) {
+            groups[number].axes.push(axis);
+            groups[number].dimensions.push(Dimension::new(cube.axes()[axis], *codec));
+        }
+    }
+    groups
+}
+
+impl Group {
+    /// Learns an outcome by its number and the places of all axes.
+    pub(super) fn tell(&mut self, number: u32, places: &[f64], value: f64, direction: Direction) {
+        if !self.exists(places) {
+            return;
+        }
+        self.members.push(number);
+        if value.is_nan() {
+            return;
+        }
+        let place = self.best.partition_point(|(other, _)| direction.compare(*other, value) != Ordering::Greater);
+        if place < GOOD {
+            self.best.insert(place, (value, number));
+            self.best.truncate(GOOD);
+        }
+    }
+
+    fn exists(&self, places: &[f64]) -> bool {
+        self.axes.first().is_some_and(|axis| !places[*axis].is_nan())
+    }
+
+    /// Models `told` outcomes anew; `places` are those of all axes, `width` an outcome.
+    pub(super) fn learn(&mut self, places: &[f64], width: usize, told: usize, width_of_good: Width, key: Key) {
+        let mut good: Vec<u32> = self.best[..self.goods(told)].iter().map(|(_, number)| *number).collect();
+        good.sort_unstable();
+        let bad = self.sample(&good, key);
+        let good: Vec<(u32, f64)> = good.iter().map(|number| (*number, 1.0)).collect();
+        let observe = |numbers: &[(u32, f64)]| -> Vec<Observation> {
+            let observe = |(number, weight): &(u32, f64)| {
+                let row = &places[*number as usize * width..][..width];
+                Observation { places: self.axes.iter().map(|axis| row[*axis]).collect(), weight: *weight }
+            };
+            numbers.iter().map(observe).collect()
+        };
+        let (good, bad) = (observe(&good), observe(&bad));
+        // Optuna's least bandwidth: a hundredth of the range, or more.
+        let least = |n: usize| 1.0 / (n as f64 + 2.0).min(100.0);
+        let finer = if width_of_good == Width::Spread { FINER } else { 1.0 };
+        self.models = Some(Models {
+            good: Parzen::new(&self.dimensions, &good, finer * least(good.len()), width_of_good),
+            bad: Parzen::new(&self.dimensions, &bad, least(bad.len()), Width::Gap),
+        });
+    }
+
+    /// How many outcomes count as good.
+    fn goods(&self, told: usize) -> usize {
+        if told < STARTUP {
+            return 0;
+        }
+        // A tenth; from 250 outcomes on 25, as in Optuna, until the square root is more.
+        let n = self.members.len();
+        let few = n.div_ceil(10).min(25);
+        few.max(libm::sqrt(n as f64) as usize).min(n.div_ceil(10)).min(self.best.len())
+    }
+
+    /// The others with their weights: the latest count whole, older ones less by their age (as in Optuna).
+    fn sample(&self, good: &[u32], key: Key) -> Vec<(u32, f64)> {
+        let n = self.members.len();
+        let strata = n.min(BAD);
+        let edge = |stratum: usize| stratum * n / strata;
+        let pick = |stratum: usize| {
+            let size = edge(stratum + 1) - edge(stratum);
+            edge(stratum) + if size == 1 { 0 } else { below(key, stratum as u64, size as u64) as usize }
+        };
+        let weight = |place: usize| {
+            if place + RECENT >= n { 1.0 } else { (place + 1) as f64 / (n - RECENT) as f64 }
+        };
+        let picks = (0..strata).map(pick).map(|place| (self.members[place], weight(place)));
+        picks.filter(|(number, _)| good.binary_search(number).is_err()).collect()
+    }
+
+    /// Counts a candidate that is out as a bad one.
+    pub(super) fn await_outcome(&mut self, places: &[f64]) {
+        if self.exists(places)
+            && let Some(models) = &mut self.models
+        {
+            let places: Vec<f64> = self.axes.iter().map(|axis| places[*axis]).collect();
+            models.bad.push(&places, LIAR);
+        }
+    }
+
+    /// A place on each of the group's axes: of some draws from l the one that is likeliest there by comparison with g.
+    /// Draws that are no candidate count only where there are no others.
+    pub(super) fn propose(&self, key: Key, is_candidate: impl Fn(&[f64]) -> bool) -> Vec<f64> {
+        let Some(Models { good, bad }) = &self.models else { return vec![0.5; self.axes.len()] };
+        let all = (0..DRAWS * PATIENCE).map(|draw| good.draw(key.child(draw)));
+        let mut points: Vec<Vec<f64>> = all.filter(|point| is_candidate(point)).take(DRAWS as usize).collect();
+        if points.is_empty() {
+            points.push(good.draw(key));
+        }
+        // Nothing is known to be good: g alone would send everything to the corners.
+        if good.len() == 1 {
+            return points.swap_remove(0);
+        }
+        let ratio = |point: &Vec<f64>| good.score(point) - bad.score(point);
+        let is_long = points.len() * (good.len() + bad.len()) * self.axes.len() > PARALLEL;
+        let ratios: Vec<f64> =
+            if is_long { points.par_iter().map(ratio).collect() } else { points.iter().map(ratio).collect() };
+        let mut best = 0;
+        for (draw, ratio) in ratios.iter().enumerate() {
+            if *ratio > ratios[best] {
+                best = draw;
+            }
+        }
+        points.swap_remove(best)
+    }
+}

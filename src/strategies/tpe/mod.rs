@@ -1,0 +1,373 @@
+//! Tree-structured Parzen estimator (Bergstra et al. 2011; Watanabe 2023, arXiv:2304.11127): one density of the good
+//! candidates, l, one of the others, g; of some draws from l the one with the highest l / g is proposed.
+//!
+//! Parameters that exist under the same conditions are modelled together, parents before their children. Candidates that
+//! are out count as bad ones, so that a batch spreads.
+
+mod group;
+mod parzen;
+mod remainder;
+
+use super::cube::Cube;
+use super::{Ask, Outcome, Strategy, StrategyEntry, StrategyOptions};
+use crate::base::random::Key;
+use crate::base::registry::Named;
+use crate::data::metrics::Direction;
+use crate::space::{Codec, Points, Space};
+use group::{Group, groups};
+use parzen::Width;
+use rayon::prelude::*;
+use remainder::{Found, Remainder};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The registry entry.
+pub struct Tpe;
+
+impl Named for Tpe {
+    fn name(&self) -> &'static str {
+        "tpe"
+    }
+    fn summary(&self) -> &'static str {
+        "draws where good candidates are dense and the others are not"
+    }
+}
+
+impl StrategyEntry for Tpe {
+    fn open(&self, space: Arc<Space>, options: &StrategyOptions) -> Box<dyn Strategy> {
+        Box::new(Search::new(space, options))
+    }
+}
+
+/// Whole proposals that are drawn until one is allowed and was no candidate before.
+const ATTEMPTS: u32 = 8;
+
+/// Batches of so many and more look at few outcomes in all: two or five good ones, whose spread says little, shape a whole
+/// batch. There kernels as wide as their gaps find more; outcome by outcome, the spread comes up to ten times as near.
+const LARGE: u64 = 16;
+
+/// What the keys below the strategy's are for; proposals take the others.
+const LEARNING: u32 = u32::MAX;
+const REMAINDER: u32 = u32::MAX - 1;
+
+struct Search {
+    space: Arc<Space>,
+    cube: Cube,
+    codecs: Vec<Codec>,
+    key: Key,
+    direction: Direction,
+    width_of_good: Width,
+    /// What the search begins with.
+    starts: Vec<Vec<f64>>,
+    groups: Vec<Group>,
+    /// Places of every outcome on every axis, one outcome after another.
+    places: Vec<f64>,
+    told: usize,
+    /// Candidates that are out, by id, with their places.
+    awaited: VecDeque<(u64, Vec<f64>)>,
+    /// Whether outcomes came since the models were made.
+    is_stale: bool,
+    /// Only where no parameter is a continuum: no candidate comes twice.
+    remainder: Option<Remainder>,
+}
+
+impl Search {
+    fn new(space: Arc<Space>, options: &StrategyOptions) -> Search {
+        let cube = Cube::new(space.clone());
+        let codecs = space.codecs();
+        Search {
+            starts: space.starts(),
+            groups: groups(&space, &cube, &codecs),
+            key: options.key,
+            direction: options.direction,
+            width_of_good: if options.batch < LARGE { Width::Spread } else { Width::Gap },
+            places: Vec::new(),
+            told: 0,
+            awaited: VecDeque::new(),
+            is_stale: true,
+            remainder: Remainder::new(&space, &codecs, options.key.child(REMAINDER)),
+            codecs,
+            cube,
+            space,
+        }
+    }
+
+    /// Models all outcomes anew.
+    fn learn(&mut self) {
+        let (places, width, told) = (&self.places, self.cube.axes().len(), self.told);
+        let width_of_good = self.width_of_good;
+        let key = self.key.child(LEARNING).child(told as u32);
+        self.groups.par_iter_mut().for_each(|group| group.learn(places, width, told, width_of_good, key));
+        for (_, places) in &self.awaited {
+            self.groups.iter_mut().for_each(|group| group.await_outcome(places));
+        }
+        self.is_stale = false;
+    }
+
+    /// The candidate of an id; None where all were candidates already.
+    fn candidate(&mut self, id: u64) -> Option<Vec<f64>> {
+        if let Some(start) = usize::try_from(id).ok().and_then(|id| self.starts.get(id)) {
+            return Some(start.clone());
+        }
+        let key = self.key.child((id >> 32) as u32).child(id as u32);
+        let mut tried = (0..ATTEMPTS).map(|attempt| self.propose(key.child(attempt)));
+        if let Some(row) = tried.find(|row| self.is_candidate(row)) {
+            return Some(row);
+        }
+        drop(tried);
+        match self.remainder.as_mut().map(Remainder::find) {
+            Some(Found::Row(row)) => Some(row),
+            Some(Found::Exhausted) => None,
+            Some(Found::Nothing) | None => Some(self.cube.draw(key.child(ATTEMPTS))),
+        }
+    }
+
+    /// A row that the models deem good.
+    fn propose(&self, key: Key) -> Vec<f64> {
+        let mut row = vec![f64::NAN; self.codecs.len()];
+        for (number, group) in (0u32..).zip(&self.groups) {
+            let conditions = &self.space.parameters[group.columns[0]].conditions;
+            if !conditions.iter().all(|condition| condition.values.contains(&row[condition.parent])) {
+                continue;
+            }
+            group.columns.iter().for_each(|column| row[*column] = self.codecs[*column].decode(0.5));
+            // Where all parameters exist together, each draw is a whole candidate.
+            let is_whole = self.groups.len() == 1 && (self.remainder.is_some() || !self.space.constraints.is_empty());
+            let is_candidate = |point: &[f64]| {
+                let mut row = row.clone();
+                self.put(group, point, &mut row);
+                self.is_candidate(&row)
+            };
+            let point = group.propose(key.child(number), |point| !is_whole || is_candidate(point));
+            self.put(group, &point, &mut row);
+        }
+        row
+    }
+
+    /// Writes a group's values into a row.
+    fn put(&self, group: &Group, point: &[f64], row: &mut [f64]) {
+        for (axis, place) in group.axes.iter().zip(point) {
+            let column = self.cube.column(*axis);
+            row[column] = self.codecs[column].decode(*place);
+        }
+    }
+
+    fn is_candidate(&self, row: &[f64]) -> bool {
+        self.space.is_allowed(row) && self.remainder.as_ref().is_none_or(|remainder| !remainder.contains(row))
+    }
+}
+
+impl Strategy for Search {
+    fn ask(&mut self, first: u64, n: usize) -> Ask {
+        if self.is_stale {
+            self.learn();
+        }
+        let mut points = Points::new(self.codecs.len());
+        for id in (first..).take(n) {
+            let Some(row) = self.candidate(id) else { break };
+            let places = self.cube.encode(&row);
+            self.groups.iter_mut().for_each(|group| group.await_outcome(&places));
+            self.awaited.push_back((id, places));
+            if let Some(remainder) = &mut self.remainder {
+                remainder.insert(&row);
+            }
+            points.push(&row);
+        }
+        if points.is_empty() { Ask::Done } else { Ask::Proposals(points) }
+    }
+
+    fn tell(&mut self, outcomes: &[Outcome]) {
+        for outcome in outcomes {
+            while self.awaited.front().is_some_and(|(id, _)| *id <= outcome.candidate) {
+                self.awaited.pop_front();
+            }
+            // A candidate of a search that goes on after a break was not asked for here.
+            if let Some(remainder) = &mut self.remainder {
+                remainder.insert(&outcome.point);
+            }
+            let places = self.cube.encode(&outcome.point);
+            let number = self.told as u32;
+            self.groups.iter_mut().for_each(|group| group.tell(number, &places, outcome.value, self.direction));
+            self.places.extend_from_slice(&places);
+            self.told += 1;
+        }
+        self.is_stale = true;
+    }
+
+    fn size(&self) -> Option<u64> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::SpaceBuilder;
+    use crate::strategies::find;
+
+    fn options(seed: u64) -> StrategyOptions {
+        batches(seed, 1000)
+    }
+
+    fn batches(seed: u64, batch: u64) -> StrategyOptions {
+        StrategyOptions { batch, ..StrategyOptions::new(Key::from_seed(seed), Direction::Minimize, 1000) }
+    }
+
+    /// The outcomes of a search that asks for `sizes` at a time, one after another, as long as it proposes.
+    fn search(space: &Arc<Space>, name: &str, seed: u64, sizes: &[usize], f: impl Fn(&[f64]) -> f64) -> Vec<Outcome> {
+        let most = sizes.iter().copied().max().unwrap_or(1) as u64;
+        let mut strategy = find(name).expect("a strategy").open(space.clone(), &batches(seed, most));
+        let mut all: Vec<Outcome> = Vec::new();
+        for size in sizes {
+            let Ask::Proposals(points) = strategy.ask(all.len() as u64, *size) else { break };
+            let outcome = |(candidate, row): (u64, &[f64])| {
+                assert!(space.is_allowed(row));
+                Outcome { candidate, point: row.to_vec(), value: f(row), folds: Vec::new() }
+            };
+            let outcomes: Vec<Outcome> = (all.len() as u64..).zip(points.rows()).map(outcome).collect();
+            strategy.tell(&outcomes);
+            all.extend(outcomes);
+        }
+        all
+    }
+
+    fn best(outcomes: &[Outcome]) -> f64 {
+        outcomes.iter().map(|outcome| outcome.value).fold(f64::INFINITY, f64::min)
+    }
+
+    fn median(mut values: Vec<f64>) -> f64 {
+        values.sort_by(|a, b| crate::base::order::ascending(*a, *b));
+        values[values.len() / 2]
+    }
+
+    fn bowl_space(dimensions: usize) -> Arc<Space> {
+        let add = |builder: SpaceBuilder, axis: usize| builder.float(&format!("x{axis}"), -5.0, 5.0, -4.0);
+        Arc::new((0..dimensions).fold(SpaceBuilder::new(), add).build())
+    }
+
+    fn bowl(row: &[f64]) -> f64 {
+        (0..).zip(row).map(|(axis, x)| (x - f64::from(axis) * 0.7) * (x - f64::from(axis) * 0.7)).sum()
+    }
+
+    fn tree() -> Arc<Space> {
+        let space = SpaceBuilder::new()
+            .categorical("kind", &["a", "b", "c"], "a")
+            .log("rate", 1e-5, 1.0, 0.5)
+            .int("x", 1, 32, 2)
+            .float("y", -5.0, 5.0, -4.0)
+            .categorical("kernel", &["p", "q", "r"], "p")
+            .when("x", "kind", &["a", "b"])
+            .when("y", "kind", &["b"])
+            .when("kernel", "kind", &["b"]);
+        Arc::new(space.build())
+    }
+
+    /// Best where kind = b, rate = 1e-3, x = 20, y = 2, kernel = r.
+    fn tree_value(row: &[f64]) -> f64 {
+        let rate = libm::log10(row[1]) + 3.0;
+        let width = if row[2].is_nan() { 2.0 } else { (row[2] - 20.0) / 16.0 };
+        let inner = if row[3].is_nan() { 2.0 } else { 0.2 * (row[3] - 2.0) * (row[3] - 2.0) + 0.5 * (2.0 - row[4]) };
+        rate * rate + width * width + inner
+    }
+
+    #[test]
+    fn the_bottom_of_a_bowl_is_found_far_nearer_than_by_random_search() {
+        let space = bowl_space(5);
+        // Fewer looks at the outcomes find less.
+        for (sizes, margin) in [(vec![1; 200], 10.0), (vec![16, 32, 64, 88], 2.5)] {
+            let run = |name| median((0..7).map(|seed| best(&search(&space, name, seed, &sizes, bowl))).collect());
+            let (tpe, random) = (run("tpe"), run("random"));
+            assert!(margin * tpe < random, "{tpe} against {random}");
+        }
+    }
+
+    #[test]
+    fn conditions_steps_and_choices_are_searched_together() {
+        let space = tree();
+        let run = |name| {
+            median((0..7).map(|seed| best(&search(&space, name, seed, &[16, 32, 64, 88], tree_value))).collect())
+        };
+        let (tpe, random) = (run("tpe"), run("random"));
+        assert!(4.0 * tpe < random, "{tpe} against {random}");
+        for outcome in search(&space, "tpe", 9, &[16, 32, 64], tree_value) {
+            let mut masked = outcome.point.clone();
+            space.mask(&mut masked);
+            assert!(masked.iter().zip(&outcome.point).all(|(a, b)| a.to_bits() == b.to_bits()), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_proposed_does_not_depend_on_how_many_are_asked_for() {
+        let space = tree();
+        let ask = |sizes: &[usize]| {
+            let mut search = Search::new(space.clone(), &options(3));
+            let mut rows: Vec<Vec<f64>> = Vec::new();
+            for round in 0..3 {
+                let begun = rows.len();
+                for size in sizes {
+                    let Ask::Proposals(points) = search.ask(rows.len() as u64, *size) else { panic!("no end") };
+                    rows.extend(points.rows().map(<[f64]>::to_vec));
+                }
+                let outcome = |(candidate, row): (u64, &Vec<f64>)| {
+                    let value = tree_value(row) + f64::from(round);
+                    Outcome { candidate, point: row.clone(), value, folds: Vec::new() }
+                };
+                search.tell(&(begun as u64..).zip(&rows[begun..]).map(outcome).collect::<Vec<_>>());
+            }
+            rows.concat().into_iter().map(f64::to_bits).collect::<Vec<_>>()
+        };
+        assert_eq!(ask(&[30]), ask(&[1, 2, 7, 20]));
+    }
+
+    #[test]
+    fn a_search_that_goes_on_after_a_break_proposes_the_same() {
+        let space = tree();
+        let whole = search(&space, "tpe", 5, &[16, 32, 16], tree_value);
+        let mut resumed = Search::new(space, &options(5));
+        resumed.tell(&whole[..48]);
+        let Ask::Proposals(points) = resumed.ask(48, 16) else { panic!("no end") };
+        for (row, outcome) in points.rows().zip(&whole[48..]) {
+            assert!(row.iter().zip(&outcome.point).all(|(a, b)| a.to_bits() == b.to_bits()));
+        }
+    }
+
+    #[test]
+    fn failures_are_bad_and_poison_nothing() {
+        let space = bowl_space(3);
+        let all_fail = search(&space, "tpe", 1, &[16, 32, 64], |_| f64::NAN);
+        assert!(all_fail.iter().all(|outcome| outcome.point.iter().all(|x| (-5.0..=5.0).contains(x))));
+        // The half with x0 < 0 fails: it is left alone, and the best of the other half is found.
+        let half = |row: &[f64]| if row[0] < 0.0 { f64::NAN } else { bowl(row) };
+        let outcomes = search(&space, "tpe", 2, &[16, 32, 64, 64], half);
+        let failed = outcomes[48..].iter().filter(|outcome| outcome.value.is_nan()).count();
+        assert!(failed < 32 && best(&outcomes) < 0.3, "{failed} failed, best {}", best(&outcomes));
+        let infinite =
+            search(&space, "tpe", 2, &[16, 32], |row| if row[0] < 0.0 { f64::INFINITY } else { f64::NEG_INFINITY });
+        assert_eq!(infinite.len(), 48);
+    }
+
+    #[test]
+    fn a_discrete_space_is_searched_without_repeats_to_its_end() {
+        let space = Arc::new(SpaceBuilder::new().int("x", 1, 12, 3).categorical("k", &["a", "b", "c"], "a").build());
+        let outcomes = search(&space, "tpe", 4, &[5; 20], |row| (row[0] - 7.0).abs() + row[1]);
+        let mut rows: Vec<(u64, u64)> = outcomes.iter().map(|o| (o.point[0] as u64, o.point[1] as u64)).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        assert_eq!((rows.len(), outcomes.len()), (36, 36));
+    }
+
+    #[test]
+    fn a_space_of_one_value_has_one_candidate() {
+        let space = Arc::new(SpaceBuilder::new().float("x", 0.0, 1.0, 0.3).held().build());
+        let outcomes = search(&space, "tpe", 1, &[2, 2], |row| row[0]);
+        assert_eq!(outcomes.len(), 1);
+        assert_eq!(outcomes[0].point, [0.3]);
+    }
+
+    #[test]
+    fn five_hundred_parameters_are_searched() {
+        let space = bowl_space(500);
+        let outcomes = search(&space, "tpe", 1, &[16, 16], bowl);
+        assert_eq!(outcomes.len(), 32);
+    }
+}
