@@ -1,5 +1,6 @@
 //! Layer 3: search strategies. One file and one line in [`STRATEGIES`] each. Batches are the native unit.
 
+mod cmaes;
 pub mod cube;
 mod grid;
 mod halton;
@@ -115,6 +116,7 @@ pub static STRATEGIES: &[&dyn StrategyEntry] = &[
     &halton::HaltonSearch,
     &latin::LatinSearch,
     &tpe::Tpe,
+    &cmaes::CmaEs,
 ];
 
 /// Finds a strategy by name.
