@@ -2,9 +2,13 @@
 
 mod cmaes;
 pub mod cube;
+mod de;
+mod generations;
+mod genetic;
 mod grid;
 mod halton;
 mod latin;
+mod pso;
 mod random;
 mod sequence;
 mod sobol;
@@ -117,6 +121,11 @@ pub static STRATEGIES: &[&dyn StrategyEntry] = &[
     &latin::LatinSearch,
     &tpe::Tpe,
     &cmaes::CmaEs,
+    &de::AdaptiveDe,
+    &de::PlainDe,
+    &pso::GlobalPso,
+    &pso::RingPso,
+    &genetic::GeneticSearch,
 ];
 
 /// Finds a strategy by name.
