@@ -252,6 +252,20 @@ fn a_device_that_is_not_there_or_too_small_names_the_way_out() {
     insta::assert_snapshot!(account.text);
 }
 
+#[test]
+fn a_strategy_that_cannot_search_the_space_says_so_and_names_those_that_can() {
+    let folder = Folder::new();
+    folder.write("data.csv", &good_table());
+    let on = ["tune", "data.csv", "--target", "y", "--backend", "cpu", "--model", "knn", "--set=space.k=3"];
+    let told = run(&folder, &[&on[..], &["--strategy", "cmaes", "-q"]].concat());
+    assert_eq!(told.code, Some(1), "{}", told.err);
+    let said =
+        ["cmaes learns along numbers, and every parameter searched is a choice", "These can: random, grid, ", "tpe"];
+    assert!(said.iter().all(|part| told.err.contains(part)), "{}", told.err);
+    assert!(!folder.path().join("runs").exists());
+    done(&folder, &[&on[..], &["--strategy", "tpe", "--candidates", "4", "-q"]].concat());
+}
+
 /// A plan whose only kernel is none.
 struct Broken(Vec<Kernel>);
 

@@ -44,5 +44,6 @@ mod shaders;
 mod shared_work;
 mod space;
 mod splits;
+mod strategies;
 mod study;
 mod svm;

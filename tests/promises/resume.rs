@@ -4,6 +4,7 @@ use crate::study::{lanes_trained, run};
 use crate::support::{Folder, quiet, studies};
 use std::path::{Path, PathBuf};
 use thousandfold::backend::StopFlag;
+use thousandfold::strategies::STRATEGIES;
 use thousandfold::study::events::{Event, Observer, Phase};
 use thousandfold::study::journal::{Frame, Header, Journal, read};
 use thousandfold::study::model_file::FittedModel;
@@ -72,6 +73,33 @@ fn a_journal_cut_anywhere_goes_on_to_the_same_result() {
             assert_eq!(resumed(&folder), whole, "{case}");
         }
     }
+}
+
+#[test]
+fn a_journal_of_a_strategy_that_learns_goes_on_to_the_same_result() {
+    for entry in STRATEGIES.iter().filter(|entry| entry.is_adaptive()) {
+        let folder = Folder::new();
+        let strategy = format!("search.strategy=\"{}\"", entry.name());
+        let study = studies::small(&folder, &["search.batch=3".to_owned(), "search.population=4".to_owned(), strategy]);
+        let whole = studies::comparable(&run(study, Existing::Refuse));
+        let bytes = std::fs::read(journal(&folder)).unwrap();
+        let ends = ends(&journal(&folder));
+        std::fs::write(journal(&folder), &bytes[..ends[ends.len() / 2]]).unwrap();
+        std::fs::remove_file(folder.path().join("run/result.json")).unwrap();
+        assert_eq!(resumed(&folder), whole, "{}", entry.name());
+    }
+}
+
+#[test]
+fn a_run_that_was_planned_by_its_number_of_candidates_is_not_lengthened() {
+    let folder = Folder::new();
+    let study = |more: &str| {
+        let settings = ["search.strategy=\"latin\"", "search.batch=3", more].map(str::to_owned);
+        studies::small(&folder, &settings)
+    };
+    run(study("search.candidates=9"), Existing::Refuse);
+    let error = refused(study("search.candidates=12"), Existing::Resume, false).to_string();
+    assert!(error.contains("search.candidates") && error.contains("latin"), "{error}");
 }
 
 #[test]
