@@ -364,18 +364,19 @@ fn gap(below: Option<f64>, above: Option<f64>, here: f64) -> f64 {
 
 /// The bandwidth of a place that joins others.
 fn gap_among(places: &[f64], here: f64, floor: f64) -> f64 {
-    let (mut below, mut above) = (f64::INFINITY, f64::INFINITY);
-    for place in places {
-        let distance = here - place;
-        if distance >= 0.0 {
-            below = below.min(distance);
-        }
-        if distance <= 0.0 {
-            above = above.min(-distance);
+    // Least distances so many at a time, without a branch: each proposal looks at every kernel along every axis.
+    const TOGETHER: usize = 8;
+    let (mut below, mut above) = ([f64::INFINITY; TOGETHER], [f64::INFINITY; TOGETHER]);
+    let nearer = |distance: f64, known: f64| if distance >= 0.0 && distance < known { distance } else { known };
+    for places in places.chunks(TOGETHER) {
+        for ((place, below), above) in places.iter().zip(&mut below).zip(&mut above) {
+            *below = nearer(here - place, *below);
+            *above = nearer(place - here, *above);
         }
     }
+    let least = |gaps: [f64; TOGETHER]| gaps.into_iter().fold(f64::INFINITY, f64::min);
     let known = |gap: f64| gap.is_finite().then_some(gap);
-    gap(known(below), known(above), here).clamp(floor.min(1.0), 1.0)
+    gap(known(least(below)), known(least(above)), here).clamp(floor.min(1.0), 1.0)
 }
 
 #[cfg(test)]
