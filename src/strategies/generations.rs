@@ -140,6 +140,8 @@ pub struct Generations<M> {
     method: M,
     /// Founders.
     size: usize,
+    /// Candidates of the study.
+    candidates: u64,
     /// Generations so far.
     number: u32,
     has_scored: bool,
@@ -158,6 +160,7 @@ impl<M: Method> Generations<M> {
             key: options.key,
             method,
             size: size.max(1),
+            candidates: options.candidates,
             number: 0,
             has_scored: false,
             first: 0,
@@ -180,7 +183,9 @@ impl<M: Method> Generations<M> {
 
     fn found(&self, first: u64, key: Key) -> Vec<Member> {
         let starts = if first == 0 { self.cube.space().starts() } else { Vec::new() };
-        let tags = starts.len() as u32..self.size as u32;
+        // Of a population larger than the study only those that are asked for.
+        let size = self.candidates.saturating_sub(first).clamp(1, self.size as u64);
+        let tags = starts.len() as u32..size as u32;
         let starts = (0..).zip(starts).map(|(tag, start)| Member::of_row(&self.cube, start, key.child(tag)));
         starts.chain(tags.map(|tag| Member::draw(&self.cube, key.child(tag)))).collect()
     }

@@ -76,7 +76,7 @@ const PARTICLES: std::ops::RangeInclusive<u64> = 10..=40;
 fn open(space: Arc<Space>, options: &StrategyOptions, topology: Topology) -> Box<dyn Strategy> {
     let default = (options.candidates / MOVES).clamp(*PARTICLES.start(), *PARTICLES.end());
     let size = usize::try_from(options.population.unwrap_or(default)).unwrap_or(usize::MAX);
-    let swarm = Swarm { direction: options.direction, topology, particles: Vec::new() };
+    let swarm = Swarm { direction: options.direction, topology, particles: Vec::new(), leader: None };
     Box::new(Generations::new(space, options, size, swarm))
 }
 
@@ -93,6 +93,8 @@ struct Swarm {
     direction: Direction,
     topology: Topology,
     particles: Vec<Particle>,
+    /// Which of them found the best.
+    leader: Option<usize>,
 }
 
 impl Method for Swarm {
@@ -103,6 +105,7 @@ impl Method for Swarm {
         } else {
             self.learn(told);
         }
+        self.follow();
         let moved = |tag: usize| self.fly(cube, tag, key.child(FLIGHT).child(tag as u32));
         let moved: Vec<Member> = (0..self.particles.len()).map(moved).collect();
         for (particle, member) in self.particles.iter_mut().zip(&moved) {
@@ -135,6 +138,13 @@ impl Swarm {
         }
     }
 
+    /// Finds the leader, once for all particles.
+    fn follow(&mut self) {
+        let best = |place: &usize| &self.particles[*place].best;
+        let places = 0..self.particles.len();
+        self.leader = places.min_by(|a, b| by_value(self.direction)(best(a), best(b)));
+    }
+
     /// The best that a particle's informants found.
     fn informant(&self, particle: usize) -> &Member {
         let count = self.particles.len();
@@ -144,7 +154,7 @@ impl Swarm {
         };
         let informant = match self.topology {
             Topology::Ring => best(&mut [particle, particle + 1, particle + count - 1].into_iter()),
-            Topology::Global => best(&mut (0..count)),
+            Topology::Global => self.leader.map(|leader| &self.particles[leader].best),
         };
         informant.unwrap_or(&self.particles[particle].best)
     }
@@ -226,10 +236,11 @@ mod tests {
             launch(member, Key::from_seed(0))
         };
         let particles = [3.0, f64::NAN, 5.0, 4.0, 1.0, 2.0].map(particle).into();
-        let mut swarm = Swarm { direction: Direction::Minimize, topology: Topology::Ring, particles };
+        let mut swarm = Swarm { direction: Direction::Minimize, topology: Topology::Ring, particles, leader: None };
         let informants = |swarm: &Swarm| [0, 1, 2, 3, 4, 5].map(|particle| swarm.informant(particle).value);
         assert_eq!(informants(&swarm), [2.0, 3.0, 4.0, 1.0, 1.0, 1.0]);
         swarm.topology = Topology::Global;
+        swarm.follow();
         assert_eq!(informants(&swarm), [1.0; 6]);
     }
 

@@ -2,6 +2,7 @@
 //! without the ones before it, by any number of threads. The first are the model's defaults, or those
 //! of each model.
 
+use super::cube::ATTEMPTS;
 use super::{Ask, Outcome, Strategy, StrategyEntry, StrategyOptions};
 use crate::base::random::Key;
 use crate::base::registry::Named;
@@ -29,10 +30,6 @@ impl StrategyEntry for RandomSearch {
         Box::new(Random::new(space, options.key))
     }
 }
-
-/// How often a candidate is drawn anew until its constraints hold. A space of which one point in a thousand is allowed
-/// then fails once in e^30 candidates; the last draw is kept, and the study reports it as failed.
-const ATTEMPTS: u32 = 30_000;
 
 /// Candidates that one thread draws in a row; fewer are not worth a second thread.
 const SERIAL: usize = 1024;

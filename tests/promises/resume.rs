@@ -80,7 +80,9 @@ fn a_journal_of_a_strategy_that_learns_goes_on_to_the_same_result() {
     for entry in STRATEGIES.iter().filter(|entry| entry.is_adaptive()) {
         let folder = Folder::new();
         let strategy = format!("search.strategy=\"{}\"", entry.name());
-        let study = studies::small(&folder, &["search.batch=3".to_owned(), "search.population=4".to_owned(), strategy]);
+        // So many that tpe has begun to learn where the journal is cut.
+        let settings = ["search.batch=3", "search.population=4", "search.candidates=30"].map(str::to_owned);
+        let study = studies::small(&folder, &[&settings[..], &[strategy]].concat());
         let whole = studies::comparable(&run(study, Existing::Refuse));
         let bytes = std::fs::read(journal(&folder)).unwrap();
         let ends = ends(&journal(&folder));

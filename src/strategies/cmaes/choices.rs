@@ -71,7 +71,8 @@ impl Choices {
         if length == 0.0 {
             return;
         }
-        let delta = 1.0 / self.shortening;
+        // A step beyond the whole path would forget more than there is.
+        let delta = (1.0 / self.shortening).min(f64::sqrt(self.free));
         for (probabilities, gradient) in self.probabilities.iter_mut().zip(&gradient) {
             probabilities.iter_mut().zip(gradient).for_each(|(p, gradient)| *p += delta / length * gradient);
         }

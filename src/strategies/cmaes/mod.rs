@@ -93,6 +93,8 @@ struct Search {
     /// The id of the generation's first member.
     first: u64,
     values: Vec<Option<f64>>,
+    /// How many of them are not there yet.
+    missing: usize,
     /// Proposals beyond the generation, asked for before its outcomes were told; they are not learnt from.
     beyond: u32,
 }
@@ -135,6 +137,7 @@ impl Search {
             members: Vec::new(),
             first: 0,
             values: Vec::new(),
+            missing: 0,
             beyond: 0,
             cube,
             numbers,
@@ -255,6 +258,7 @@ impl Search {
         self.generation = self.generation.wrapping_add(1);
         self.members.clear();
         self.values.clear();
+        self.missing = 0;
         self.beyond = 0;
     }
 }
@@ -280,6 +284,7 @@ impl Strategy for Search {
             let (member, row) = self.propose(&run, self.members.len() as u32);
             self.members.push(member);
             self.values.push(None);
+            self.missing += 1;
             points.push(&row);
         }
         for _ in 0..if left == 0 { n } else { 0 } {
@@ -301,9 +306,9 @@ impl Strategy for Search {
             }
             let member = outcome.candidate.checked_sub(self.first).and_then(|member| usize::try_from(member).ok());
             let Some(value) = member.and_then(|member| self.values.get_mut(member)) else { continue };
-            *value = Some(outcome.value);
+            self.missing -= usize::from(value.replace(outcome.value).is_none());
             let population = self.run.as_ref().map(|run| run.evolution.population());
-            if Some(self.values.len()) == population && self.values.iter().all(Option::is_some) {
+            if Some(self.values.len()) == population && self.missing == 0 {
                 self.close_generation();
             }
         }
