@@ -3,6 +3,7 @@
 pub mod hash;
 pub mod onnx;
 pub mod order;
+pub mod pareto;
 pub mod permutation;
 pub mod random;
 pub mod registry;

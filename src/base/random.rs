@@ -23,6 +23,8 @@ pub mod stream {
     pub const CHOICE: u32 = 5;
     /// Shuffles and bootstraps that tell how much a column matters.
     pub const IMPORTANCE: u32 = 6;
+    /// Noise on analytic functions.
+    pub const NOISE: u32 = 7;
 }
 
 /// The second word of the counter at which a derived key is drawn: it keeps those apart from the counters that streams
@@ -38,6 +40,11 @@ impl Key {
     /// The key named `tag` below this one.
     pub const fn child(self, tag: u32) -> Key {
         Key(threefry(self.0, [tag, CHILD]))
+    }
+
+    /// The key of a number below this one.
+    pub const fn child_of_number(self, number: u64) -> Key {
+        self.child(number as u32).child((number >> 32) as u32)
     }
 
     /// Two words of the stream at `counter`.
@@ -127,6 +134,12 @@ pub fn normal(word: u32) -> f32 {
     // Centre of the 24-bit cell, so that neither 0 nor 1 occurs.
     let p = ((word >> 8) as f64 + 0.5) * (1.0 / 16_777_216.0);
     inverse_normal_cdf(p) as f32
+}
+
+/// Standard normal as an f64, from two words: the middle of one of 2^53 cells, so that neither end is infinite.
+pub fn normal_f64(words: [u32; 2]) -> f64 {
+    const HALF: f64 = 0.5 / (1u64 << 53) as f64;
+    inverse_normal_cdf((uniform_f64(words) + HALF).min(1.0 - f64::EPSILON / 2.0))
 }
 
 /// Quantile of the standard normal distribution; P. J. Acklam's algorithm, relative error below 1.2e-9.

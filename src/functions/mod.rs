@@ -2,11 +2,15 @@
 //! [`FUNCTIONS`] each.
 //!
 //! Every function is minimised, costs no training, and is deterministic: exponentials and sines through libm, sums in a
-//! fixed order, so that a point has the same bits of value on every platform. Noise is whoever evaluates' to add.
+//! fixed order, so that a point has the same bits of value on every platform. Noise is the [`Evaluator`]'s to add.
 
 mod bbob;
 mod classic;
+mod evaluator;
+mod mixed;
 mod multiobjective;
+
+pub use evaluator::{Evaluator, Noise};
 
 use crate::base::registry::{self, Named, UnknownName};
 use crate::space::{Space, SpaceBuilder};
@@ -18,7 +22,12 @@ pub trait Function: Named {
     fn dimensions(&self) -> RangeInclusive<usize>;
     /// How many it has where nobody says, one of [`Function::dimensions`].
     fn default_dimensions(&self) -> usize;
-    /// The least and the greatest value of parameter `index`.
+    /// Whether its parameters are real numbers, each anywhere between its bounds. Where they aren't, [`Function::space`]
+    /// says what they are: a choice is its index, and NaN a parameter that does not exist.
+    fn is_box(&self) -> bool {
+        true
+    }
+    /// The least and the greatest value of parameter `index`; infinite where the function is no box.
     fn bounds(&self, index: usize) -> (f64, f64);
     /// How many values it has, each to be minimised.
     fn objectives(&self) -> usize {
@@ -59,8 +68,8 @@ pub trait Function: Named {
 
 /// A function of one instance and number of dimensions.
 pub trait Evaluate: Send + Sync {
-    /// Writes the point's values, one an objective. NaN in the point is NaN in every value; points outside of the
-    /// bounds have values too.
+    /// Writes the point's values, one an objective. NaN in the point is NaN in every value, unless its parameter does not
+    /// exist there; points outside of the bounds have values too.
     fn evaluate(&self, x: &[f64], values: &mut [f64]);
 }
 
@@ -124,6 +133,11 @@ pub static FUNCTIONS: &[&dyn Function] = &[
     &bbob::BBOB[21],
     &bbob::BBOB[22],
     &bbob::BBOB[23],
+    &mixed::MODEL_CHOICE,
+    &mixed::MIXED_RASTRIGIN,
+    &mixed::CHOICE_PAIRS,
+    &mixed::TRAINING,
+    &mixed::DEEP_CHOICES,
     &multiobjective::ZDT1,
     &multiobjective::ZDT2,
     &multiobjective::ZDT3,
@@ -150,18 +164,18 @@ mod tests {
         if function.has_instances() { &[0, 1, 7, 1_000_000] } else { &[1] }
     }
 
-    /// Points within the bounds, the first of them the defaults.
+    /// Points of the space, the first of them the defaults.
     fn points(function: &dyn Function, dimensions: usize, count: u32) -> Vec<Vec<f64>> {
+        let space = function.space(dimensions);
+        let codecs = space.codecs();
         let draw = |tag: u32| {
             let mut point = vec![0.0; dimensions];
             Key::from_seed(11).child(tag).fill_uniform(0, &mut point);
-            for (index, x) in point.iter_mut().enumerate() {
-                let (low, high) = function.bounds(index);
-                *x = low + (high - low) * *x;
-            }
+            codecs.iter().zip(&mut point).for_each(|(codec, x)| *x = codec.decode(*x));
+            space.mask(&mut point);
             point
         };
-        [function.space(dimensions).defaults()].into_iter().chain((1..count).map(draw)).collect()
+        [space.defaults()].into_iter().chain((1..count).map(draw)).collect()
     }
 
     fn values(function: &dyn Function, opened: &dyn Evaluate, x: &[f64]) -> Vec<f64> {
@@ -194,7 +208,12 @@ mod tests {
                         let (low, high) = function.bounds(index);
                         low <= *x && *x <= high
                     };
-                    assert!(best.iter().enumerate().all(is_inside), "{name}: {best:?}");
+                    let is_possible = if function.is_box() {
+                        best.iter().enumerate().all(is_inside)
+                    } else {
+                        function.space(dimensions).log_density(&best) > f64::NEG_INFINITY
+                    };
+                    assert!(is_possible, "{name}: {best:?}");
                     let at_best = values(*function, &*opened, &best)[0];
                     // Sums of numbers up to 5,000 round in the thirteenth digit.
                     assert!((at_best - optimum).abs() < 1e-11, "{name}, instance {instance}: {at_best} at {optimum}");
@@ -202,7 +221,8 @@ mod tests {
                         let value = values(*function, &*opened, &x)[0];
                         assert!(value > optimum, "{name}, instance {instance}: {value} below {optimum}");
                     }
-                    for step in [1e-3, -1e-3] {
+                    // Next to a choice is another one: mixed.rs looks there.
+                    for step in [1e-3, -1e-3].into_iter().filter(|_| function.is_box()) {
                         // Nor is anything next to it: the minimiser is no other function's.
                         let near: Vec<f64> = best.iter().map(|x| x + step).collect();
                         let value = values(*function, &*opened, &near)[0];
@@ -220,6 +240,11 @@ mod tests {
             assert!(function.dimensions().contains(&dimensions));
             let space = function.space(dimensions);
             assert_eq!(space.parameters.len(), dimensions);
+            if !function.is_box() {
+                let defaults = values(*function, &*function.open(dimensions, 1), &space.defaults())[0];
+                assert!(function.optimum(dimensions, 1).is_some_and(|optimum| defaults > optimum));
+                continue;
+            }
             assert_eq!(space.parameters[dimensions - 1].name, format!("x{}", dimensions - 1));
             if let Some(best) = function.minimizer(dimensions, 1) {
                 assert!(space.defaults().iter().zip(&best).all(|(x, best)| x != best), "{}", function.name());
@@ -232,8 +257,9 @@ mod tests {
         for function in FUNCTIONS {
             let dimensions = function.default_dimensions();
             let opened = function.open(dimensions, 1);
-            for place in 0..dimensions {
-                let mut x = function.space(dimensions).defaults();
+            let defaults = function.space(dimensions).defaults();
+            for place in (0..dimensions).filter(|place| !defaults[*place].is_nan()) {
+                let mut x = defaults.clone();
                 x[place] = f64::NAN;
                 let values = values(*function, &*opened, &x);
                 assert!(values.iter().all(|value| value.is_nan()), "{}: {values:?}", function.name());
@@ -266,15 +292,17 @@ mod tests {
 
     #[test]
     fn values_have_the_same_bits_on_every_platform() {
-        let mut hash = Hasher::default();
-        for function in FUNCTIONS {
-            let dimensions = function.default_dimensions();
-            let opened = function.open(dimensions, 1);
-            for x in points(*function, dimensions, 8) {
-                values(*function, &*opened, &x).iter().for_each(|value| hash.word(value.to_bits()));
+        for (is_box, expected) in [(true, 1_277_404_580_661_837_903), (false, 18_445_645_808_251_099_150)] {
+            let mut hash = Hasher::default();
+            for function in FUNCTIONS.iter().filter(|function| function.is_box() == is_box) {
+                let dimensions = function.default_dimensions();
+                let opened = function.open(dimensions, 1);
+                for x in points(*function, dimensions, 8) {
+                    values(*function, &*opened, &x).iter().for_each(|value| hash.word(value.to_bits()));
+                }
             }
+            assert_eq!(hash.finish(), expected, "boxes: {is_box}");
         }
-        assert_eq!(hash.finish(), 1_277_404_580_661_837_903);
     }
 
     #[test]
