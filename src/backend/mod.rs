@@ -45,10 +45,15 @@ pub struct LaneReport {
     pub train: f64,
     /// The metric on each of the fold's row sets to score.
     pub evals: Vec<f64>,
+    /// Values beside the metric, where an objective has several.
+    pub others: Vec<f64>,
     /// Units of budget that were really used: epochs, iterations, trees.
     pub used: u64,
     /// The lane's share of wall time, in seconds.
     pub seconds: f64,
+    /// How each of `evals` changes with each encoded value of its point, one a column: NaN where the model doesn't say.
+    /// Empty where nobody asked ([`Trainer::want_gradients`]), and where the model, the metric or the backend has none.
+    pub gradients: Vec<Vec<f64>>,
 }
 
 /// What a device reaches on two loops that do nothing else.
@@ -140,6 +145,9 @@ pub trait Trainer: Send {
         stop: &StopFlag,
         report: &mut dyn FnMut(LaneReport) -> ControlFlow<()>,
     ) -> Result<(), BackendError>;
+
+    /// Whether lanes are to report gradients from now on, which takes time; at first they don't.
+    fn want_gradients(&mut self, _wanted: bool) {}
 
     /// The weights of a lane that was advanced with `keep`.
     fn read_back(&mut self, slot: Slot) -> Result<Weights, BackendError>;

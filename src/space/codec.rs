@@ -129,6 +129,22 @@ impl Codec {
         }
     }
 
+    /// By how much an encoded value changes with its place in [0, 1]: a slope along values times this is one along places.
+    /// NaN where there is no continuum.
+    pub fn slope(&self, value: f64) -> f64 {
+        match *self {
+            Codec::Continuous { scale, length, .. } => {
+                length
+                    * match scale {
+                        Scale::Linear => 1.0,
+                        Scale::Log => value,
+                        Scale::Logit => value * (1.0 - value),
+                    }
+            }
+            Codec::Stepped { .. } | Codec::Choice { .. } | Codec::Constant(_) => f64::NAN,
+        }
+    }
+
     /// How many values there are; `None` for a continuum.
     pub fn count(&self) -> Option<u64> {
         match *self {
@@ -182,5 +198,25 @@ impl Space {
     /// Every parameter's codec, in the order of the columns.
     pub fn codecs(&self) -> Vec<Codec> {
         self.parameters.iter().map(Codec::new).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::space::SpaceBuilder;
+
+    #[test]
+    fn slopes_are_those_of_the_way_from_place_to_value() {
+        let space = SpaceBuilder::new().float("a", -2.0, 5.0, 0.0).log("b", 1e-4, 10.0, 1.0).logit("c", 0.01, 0.9, 0.5);
+        let space = space.int("d", 1, 9, 2).build();
+        let codecs = space.codecs();
+        for codec in &codecs[..3] {
+            for place in [0.1, 0.5, 0.8] {
+                let difference = (codec.decode(place + 1e-6) - codec.decode(place - 1e-6)) / 2e-6;
+                let slope = codec.slope(codec.decode(place));
+                assert!((slope - difference).abs() < 1e-6 * difference, "{slope}, not {difference}");
+            }
+        }
+        assert!(codecs[3].slope(2.0).is_nan());
     }
 }

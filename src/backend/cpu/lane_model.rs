@@ -3,6 +3,7 @@
 use super::simd::{LANES, Lanes, Level};
 use crate::backend::Weights;
 use crate::data::Fold;
+use crate::data::metrics::RowTerm;
 use ndarray::ArrayView2;
 use std::sync::Arc;
 
@@ -96,6 +97,20 @@ pub trait LaneModel: Send + Sync + 'static {
         _group: &Self::Group,
         _set: usize,
     ) -> Option<[f64; LANES]> {
+        None
+    }
+    /// How the sum of a term over a row set (see [`RowBlock::set`]) changes with each encoded value of a lane's point, one a
+    /// column, NaN where the model doesn't say; `None` where it says nothing of this term. In f64 from what the lane ends
+    /// with; asked only where gradients are wanted.
+    fn slopes(
+        &self,
+        _level: Level,
+        _fold: &Self::Fold,
+        _group: &Self::Group,
+        _lane: usize,
+        _set: usize,
+        _term: RowTerm,
+    ) -> Option<Vec<f64>> {
         None
     }
     /// One lane's weights.

@@ -9,7 +9,8 @@ use super::lane_model::{GroupKey, LaneModel, LaneProgress, RowBlock};
 use super::score::{LaneScore, Scoring};
 use super::simd::{LANES, Lanes, Level};
 use crate::backend::{BackendError, Lane, LaneReport, LaneStatus, Slot, StopFlag, Trainer, Weights};
-use crate::data::{Problem, Rows};
+use crate::data::metrics::Statistic;
+use crate::data::{Fold, Problem, Rows};
 use crate::space::Points;
 use ndarray::s;
 use std::cmp::Reverse;
@@ -53,6 +54,7 @@ pub struct CpuTrainer<M: LaneModel> {
     pool: rayon::ThreadPool,
     level: Level,
     memory: u64,
+    wants_gradients: bool,
     slots: Vec<SlotState<M>>,
     free_slots: Vec<u32>,
     groups: Vec<Option<KeptGroup<M>>>,
@@ -96,6 +98,7 @@ impl<M: LaneModel> CpuTrainer<M> {
             pool,
             level: options.simd.unwrap_or_else(Level::detect),
             memory: options.memory_limit(),
+            wants_gradients: false,
             slots: Vec::new(),
             free_slots: Vec::new(),
             groups: Vec::new(),
@@ -371,7 +374,6 @@ impl<M: LaneModel> CpuTrainer<M> {
         };
         let evals = rows.evals.iter().zip(1..).map(|(eval, set)| self.score(fold, &mut group, set, eval, lanes));
         let evals: Vec<Vec<LaneScore>> = evals.collect();
-        job.state = Some(group);
         let seconds = began.elapsed().as_secs_f64() / lanes as f64;
         let reports = job.slots.iter().zip(progress).enumerate();
         let reports = reports
@@ -383,10 +385,40 @@ impl<M: LaneModel> CpuTrainer<M> {
                     (true, true) => LaneStatus::IterationLimit,
                     (true, false) => LaneStatus::Trained,
                 };
-                LaneReport { slot, status, train: train[lane].score, evals, used: progress.used, seconds }
+                let gradients = match status {
+                    LaneStatus::NotFinite => Vec::new(),
+                    _ => self.gradients(fold, &group, lane, rows, &evals),
+                };
+                LaneReport {
+                    slot,
+                    status,
+                    train: train[lane].score,
+                    evals,
+                    others: Vec::new(),
+                    used: progress.used,
+                    seconds,
+                    gradients,
+                }
             })
             .collect();
+        job.state = Some(group);
         Some(reports)
+    }
+
+    /// How a lane's scores change with its point; nothing where nobody asked, or where a score has no slopes.
+    fn gradients(&self, fold: &M::Fold, group: &M::Group, lane: usize, rows: &Fold, evals: &[f64]) -> Vec<Vec<f64>> {
+        let Statistic::RowSum(term) = self.problem.metric.statistic() else { return Vec::new() };
+        if !self.wants_gradients {
+            return Vec::new();
+        }
+        let gradient = |((eval, set), score): ((&Rows, usize), &f64)| {
+            let slope = self.problem.metric.slope(eval.truth(), *score)?;
+            let mut slopes = self.model.slopes(self.level, fold, group, lane, set, term)?;
+            slopes.iter_mut().for_each(|along| *along *= slope);
+            Some(slopes)
+        };
+        let all: Option<Vec<Vec<f64>>> = rows.evals.iter().zip(1..).zip(evals).map(gradient).collect();
+        all.unwrap_or_default()
     }
 
     /// Advances a group to its budget, a stride at a time so that a stop is heard.
@@ -500,6 +532,10 @@ impl<M: LaneModel> Trainer for CpuTrainer<M> {
         }
         left.into_iter().filter(|job| job.state.is_some()).for_each(|job| self.put_back(job));
         error.map_or(Ok(()), Err)
+    }
+
+    fn want_gradients(&mut self, wanted: bool) {
+        self.wants_gradients = wanted;
     }
 
     fn read_back(&mut self, slot: Slot) -> Result<Weights, BackendError> {

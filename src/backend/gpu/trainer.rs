@@ -260,10 +260,12 @@ impl<P: GpuPlan> GpuTrainer<P> {
                 _ => self.plan.status_at_budget(),
             };
             let report = LaneReport {
+                gradients: Vec::new(),
                 slot: Slot(*slot),
                 status,
                 train: if dead { f64::NAN } else { train },
                 evals: if dead { vec![f64::NAN; evals.len()] } else { evals },
+                others: Vec::new(),
                 used: u64::from(progress.unit).saturating_sub(lead_in),
                 seconds: seconds * state.lane.cost,
             };

@@ -89,6 +89,10 @@ pub trait Metric: Named {
     /// The score from its statistic. What has no meaning on these rows (one class only, constant target) gives the
     /// answer that the metric's own documentation states.
     fn finish(&self, truth: Truth<'_>, reduced: Reduced<'_>) -> f64;
+    /// How the score changes with the sum of its terms, where it is this; `None` where the score isn't smooth.
+    fn slope(&self, _truth: Truth<'_>, _score: f64) -> Option<f64> {
+        None
+    }
     /// The score. A NaN among the predictions gives NaN.
     fn score(&self, truth: Truth<'_>, prediction: Prediction<'_>) -> f64 {
         let values = match prediction {

@@ -65,7 +65,8 @@ fn sum_of(reduced: Reduced<'_>) -> f64 {
 }
 
 macro_rules! mean_metric {
-    ($(#[$doc:meta])* $type:ident, $name:literal, $summary:literal, $task:ident, $term:expr, |$mean:ident| $score:expr) => {
+    ($(#[$doc:meta])* $type:ident, $name:literal, $summary:literal, $task:ident, $term:expr, |$mean:ident| $score:expr
+        $(, slope |$at:ident| $slope:expr)?) => {
         $(#[$doc])*
         pub struct $type;
 
@@ -92,6 +93,9 @@ macro_rules! mean_metric {
                 let $mean = sum_of(reduced) / truth.total();
                 $score
             }
+            $(fn slope(&self, truth: Truth<'_>, $at: f64) -> Option<f64> {
+                Some($slope / truth.total())
+            })?
         }
     };
 }
@@ -103,7 +107,8 @@ mean_metric!(
     "mean negative log probability of the true class",
     Classification,
     RowTerm::LogLoss,
-    |mean| mean
+    |mean| mean,
+    slope |_score| 1.0
 );
 
 mean_metric!(
@@ -114,7 +119,8 @@ mean_metric!(
     "mean squared distance of probabilities to the true class",
     Classification,
     RowTerm::Brier,
-    |mean| mean
+    |mean| mean,
+    slope |_score| 1.0
 );
 
 mean_metric!(
@@ -124,7 +130,8 @@ mean_metric!(
     "root of the mean squared error",
     Regression,
     RowTerm::Squared,
-    |mean| mean.sqrt()
+    |mean| mean.sqrt(),
+    slope |score| 0.5 / score
 );
 
 mean_metric!(
@@ -205,12 +212,7 @@ impl Metric for R2 {
         Statistic::RowSum(RowTerm::Squared)
     }
     fn finish(&self, truth: Truth<'_>, reduced: Reduced<'_>) -> f64 {
-        let Target::Values(y) = truth.target else { return f64::NAN };
-        if y.len() < 2 {
-            return f64::NAN;
-        }
-        let mean = sum(truth, y.iter().map(|y| f64::from(*y))) / truth.total();
-        let spread = sum(truth, y.iter().map(|y| (f64::from(*y) - mean) * (f64::from(*y) - mean)));
+        let Some(spread) = spread(truth) else { return f64::NAN };
         let error = sum_of(reduced);
         match (spread > 0.0, error == 0.0) {
             (true, _) => 1.0 - error / spread,
@@ -218,4 +220,15 @@ impl Metric for R2 {
             (false, false) => 0.0,
         }
     }
+    fn slope(&self, truth: Truth<'_>, _: f64) -> Option<f64> {
+        spread(truth).filter(|spread| *spread > 0.0).map(|spread| -1.0 / spread)
+    }
+}
+
+/// The sum of squared distances to the mean; none of fewer than two rows.
+fn spread(truth: Truth<'_>) -> Option<f64> {
+    let Target::Values(y) = truth.target else { return None };
+    let mean = sum(truth, y.iter().map(|y| f64::from(*y))) / truth.total();
+    let spread = sum(truth, y.iter().map(|y| (f64::from(*y) - mean) * (f64::from(*y) - mean)));
+    (y.len() >= 2).then_some(spread)
 }

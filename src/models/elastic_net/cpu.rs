@@ -7,8 +7,11 @@ use super::walk::{Advance, Walk};
 use crate::backend::Weights;
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
 use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
+use crate::data::metrics::RowTerm;
 use crate::data::{Affine, Fold};
+use crate::models::hypergradient::{Linear, elastic_net};
 use crate::models::linear::{self, Fitted, Wide};
+use crate::models::slopes;
 use crate::models::squared_errors::SquaredErrors;
 use ndarray::ArrayView2;
 use std::sync::{Arc, OnceLock};
@@ -96,6 +99,33 @@ impl LaneModel for ElasticNetLanes {
 
     fn squared_errors(&self, level: Level, fold: &ElasticNetFold, group: &Group, set: usize) -> Option<Wide> {
         fold.errors.of(level, &fold.fold, set, &group.fitted)
+    }
+
+    fn slopes(
+        &self,
+        _: Level,
+        fold: &ElasticNetFold,
+        group: &Group,
+        lane: usize,
+        set: usize,
+        term: RowTerm,
+    ) -> Option<Vec<f64>> {
+        let (params, prepared) = (group.params.get(lane)?, fold.prepared(group));
+        let alpha = params.l1 + params.l2;
+        if alpha == 0.0 {
+            // What the ratio would be is not known any more.
+            return None;
+        }
+        let l1_ratio = params.l1 / alpha;
+        let wide = |lanes: &Lanes| f64::from(lanes.0[lane]);
+        let line = Linear {
+            weight: group.fitted.weights.iter().map(wide).collect(),
+            intercept: group.fitted.intercepts.iter().map(wide).collect(),
+        };
+        let slopes = slopes::pulled(fold.fold.row_sets().nth(set)?, fold.fold.target, term, &line)?;
+        let Prepared { gram, mean, .. } = prepared;
+        let [of_alpha, of_ratio] = elastic_net::slopes(gram, mean, &line.weight, &slopes, alpha, l1_ratio)?;
+        slopes::columns(&self.space, &[("alpha", of_alpha), ("l1_ratio", of_ratio)])
     }
 
     fn read_back(&self, _: &ElasticNetFold, group: &Group, lane: usize) -> Weights {

@@ -7,10 +7,14 @@ use crate::backend::cpu::double::{Double, Doubles};
 use crate::backend::cpu::simd::{Kernel, Lanes, Level, Simd, dispatch};
 use crate::backend::cpu::{CpuOptions, GroupKey, LaneModel, LaneProgress, RowBlock};
 use crate::backend::{BackendError, Weights};
+use crate::data::metrics::RowTerm;
 use crate::data::{Affine, Fold, Problem, Target};
+use crate::models::hypergradient::kernel_ridge::Adjoint;
+use crate::models::hypergradient::{dot, pull};
 use crate::models::kernels::cache::{Cache, Held};
 use crate::models::kernels::measure::Columns;
 use crate::models::kernels::{self, KernelFunction};
+use crate::models::slopes;
 use crate::space::Space;
 use ndarray::ArrayView2;
 use std::sync::Arc;
@@ -243,6 +247,55 @@ impl LaneModel for RidgeLanes {
         for (to, from) in out.iter_mut().zip(predicted) {
             to.0 = from.0.map(|value| value.mul_add(f64::from(scale), f64::from(shift)) as f32);
         }
+    }
+
+    fn slopes(
+        &self,
+        level: Level,
+        fold: &RidgeFold,
+        group: &Group,
+        lane: usize,
+        set: usize,
+        term: RowTerm,
+    ) -> Option<Vec<f64>> {
+        let (params, rows) = (group.params.get(lane)?, fold.fold.row_sets().nth(set)?);
+        let (Target::Values(y), RowTerm::Squared) = (&rows.y, term) else { return None };
+        let duals: Vec<f64> = group.duals.iter().map(|row| row.0[lane]).collect();
+        let (n, function) = (duals.len(), params.function);
+        let held = self.reduced(fold, &function);
+        let reduced = held.get(|| Reduced::new(level, fold, &function));
+        let kernel = reduced.evals.get(set.checked_sub(1)?)?;
+        let z: Vec<f64> = kernel.chunks_exact(n.max(1)).map(|kernel| dot(kernel, &duals)).collect();
+        let Affine { shift, scale } = fold.fold.target;
+        let pulls = pull::squared(&z, y, rows.weight.as_deref(), f64::from(shift), f64::from(scale));
+        let mut along = vec![0.0; n];
+        for (kernel, pull) in kernel.chunks_exact(n.max(1)).zip(&pulls) {
+            along.iter_mut().zip(kernel).for_each(|(along, kernel)| *along += pull * kernel);
+        }
+        if let Some(roots) = &fold.roots {
+            along.iter_mut().zip(roots).for_each(|(along, root)| *along *= root);
+        }
+        let turned = reduced.reduction.rotated(level, &along);
+        let solved = reduced.reduction.solve(level, &turned, &Doubles::splat(params.l2));
+        let solved: Vec<f64> = solved.iter().map(|row| row.0[0]).collect();
+        let mut adjoint = Adjoint::new(solved, &duals, fold.roots.as_deref());
+        let of_l2 = adjoint.of_penalty();
+        let names = ["gamma", "coef0"];
+        if names.iter().any(|name| self.space.index(name).is_some()) {
+            let measure = function.kind.measure();
+            let derive = |measures: &[f64]| measures.iter().map(|measure| function.slopes(*measure)).collect();
+            let train = fold.fold.train.x.view();
+            fold.columns.measure(level, measure, train, |row, measures| {
+                let changes: Vec<[f64; 2]> = derive(measures);
+                adjoint.train(row, &changes);
+            });
+            fold.columns.measure(level, measure, rows.x.view(), |row, measures| {
+                let changes: Vec<[f64; 2]> = derive(measures);
+                adjoint.held(pulls.get(row).copied().unwrap_or(0.0), &changes);
+            });
+        }
+        let [of_gamma, of_coef0] = adjoint.of_kernel;
+        slopes::columns(&self.space, &[("l2", of_l2), (names[0], of_gamma), (names[1], of_coef0)])
     }
 
     fn read_back(&self, fold: &RidgeFold, group: &Group, lane: usize) -> Weights {

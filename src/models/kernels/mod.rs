@@ -102,7 +102,24 @@ impl KernelFunction {
         }
     }
 
-    /// The same of many pairs: puts the kernel in the place of each measure.
+    /// How it changes with gamma, and with coef0.
+    pub fn slopes(&self, measure: f64) -> [f64; 2] {
+        let inner = match self.kind {
+            KernelKind::Rbf | KernelKind::Laplacian => return [-measure * self.of(measure), 0.0],
+            KernelKind::Linear => return [0.0; 2],
+            KernelKind::Polynomial => {
+                let rest = power(self.gamma.mul_add(measure, self.coef0), self.degree.saturating_sub(1));
+                f64::from(self.degree) * rest
+            }
+            KernelKind::Sigmoid => {
+                let value = self.of(measure);
+                1.0 - value * value
+            }
+        };
+        [inner * measure, inner]
+    }
+
+    /// The kernels of many pairs: puts the kernel in the place of each measure.
     pub fn of_all(&self, level: Level, measures: &mut [f64]) {
         match self.kind {
             KernelKind::Rbf | KernelKind::Laplacian => {

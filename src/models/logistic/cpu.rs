@@ -10,8 +10,12 @@ use crate::backend::cpu::gemm::{self, AsIs, Pair, Shared, ZERO_PAIR};
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
 use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
 use crate::backend::{WeightArray, Weights};
+use crate::data::metrics::RowTerm;
 use crate::data::{Fold, Target};
+use crate::models::hypergradient::Linear;
+use crate::models::hypergradient::logistic::Trained;
 use crate::models::linear::row_weights;
+use crate::models::slopes;
 use ndarray::ArrayView2;
 use std::sync::{Arc, OnceLock, PoisonError};
 
@@ -167,6 +171,42 @@ impl LaneModel for LogisticLanes {
     fn predict(&self, level: Level, fold: &LogisticFold, group: &mut Group, rows: RowBlock<'_>, out: &mut [Lanes]) {
         let fold = group.prepared(fold);
         dispatch(level, Predict { fold, fitted: &group.fitted, x: rows.x, out });
+    }
+
+    fn slopes(
+        &self,
+        _: Level,
+        fold: &LogisticFold,
+        group: &Group,
+        lane: usize,
+        set: usize,
+        term: RowTerm,
+    ) -> Option<Vec<f64>> {
+        let params = group.params.get(lane).filter(|params| params.l1.is_none())?;
+        let (shape, rows) = (group.prepared(fold).shape, &fold.fold.train);
+        let entry = |at: usize, output: usize| f64::from(group.fitted[at][output % 2].0[lane]);
+        let weight = |output: usize, feature: usize| entry(output / 2 * shape.columns + feature, output);
+        let fitted = Linear {
+            weight: (0..shape.outputs)
+                .flat_map(|output| (0..shape.features).map(move |feature| (output, feature)))
+                .map(|(output, feature)| weight(output, feature))
+                .collect(),
+            intercept: (0..shape.outputs).map(|output| entry(shape.weights() + output / 2, output)).collect(),
+        };
+        let slopes = slopes::pulled(fold.fold.row_sets().nth(set)?, fold.fold.target, term, &fitted)?;
+        let present = group.prepared(fold).present.iter().filter(|present| **present).count();
+        let weights = row_weights(rows, params.class_weight);
+        let penalty = |l2: f32| f64::from(penalty(l2, present));
+        let trained = Trained::new(
+            slopes::features(rows)?,
+            weights.as_deref(),
+            &fitted,
+            params.fit_intercept,
+            penalty(params.l2),
+        );
+        // Two classes are penalised twice as much: see `penalty`.
+        let of_l2 = trained.slope(&fitted, &slopes)? * penalty(1.0);
+        slopes::columns(&self.space, &[("l2", of_l2)])
     }
 
     fn read_back(&self, fold: &LogisticFold, group: &Group, lane: usize) -> Weights {

@@ -5,8 +5,10 @@ use super::{RidgeLanes, RidgeParams};
 use crate::backend::Weights;
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
 use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
+use crate::data::metrics::RowTerm;
 use crate::data::{Affine, Fold, Target};
 use crate::models::linear::{self, ClassWeight, Fitted, Wide};
+use crate::models::slopes;
 use crate::models::squared_errors::SquaredErrors;
 use ndarray::ArrayView2;
 use std::sync::{Arc, OnceLock};
@@ -95,6 +97,21 @@ impl LaneModel for RidgeLanes {
 
     fn squared_errors(&self, level: Level, fold: &RidgeFold, group: &Group, set: usize) -> Option<Wide> {
         fold.errors.of(level, &fold.fold, set, group.fitted.as_ref()?)
+    }
+
+    fn slopes(
+        &self,
+        _: Level,
+        fold: &RidgeFold,
+        group: &Group,
+        lane: usize,
+        set: usize,
+        term: RowTerm,
+    ) -> Option<Vec<f64>> {
+        let params = group.params.get(lane)?;
+        let (line, change) = fold.prepared(params).diagonal().solve(params.l2);
+        let slopes = slopes::pulled(fold.fold.row_sets().nth(set)?, fold.fold.target, term, &line)?;
+        slopes::columns(&self.space, &[("l2", slopes.dot(&change))])
     }
 
     fn read_back(&self, _: &RidgeFold, group: &Group, lane: usize) -> Weights {

@@ -9,6 +9,7 @@
 
 use super::ABSENT;
 use crate::data::{Fold, Target};
+use crate::models::hypergradient::ridge::Diagonal;
 use crate::models::linear::{Centred, ClassWeight, class_counts, in_rows, row_weights};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par, Side};
@@ -62,6 +63,20 @@ impl Prepared {
             mean: rows.mean,
             target_mean: rows.target_mean,
             least: f64::EPSILON * rank as f64 * largest,
+        }
+    }
+}
+
+impl Prepared {
+    /// As slopes are computed from.
+    pub fn diagonal(&self) -> Diagonal<'_> {
+        Diagonal {
+            basis: &self.basis,
+            spectrum: &self.spectrum,
+            products: &self.products,
+            mean: &self.mean,
+            target_mean: &self.target_mean,
+            least: self.least,
         }
     }
 }
