@@ -71,6 +71,12 @@ impl Cube {
         self.columns.iter().map(|column| self.codecs[*column].encode(row[*column])).collect()
     }
 
+    /// A gradient along a candidate's encoded values, one a parameter, as one along the axes.
+    pub fn slopes(&self, row: &[f64], gradient: &[f64]) -> Vec<f64> {
+        let slope = |column: &usize| gradient[*column] * self.codecs[*column].slope(row[*column]);
+        self.columns.iter().map(slope).collect()
+    }
+
     /// A candidate that is allowed, drawn uniformly; where constraints leave next to nothing, the last that was tried.
     pub fn draw(&self, key: Key) -> Vec<f64> {
         let mut place = vec![0.0; self.axes.len()];
@@ -85,6 +91,22 @@ impl Cube {
         }
         row
     }
+}
+
+/// The choice at a place of an axis of `count`.
+pub fn choice(place: f64, count: u64) -> u64 {
+    ((place * count as f64) as u64).min(count - 1)
+}
+
+/// The middle of a choice's interval.
+pub fn middle(choice: u64, count: u64) -> f64 {
+    (choice as f64 + 0.5) / count as f64
+}
+
+/// A place beyond the unit interval, reflected at its ends as often as it takes.
+pub fn reflected(place: f64) -> f64 {
+    let folded = place.rem_euclid(2.0);
+    if folded > 1.0 { 2.0 - folded } else { folded }
 }
 
 /// How often a candidate is drawn anew until its constraints hold. A space of which one point in a thousand is allowed

@@ -2,8 +2,8 @@
 //! (Tanabe & Fukunaga 2014, doi:10.1109/CEC.2014.6900380), which learns its rates from successes and shrinks its
 //! population; `de_rand` is DE/rand/1/bin (Storn & Price 1997).
 
-use super::cube::{Axis, Cube};
-use super::generations::{Draws, Generations, Member, Method, by_value, choice};
+use super::cube::{Axis, Cube, choice};
+use super::generations::{Draws, Generations, Member, Method, by_value};
 use super::{Strategy, StrategyEntry, StrategyOptions};
 use crate::base::random::Key;
 use crate::base::registry::Named;
@@ -135,7 +135,7 @@ impl Method for De {
 impl De {
     fn new(rates: Rates, size: usize, options: &StrategyOptions) -> De {
         De {
-            direction: options.direction,
+            direction: options.direction(),
             candidates: options.candidates,
             size,
             rates,

@@ -2,12 +2,14 @@
 //! [`Generations`] does the rest. It never proposes beyond the end of a generation, so a search takes the same course
 //! however many candidates are asked for at a time.
 
-use super::cube::Cube;
-use super::{Ask, Outcome, Strategy, StrategyOptions};
-use crate::base::random::{Key, below, inverse_normal_cdf, uniform_f64};
+use super::cube::{Cube, middle};
+use super::{Ask, Outcome, Strategy, StrategyOptions, minimized};
+use crate::base::pareto::Scores;
+use crate::base::random::{Key, below, normal_f64, uniform_f64};
 use crate::data::metrics::Direction;
 use crate::space::{Points, Space};
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A candidate of a population.
@@ -17,21 +19,31 @@ pub struct Member {
     pub place: Vec<f64>,
     /// Its encoded values.
     pub row: Vec<f64>,
-    /// Its outcome; NaN if it failed or was not told.
+    /// Its outcome, of the first objective; NaN if it failed or was not told.
     pub value: f64,
+    /// Its outcome of every objective; none as long as it was not told.
+    pub values: Vec<f64>,
+    /// By how much it is beyond what the study allows.
+    pub violation: f64,
 }
 
 impl Member {
     /// The member at a place, without an outcome yet.
     pub fn new(cube: &Cube, place: Vec<f64>) -> Member {
-        Member { row: cube.decode(&place), place, value: f64::NAN }
+        let row = cube.decode(&place);
+        Member { place, ..Member::at(row) }
+    }
+
+    /// The member with these values, nowhere in the cube.
+    pub fn at(row: Vec<f64>) -> Member {
+        Member { place: Vec::new(), row, value: f64::NAN, values: Vec::new(), violation: 0.0 }
     }
 
     /// The member with these values; where a parameter does not exist its place is drawn.
     fn of_row(cube: &Cube, row: Vec<f64>, key: Key) -> Member {
         let drawn = |(axis, place): (u64, f64)| if place.is_nan() { uniform_f64(key.words(axis)) } else { place };
         let place = (0..).zip(cube.encode(&row)).map(drawn).collect();
-        Member { place, row, value: f64::NAN }
+        Member { place, ..Member::at(row) }
     }
 
     /// A member drawn uniformly from what is allowed.
@@ -77,16 +89,6 @@ pub fn by_value(direction: Direction) -> impl Fn(&Member, &Member) -> Ordering {
     move |a, b| direction.compare(a.value, b.value)
 }
 
-/// The choice at a place of an axis.
-pub fn choice(place: f64, count: u64) -> u64 {
-    ((place * count as f64) as u64).min(count - 1)
-}
-
-/// The middle of a choice's interval.
-pub fn middle(choice: u64, count: u64) -> f64 {
-    (choice as f64 + 0.5) / count as f64
-}
-
 /// Numbers drawn one after another from a key of their own.
 pub struct Draws {
     key: Key,
@@ -121,10 +123,26 @@ impl Draws {
 
     /// Standard normal.
     pub fn normal(&mut self) -> f64 {
-        // The middle of one of 2^53 cells, so that neither 0 nor 1 occurs.
-        inverse_normal_cdf((self.uniform() + 0.5 / 9_007_199_254_740_992.0).min(1.0 - f64::EPSILON / 2.0))
+        normal_f64(self.key.words(self.next()))
     }
 }
+
+/// What has values, the best first: of several objectives front after front.
+fn ranked<'a>(earlier: &'a [Outcome], directions: &[Direction]) -> Vec<&'a Outcome> {
+    let mut known: Vec<&Outcome> = earlier.iter().filter(|outcome| !outcome.value().is_nan()).collect();
+    if let [direction] = directions {
+        known.sort_by(|a, b| direction.compare(a.value(), b.value()));
+        return known;
+    }
+    let mut scores = Scores::new(directions.len());
+    known.iter().for_each(|outcome| scores.push(minimized(directions, &outcome.values), outcome.violation));
+    scores.fronts().into_iter().flatten().map(|place| known[place]).collect()
+}
+
+/// What the keys of recalled founders are below; generations take the others.
+const RECALLED: u32 = u32::MAX;
+/// Three others to differ by, and one to differ from.
+const LEAST_FOUNDERS: usize = 4;
 
 /// How a generation follows from the one before.
 pub trait Method: Send {
@@ -137,6 +155,7 @@ pub trait Method: Send {
 pub struct Generations<M> {
     cube: Cube,
     key: Key,
+    directions: Vec<Direction>,
     method: M,
     /// Founders.
     size: usize,
@@ -158,6 +177,7 @@ impl<M: Method> Generations<M> {
         Generations {
             cube: Cube::new(space),
             key: options.key,
+            directions: options.directions.clone(),
             method,
             size: size.max(1),
             candidates: options.candidates,
@@ -204,12 +224,34 @@ impl<M: Method> Strategy for Generations<M> {
         Ask::Proposals(points)
     }
 
+    /// The best of what was found before are the founders, with their values: none of them is proposed again. Too few to
+    /// make a population are no founders.
+    fn recall(&mut self, earlier: &[Outcome]) {
+        let ranked = ranked(earlier, &self.directions);
+        let mut founders: Vec<Member> = Vec::new();
+        let mut known = HashSet::new();
+        for (tag, outcome) in (0..).zip(ranked) {
+            let bits = |value: &f64| if value.is_nan() { u64::MAX } else { value.to_bits() };
+            if founders.len() < self.size && known.insert(outcome.point.iter().map(bits).collect::<Vec<u64>>()) {
+                let key = self.key.child(RECALLED).child(tag);
+                let member = Member::of_row(&self.cube, outcome.point.clone(), key);
+                let (values, violation) = (outcome.values.clone(), outcome.violation);
+                founders.push(Member { value: outcome.value(), values, violation, ..member });
+            }
+        }
+        if founders.len() >= LEAST_FOUNDERS.max(self.size / 2) {
+            (self.asked, self.members) = (founders.len(), founders);
+        }
+    }
+
     /// What is told of an earlier generation, after the next was begun without it, comes too late.
     fn tell(&mut self, outcomes: &[Outcome]) {
         for outcome in outcomes {
             let place = outcome.candidate.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
             if let Some(member) = place.and_then(|place| self.members.get_mut(place)) {
-                member.value = outcome.value;
+                member.value = outcome.value();
+                member.values.clone_from(&outcome.values);
+                member.violation = outcome.violation;
             }
         }
     }
@@ -293,7 +335,7 @@ pub mod testing {
             for (candidate, row) in (first..).zip(points.rows()) {
                 assert!(space.log_density(row) > f64::NEG_INFINITY, "outside the space: {row:?}");
                 let value = value(row);
-                let outcome = Outcome { candidate, point: row.to_vec(), value, folds: vec![value] };
+                let outcome = Outcome::new(candidate, row.to_vec(), value);
                 strategy.tell(&[outcome]);
                 rows.push(row.to_vec());
                 values.push(value);
@@ -383,7 +425,7 @@ pub mod testing {
 
     fn turns_with_the_direction(entry: &dyn StrategyEntry) {
         let (rows, _) = search(entry, mixed_space(), &options(5, 800), &[64], mixed_value);
-        let up = StrategyOptions { direction: Direction::Maximize, ..options(5, 800) };
+        let up = StrategyOptions { directions: vec![Direction::Maximize], ..options(5, 800) };
         let (mirrored, _) = search(entry, mixed_space(), &up, &[64], |row| -mixed_value(row));
         assert_eq!(bits(&rows), bits(&mirrored));
     }

@@ -1,8 +1,9 @@
 //! Genetic algorithm: parents by tournament, children by crossover and mutation, the best of both live on. Simulated binary
 //! crossover and polynomial mutation where there is an order, uniform ones where there is none; rates follow what succeeds.
 
-use super::cube::{Axis, Cube};
+use super::cube::Cube;
 use super::generations::{Draws, Generations, Member, Method, by_value};
+use super::variation::{self, Variation};
 use super::{Strategy, StrategyEntry, StrategyOptions};
 use crate::base::random::Key;
 use crate::base::registry::Named;
@@ -33,7 +34,7 @@ impl StrategyEntry for GeneticSearch {
         let size = usize::try_from(options.population.unwrap_or(default)).unwrap_or(usize::MAX).max(2);
         let axes = Cube::new(space.clone()).axes().len();
         let genetic = Genetic {
-            direction: options.direction,
+            direction: options.direction(),
             size,
             crossover: Rate::new(options.crossover_rate, 0.9),
             mutation: Rate::new(options.mutation_rate, 1.0 / axes.max(2) as f64),
@@ -48,9 +49,8 @@ impl StrategyEntry for GeneticSearch {
 const GENERATIONS: u64 = 80;
 const MEMBERS: std::ops::RangeInclusive<u64> = 20..=100;
 
-/// Distribution index of crossover: how near children are to their parents. Deb & Agrawal 1995 use 2 to 20.
+/// How near children are to their parents, and how small a mutation is ([`Variation`]).
 const CROSSOVER_INDEX: f64 = 15.0;
-/// Distribution index of mutation: a step of about one in so many of the range (Deb & Goyal 1996).
 const MUTATION_INDEX: f64 = 20.0;
 
 /// How children are made.
@@ -109,56 +109,15 @@ impl Genetic {
         let mut draws = Draws::new(key);
         let (mother, father) = (self.parent(&mut draws), self.parent(&mut draws));
         let (crossover, mutation) = (self.crossover.draw(&mut draws), self.mutation.draw(&mut draws));
-        let axes = cube.axes();
-        let child = Member::propose(cube, key.child(0), Some(mother), |draws| {
-            let mut place = mother.place.clone();
-            let is_crossed = draws.uniform() < crossover;
-            for (axis, place) in place.iter_mut().enumerate() {
-                if is_crossed && draws.uniform() < 0.5 {
-                    *place = match axes[axis] {
-                        Axis::Choices(_) => father.place[axis],
-                        Axis::Continuous | Axis::Ordered(_) => cross(*place, father.place[axis], draws),
-                    };
-                }
-                if draws.uniform() < mutation {
-                    *place = match axes[axis] {
-                        Axis::Choices(count) => draws.choice(count),
-                        Axis::Continuous | Axis::Ordered(_) => mutate(*place, draws.uniform()),
-                    };
-                }
-            }
-            place
-        });
+        let child = variation::child(
+            cube,
+            key.child(0),
+            mother,
+            father,
+            Variation { crossover, mutation, crossover_index: CROSSOVER_INDEX, mutation_index: MUTATION_INDEX },
+        );
         (Tried { crossover, mutation, parent: mother.value }, child)
     }
-}
-
-/// Simulated binary crossover (Deb & Agrawal 1995) within bounds (Deb's NSGA-II): one of the two children, either one as
-/// likely.
-fn cross(a: f64, b: f64, draws: &mut Draws) -> f64 {
-    let (low, high) = (a.min(b), a.max(b));
-    let (uniform, is_upper) = (draws.uniform(), draws.uniform() < 0.5);
-    let apart = high - low;
-    if apart < 1e-14 {
-        return a;
-    }
-    let room = if is_upper { 1.0 - high } else { low };
-    let alpha = 2.0 - libm::pow(1.0 + 2.0 * room / apart, -(CROSSOVER_INDEX + 1.0));
-    let share = uniform * alpha;
-    let spread = libm::pow(if share <= 1.0 { share } else { 1.0 / (2.0 - share) }, 1.0 / (CROSSOVER_INDEX + 1.0));
-    let sign = if is_upper { 1.0 } else { -1.0 };
-    (0.5 * (low + high + sign * spread * apart)).clamp(0.0, 1.0)
-}
-
-/// Polynomial mutation (Deb & Goyal 1996) within bounds.
-fn mutate(place: f64, uniform: f64) -> f64 {
-    let power = MUTATION_INDEX + 1.0;
-    let step = if uniform < 0.5 {
-        libm::pow(2.0 * uniform + (1.0 - 2.0 * uniform) * libm::pow(1.0 - place, power), 1.0 / power) - 1.0
-    } else {
-        1.0 - libm::pow(2.0 * (1.0 - uniform) + (2.0 * uniform - 1.0) * libm::pow(place, power), 1.0 / power)
-    };
-    (place + step).clamp(0.0, 1.0)
 }
 
 /// A rate that follows what succeeds, or one that the study sets.
@@ -233,29 +192,6 @@ mod tests {
         let mut genetic = Genetic { direction: Direction::Minimize, size: 3, crossover, mutation, population, tried };
         genetic.select([(0.1, 1.0), (0.3, 2.0), (0.4, 3.0), (0.5, f64::NAN)].map(member).into());
         assert_eq!(genetic.population.iter().map(|member| member.value).collect::<Vec<_>>(), [1.0, 2.0, 3.0]);
-    }
-
-    #[test]
-    fn children_of_crossover_are_spread_around_both_parents_alike() {
-        let mut draws = Draws::new(Key::from_seed(4));
-        let children: Vec<f64> = (0..20_000).map(|_| cross(0.4, 0.6, &mut draws)).collect();
-        let mean = children.iter().sum::<f64>() / 20_000.0;
-        // The standard error of the mean is 0.1 / sqrt(20,000) = 0.0007.
-        assert!((mean - 0.5).abs() < 0.003, "{mean}");
-        // Contracting and expanding are equally likely (Deb & Agrawal 1995, section 3).
-        let inside = children.iter().filter(|child| (0.4..0.6).contains(*child)).count();
-        assert!((9_700..10_300).contains(&inside), "{inside}");
-        assert!((0..1000).all(|_| (0.0..=1.0).contains(&cross(0.0, 1.0, &mut draws))));
-    }
-
-    #[test]
-    fn mutation_is_small_and_stays_inside() {
-        for place in [0.0, 0.01, 0.5, 1.0] {
-            let mutants: Vec<f64> = (0..1000).map(|i| mutate(place, i as f64 / 1000.0)).collect();
-            assert!(mutants.iter().all(|mutant| (0.0..=1.0).contains(mutant)), "{place}");
-            let step = mutants.iter().map(|mutant| (mutant - place).abs()).sum::<f64>() / 1000.0;
-            assert!((0.01..0.1).contains(&step), "{place}: {step}");
-        }
     }
 
     #[test]

@@ -25,6 +25,9 @@ impl Named for GridSearch {
 }
 
 impl StrategyEntry for GridSearch {
+    fn begins_anywhere(&self) -> bool {
+        false
+    }
     fn is_adaptive(&self) -> bool {
         false
     }

@@ -4,7 +4,7 @@
 //! Owen 2017, "A randomized Halton algorithm in R" (arXiv:1706.02808): every place of every base has its own permutation,
 //! that of leading zeros too, so that each point by itself is uniform.
 
-use super::sequence::{DIMENSIONS, Sequence, Sequenced, child, uniform};
+use super::sequence::{DIMENSIONS, Sequence, Sequenced, uniform};
 use super::{Strategy, StrategyEntry, StrategyOptions};
 use crate::base::random::{Key, shuffled};
 use crate::base::registry::Named;
@@ -73,7 +73,7 @@ fn primes() -> impl Iterator<Item = u64> {
 impl Sequence for Halton {
     fn coordinate(&self, index: u64, axis: usize) -> f64 {
         let Some(Base { base, digits }) = self.bases.get(axis) else {
-            return uniform(child(self.key, u64::MAX), index, axis);
+            return uniform(self.key.child_of_number(u64::MAX), index, axis);
         };
         let (mut left, mut share, mut place) = (index, 1.0, 0.0);
         for digits in digits {

@@ -1,7 +1,7 @@
 //! Latin hypercube: of n candidates, each n-th of each axis holds one (McKay, Beckman & Conover 1979). n is what the study
 //! asks for after its starts; a study that goes on past it begins another hypercube.
 
-use super::sequence::{Sequence, Sequenced, child, uniform};
+use super::sequence::{Sequence, Sequenced, uniform};
 use super::{Strategy, StrategyEntry, StrategyOptions};
 use crate::base::permutation::Permutation;
 use crate::base::random::Key;
@@ -45,7 +45,7 @@ struct Latin {
 
 impl Sequence for Latin {
     fn coordinate(&self, index: u64, axis: usize) -> f64 {
-        let cube = child(self.key, index / self.points);
+        let cube = self.key.child_of_number(index / self.points);
         let part = Permutation::new(cube.child(axis as u32), self.points).index(index % self.points);
         let within = uniform(cube.child(u32::MAX), index, axis);
         // The sum of a large part and a number just below 1 may round up to the next part.

@@ -3,7 +3,7 @@
 //! most of six test functions in 5 and 20 dimensions that ended nearer to the optimum, at 2,000 and at 20,000 candidates,
 //! than `pso_ring`, where two neighbours do, which spreads news slower and was better on Griewank's function.
 
-use super::cube::{Axis, Cube};
+use super::cube::{Axis, Cube, reflected};
 use super::generations::{Draws, Generations, Member, Method, by_value};
 use super::{Strategy, StrategyEntry, StrategyOptions};
 use crate::base::random::Key;
@@ -76,7 +76,7 @@ const PARTICLES: std::ops::RangeInclusive<u64> = 10..=40;
 fn open(space: Arc<Space>, options: &StrategyOptions, topology: Topology) -> Box<dyn Strategy> {
     let default = (options.candidates / MOVES).clamp(*PARTICLES.start(), *PARTICLES.end());
     let size = usize::try_from(options.population.unwrap_or(default)).unwrap_or(usize::MAX);
-    let swarm = Swarm { direction: options.direction, topology, particles: Vec::new(), leader: None };
+    let swarm = Swarm { direction: options.direction(), topology, particles: Vec::new(), leader: None };
     Box::new(Generations::new(space, options, size, swarm))
 }
 
@@ -164,7 +164,7 @@ impl Swarm {
         let informant = &self.informant(particle).place;
         let particle = &self.particles[particle];
         // Only its row is looked at.
-        let here = Member { place: Vec::new(), row: particle.row.clone(), value: f64::NAN };
+        let here = Member::at(particle.row.clone());
         let axes = cube.axes();
         Member::propose(cube, key, Some(&here), |draws| {
             let step = |(axis, from): (usize, &f64)| {
@@ -174,7 +174,7 @@ impl Swarm {
                     Axis::Continuous | Axis::Ordered(_) => {
                         let own = PULL * draws.uniform() * (own - from);
                         let informed = PULL * draws.uniform() * (informant - from);
-                        reflect(from + CONSTRICTION * (particle.velocity[axis] + own + informed))
+                        reflected(from + CONSTRICTION * (particle.velocity[axis] + own + informed))
                     }
                 }
             };
@@ -189,13 +189,6 @@ fn choose(count: u64, axes: usize, held: [f64; 3], draws: &mut Draws) -> f64 {
     let anew = draws.uniform() * (axes as f64) < 1.0;
     let held = held[draws.below(held.len())];
     if anew { draws.choice(count) } else { held }
-}
-
-/// A place beyond a bound comes back from it as far, at most to the other bound. The velocity is what was travelled, so a
-/// particle that is reflected has lost some, and turns where it was near.
-fn reflect(place: f64) -> f64 {
-    let place = if place > 1.0 { 2.0 - place } else { place };
-    place.abs().min(1.0)
 }
 
 #[cfg(test)]
@@ -246,6 +239,6 @@ mod tests {
 
     #[test]
     fn what_flies_out_comes_back_and_never_passes_the_other_bound() {
-        assert_eq!([1.25, -0.25, 0.25, 3.5, -2.5].map(reflect), [0.75, 0.25, 0.25, 1.0, 1.0]);
+        assert_eq!([1.25, -0.25, 0.25, 3.5, -2.5].map(reflected), [0.75, 0.25, 0.25, 0.5, 0.5]);
     }
 }

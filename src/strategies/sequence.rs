@@ -17,11 +17,6 @@ pub(super) trait Sequence: Send + Sync {
 /// Axes that a sequence of dimensions has numbers for; those beyond are drawn uniformly.
 pub(super) const DIMENSIONS: usize = 256;
 
-/// The key named by a whole word.
-pub(super) fn child(key: Key, number: u64) -> Key {
-    key.child(number as u32).child((number >> 32) as u32)
-}
-
 /// A uniform number: what axes have that a sequence does not reach.
 pub(super) fn uniform(key: Key, index: u64, axis: usize) -> f64 {
     uniform_f64(key.child(axis as u32).words(index))
@@ -51,7 +46,7 @@ impl<S: Sequence> Sequenced<S> {
         let Some(index) = id.checked_sub(starts) else { return self.starts[id as usize].clone() };
         let place: Vec<f64> = (0..self.cube.axes().len()).map(|axis| self.sequence.coordinate(index, axis)).collect();
         let row = self.cube.decode(&place);
-        if self.cube.space().is_allowed(&row) { row } else { self.cube.draw(child(self.redraws, index)) }
+        if self.cube.space().is_allowed(&row) { row } else { self.cube.draw(self.redraws.child_of_number(index)) }
     }
 }
 

@@ -4,7 +4,7 @@
 //! Direction numbers by Joe & Kuo 2008 (joe_kuo.txt); scrambling by hashes of Burley 2020, "Practical hash-based Owen
 //! scrambling" (JCGT 9 (4)), sections 3 and 4.
 
-use super::sequence::{DIMENSIONS, Sequence, Sequenced, child, uniform};
+use super::sequence::{DIMENSIONS, Sequence, Sequenced, uniform};
 use super::{Strategy, StrategyEntry, StrategyOptions};
 use crate::base::random::Key;
 use crate::base::registry::Named;
@@ -40,14 +40,14 @@ const NUMBERS: &str = include_str!("joe_kuo.txt");
 /// Bits of a coordinate, and of the numbers of points under one scrambling.
 const BITS: usize = 32;
 
-struct Sobol {
+pub(super) struct Sobol {
     key: Key,
     /// Of each axis: what each bit of a point's number adds.
     directions: Vec<[u32; BITS]>,
 }
 
 impl Sobol {
-    fn new(key: Key, axes: usize) -> Sobol {
+    pub(super) fn new(key: Key, axes: usize) -> Sobol {
         // The first dimension is van der Corput's sequence: the bits in reverse.
         let first = std::array::from_fn(|bit| 1 << (BITS - 1 - bit));
         let lines = NUMBERS.lines().filter(|line| !line.starts_with('#'));
@@ -96,7 +96,7 @@ fn scramble(x: u32, seed: u32) -> u32 {
 impl Sequence for Sobol {
     fn coordinate(&self, index: u64, axis: usize) -> f64 {
         // More points than a coordinate has values: another scrambling.
-        let key = child(self.key, index >> BITS);
+        let key = self.key.child_of_number(index >> BITS);
         if axis >= DIMENSIONS {
             return uniform(key, index, axis);
         }

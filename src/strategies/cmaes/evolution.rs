@@ -3,7 +3,7 @@
 //! Equations are those of Hansen's tutorial (arXiv:1604.00772v2); "table 1" is its table of default parameters.
 
 use super::eigen::{Eigen, eigen};
-use crate::base::random::{Key, inverse_normal_cdf, uniform_f64};
+use crate::base::random::{Key, normal_f64};
 
 /// Axes up to which the whole covariance is learnt; beyond them its diagonal alone (sep-CMA-ES, Ros & Hansen 2008).
 pub(super) const FULL: usize = 100;
@@ -201,7 +201,7 @@ impl Evolution {
     /// A member's step from the mean, in units of sigma: eqs. (38) and (39).
     pub(super) fn step(&self, key: Key) -> Vec<f64> {
         // The quantile of 0 is infinite: half of the least number that is drawn stands for it.
-        let normal = |axis| inverse_normal_cdf(uniform_f64(key.words(axis)).max(f64::EPSILON / 4.0));
+        let normal = |axis| normal_f64(key.words(axis));
         let z: Vec<f64> = (0..self.mean.len() as u64).map(normal).collect();
         self.shape.stretch(&z)
     }

@@ -12,7 +12,7 @@ mod evolution;
 mod margin;
 mod restarts;
 
-use super::cube::{Axis, Cube};
+use super::cube::{Axis, Cube, reflected};
 use super::{Ask, Outcome, Strategy, StrategyEntry, StrategyOptions};
 use crate::base::random::{Key, uniform_f64};
 use crate::base::registry::Named;
@@ -21,7 +21,7 @@ use crate::space::{Codec, Points, Space};
 use choices::Choices;
 use evolution::Evolution;
 use margin::Cells;
-use restarts::{Plan, Progress, Restarts};
+use restarts::{FIRST_SIGMA, Plan, Progress, Restarts};
 use std::sync::Arc;
 
 /// The registry entry.
@@ -60,11 +60,8 @@ mod stream {
 /// How often a member is drawn anew until its constraints hold, before one is drawn from the whole space.
 const ATTEMPTS: u32 = 100;
 
-/// A place beyond the unit interval, reflected at its ends.
-fn mirrored(place: f64) -> f64 {
-    let folded = place.rem_euclid(2.0);
-    if folded > 1.0 { 2.0 - folded } else { folded }
-}
+/// What was found before may lie on one spot; a run needs a step to learn by.
+const LEAST_FIRST_SIGMA: f64 = 0.02;
 
 /// A member of a generation.
 struct Member {
@@ -81,10 +78,14 @@ struct Search {
     /// Axes of choices, and how many each has.
     choices: Vec<(usize, u64)>,
     starts: Vec<Vec<f64>>,
+    /// How many of them are proposed: none where another search came before.
+    proposed_starts: usize,
     key: Key,
     direction: Direction,
     restarts: Restarts,
-    /// The best of the starts that were told.
+    /// The first run's step, as a share of the cube.
+    first_sigma: f64,
+    /// The best of the starts that were told, or of what was found before.
     best_start: Option<(f64, Vec<f64>)>,
     run: Option<Run>,
     /// Generations of all runs that are over.
@@ -127,9 +128,11 @@ impl Search {
         let default = 4 + (3.0 * libm::log(cube.axes().len().max(1) as f64)) as usize;
         let population = options.population.map_or(default, |population| population.clamp(2, 1 << 20) as usize);
         Search {
+            proposed_starts: space.starts().len(),
             starts: space.starts(),
+            first_sigma: FIRST_SIGMA,
             key: options.key.child(stream::SAMPLES),
-            direction: options.direction,
+            direction: options.direction(),
             restarts: Restarts::new(options.key.child(stream::RESTARTS), population),
             best_start: None,
             run: None,
@@ -205,7 +208,7 @@ impl Search {
         let mut cube = vec![0.0; self.cube.axes().len()];
         for ((axis, cells), place) in self.numbers.iter().zip(places) {
             // The end cells of an ordered axis reach on for ever: nothing needs mirroring.
-            cube[*axis] = if cells.is_some() { *place } else { mirrored(*place) };
+            cube[*axis] = if cells.is_some() { *place } else { reflected(*place) };
         }
         for ((axis, count), pick) in self.choices.iter().zip(picks) {
             cube[*axis] = (*pick as f64 + 0.5) / *count as f64;
@@ -267,7 +270,7 @@ impl Strategy for Search {
     fn ask(&mut self, first: u64, n: usize) -> Ask {
         let mut points = Points::new(self.cube.space().parameters.len());
         let begun = usize::try_from(first).unwrap_or(usize::MAX);
-        self.starts.iter().skip(begun).take(n).for_each(|start| points.push(start));
+        self.starts[..self.proposed_starts].iter().skip(begun).take(n).for_each(|start| points.push(start));
         if !points.is_empty() {
             return Ask::Proposals(points);
         }
@@ -275,7 +278,8 @@ impl Strategy for Search {
             (0..n).for_each(|_| points.push(&self.starts[0]));
             return Ask::Proposals(points);
         }
-        let run = self.run.take().unwrap_or_else(|| self.begin(&self.restarts.first()));
+        let run =
+            self.run.take().unwrap_or_else(|| self.begin(&Plan { sigma: self.first_sigma, ..self.restarts.first() }));
         let left = run.evolution.population() - self.members.len();
         if self.members.is_empty() {
             self.first = first;
@@ -297,16 +301,16 @@ impl Strategy for Search {
 
     fn tell(&mut self, outcomes: &[Outcome]) {
         for outcome in outcomes {
-            if outcome.candidate < self.starts.len() as u64 {
+            if outcome.candidate < self.proposed_starts as u64 {
                 let best = self.best_start.as_ref().map_or(f64::NAN, |(best, _)| *best);
-                if self.direction.compare(outcome.value, best).is_lt() {
-                    self.best_start = Some((outcome.value, outcome.point.clone()));
+                if self.direction.compare(outcome.value(), best).is_lt() {
+                    self.best_start = Some((outcome.value(), outcome.point.clone()));
                 }
                 continue;
             }
             let member = outcome.candidate.checked_sub(self.first).and_then(|member| usize::try_from(member).ok());
             let Some(value) = member.and_then(|member| self.values.get_mut(member)) else { continue };
-            self.missing -= usize::from(value.replace(outcome.value).is_none());
+            self.missing -= usize::from(value.replace(outcome.value()).is_none());
             let population = self.run.as_ref().map(|run| run.evolution.population());
             if Some(self.values.len()) == population && self.missing == 0 {
                 self.close_generation();
@@ -314,9 +318,34 @@ impl Strategy for Search {
         }
     }
 
+    /// A warm start (after Nomura et al. 2021, "Warm Starting CMA-ES for Hyperparameter Optimization"): the first run begins at
+    /// the best candidate with the spread of the best tenth.
+    fn recall(&mut self, earlier: &[Outcome]) {
+        let mut ranked: Vec<&Outcome> = earlier.iter().filter(|outcome| !outcome.value().is_nan()).collect();
+        ranked.sort_by(|a, b| self.direction.compare(a.value(), b.value()));
+        let Some(best) = ranked.first() else { return };
+        self.best_start = Some((best.value(), best.point.clone()));
+        self.proposed_starts = 0;
+        ranked.truncate((ranked.len() / 10).max(self.cube.axes().len().min(ranked.len())));
+        let places: Vec<Vec<f64>> = ranked.iter().map(|outcome| self.cube.encode(&outcome.point)).collect();
+        let variances = self.numbers.iter().filter_map(|(axis, _)| variance(places.iter().map(|place| place[*axis])));
+        let (sum, count) = variances.fold((0.0, 0.0), |(sum, count), variance| (sum + variance, count + 1.0));
+        if count > 0.0 {
+            self.first_sigma = f64::sqrt(sum / count).clamp(LEAST_FIRST_SIGMA, FIRST_SIGMA);
+        }
+    }
+
     fn size(&self) -> Option<u64> {
         None
     }
+}
+
+/// Of those that are numbers; none of fewer than two.
+fn variance(values: impl Iterator<Item = f64> + Clone) -> Option<f64> {
+    let numbers = values.filter(|value| !value.is_nan());
+    let count = numbers.clone().count() as f64;
+    let mean = numbers.clone().sum::<f64>() / count;
+    (count >= 2.0).then(|| numbers.map(|value| (value - mean) * (value - mean)).sum::<f64>() / (count - 1.0))
 }
 
 #[cfg(test)]

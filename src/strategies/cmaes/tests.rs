@@ -32,12 +32,7 @@ fn course(
         all.extend(points.rows().map(|row| (row.to_vec(), objective(row))));
         let outcomes: Vec<Outcome> = (first..)
             .zip(&all[first..])
-            .map(|(id, (point, value))| Outcome {
-                candidate: id as u64,
-                point: point.clone(),
-                value: *value,
-                folds: vec![],
-            })
+            .map(|(id, (point, value))| Outcome::new(id as u64, point.clone(), *value))
             .collect();
         strategy.tell(&outcomes);
     }
@@ -199,12 +194,7 @@ fn a_better_start_moves_the_first_mean() {
     let mut search = Search::new(space.clone(), &options(1));
     let Ask::Proposals(points) = search.ask(0, 100) else { panic!("the starts") };
     assert_eq!(points.len(), 2);
-    let outcome = |id: usize| Outcome {
-        candidate: id as u64,
-        point: points.row(id).to_vec(),
-        value: 1.0 - id as f64,
-        folds: vec![],
-    };
+    let outcome = |id: usize| Outcome::new(id as u64, points.row(id).to_vec(), 1.0 - id as f64);
     search.tell(&[outcome(0), outcome(1)]);
     assert_eq!(search.best_start.as_ref().map(|(value, _)| *value), Some(0.0));
     assert_eq!(search.first_mean(), [0.1, 0.9]);

@@ -2,12 +2,11 @@
 //! others.
 
 use super::parzen::{Dimension, Observation, Parzen, Width};
+use super::ranking::Ranking;
 use crate::base::random::{Key, below};
-use crate::data::metrics::Direction;
 use crate::space::{Codec, Space};
 use crate::strategies::cube::Cube;
 use rayon::prelude::*;
-use std::cmp::Ordering;
 use std::collections::HashMap;
 
 /// Draws from l that are compared for each proposal and group.
@@ -23,7 +22,7 @@ const LIAR: f64 = 0.1;
 /// Least bandwidth of l by that of g, where it follows the spread: the search gets no nearer than l's kernels are wide.
 const FINER: f64 = 0.3;
 /// Most kernels of l.
-const GOOD: usize = 400;
+pub(super) const GOOD: usize = 400;
 /// The latest outcomes, which count whole in g.
 const RECENT: usize = 25;
 /// Factors of kernels that make a second thread worth its while.
@@ -39,8 +38,8 @@ pub(super) struct Group {
     dimensions: Vec<Dimension>,
     /// Outcomes in which the group exists, by number.
     members: Vec<u32>,
-    /// The best of these, best first; NaN is never among them.
-    best: Vec<(f64, u32)>,
+    /// The best of these.
+    best: Ranking,
     models: Option<Models>,
 }
 
@@ -53,7 +52,7 @@ struct Models {
 }
 
 /// Parameters by their conditions, in the order of their first columns: parents stand before their children.
-pub(super) fn groups(space: &Space, cube: &Cube, codecs: &[Codec]) -> Vec<Group> {
+pub(super) fn groups(space: &Space, cube: &Cube, codecs: &[Codec], objectives: usize) -> Vec<Group> {
     let conditions = |column: usize| {
         let conditions = space.parameters[column].conditions.iter();
         let mut conditions: Vec<(usize, Vec<u64>)> = conditions
@@ -72,7 +71,7 @@ pub(super) fn groups(space: &Space, cube: &Cube, codecs: &[Codec]) -> Vec<Group>
     for (column, codec) in codecs.iter().enumerate() {
         let number = *known.entry(conditions(column)).or_insert(groups.len());
         if number == groups.len() {
-            groups.push(Group::default());
+            groups.push(Group { best: Ranking::new(objectives), ..Group::default() });
         }
         groups[number].columns.push(column);
         if let Some(axis) = axes.next_if(|axis| cube.column(*axis) == column) {
@@ -84,19 +83,11 @@ pub(super) fn groups(space: &Space, cube: &Cube, codecs: &[Codec]) -> Vec<Group>
 }
 
 impl Group {
-    /// Learns an outcome by its number and the places of all axes.
-    pub(super) fn tell(&mut self, number: u32, places: &[f64], value: f64, direction: Direction) {
-        if !self.exists(places) {
-            return;
-        }
-        self.members.push(number);
-        if value.is_nan() {
-            return;
-        }
-        let place = self.best.partition_point(|(other, _)| direction.compare(*other, value) != Ordering::Greater);
-        if place < GOOD {
-            self.best.insert(place, (value, number));
-            self.best.truncate(GOOD);
+    /// Learns an outcome by its number, the places of all axes, and its values, each to be minimised.
+    pub(super) fn tell(&mut self, number: u32, places: &[f64], values: &[f64], violation: f64) {
+        if self.exists(places) {
+            self.members.push(number);
+            self.best.tell(number, values, violation);
         }
     }
 
@@ -106,8 +97,7 @@ impl Group {
 
     /// Models `told` outcomes anew; `places` are those of all axes, `width` an outcome.
     pub(super) fn learn(&mut self, places: &[f64], width: usize, told: usize, width_of_good: Width, key: Key) {
-        let mut good: Vec<u32> = self.best[..self.goods(told)].iter().map(|(_, number)| *number).collect();
-        good.sort_unstable();
+        let good = self.best.best(self.goods(told));
         let bad = self.sample(&good, key);
         let good: Vec<(u32, f64)> = good.iter().map(|number| (*number, 1.0)).collect();
         let observe = |numbers: &[(u32, f64)]| -> Vec<Observation> {

@@ -6,10 +6,11 @@
 
 mod group;
 mod parzen;
-mod remainder;
+mod ranking;
+pub(super) mod remainder;
 
 use super::cube::Cube;
-use super::{Ask, Outcome, Strategy, StrategyEntry, StrategyOptions};
+use super::{Ask, Outcome, Strategy, StrategyEntry, StrategyOptions, minimized};
 use crate::base::random::Key;
 use crate::base::registry::Named;
 use crate::data::metrics::Direction;
@@ -34,6 +35,10 @@ impl Named for Tpe {
 }
 
 impl StrategyEntry for Tpe {
+    fn takes_several_objectives(&self) -> bool {
+        true
+    }
+
     fn open(&self, space: Arc<Space>, options: &StrategyOptions) -> Box<dyn Strategy> {
         Box::new(Search::new(space, options))
     }
@@ -55,7 +60,7 @@ struct Search {
     cube: Cube,
     codecs: Vec<Codec>,
     key: Key,
-    direction: Direction,
+    directions: Vec<Direction>,
     width_of_good: Width,
     /// What the search begins with.
     starts: Vec<Vec<f64>>,
@@ -77,9 +82,9 @@ impl Search {
         let codecs = space.codecs();
         Search {
             starts: space.starts(),
-            groups: groups(&space, &cube, &codecs),
+            groups: groups(&space, &cube, &codecs, options.directions.len()),
             key: options.key,
-            direction: options.direction,
+            directions: options.directions.clone(),
             width_of_good: if options.batch < LARGE { Width::Spread } else { Width::Gap },
             places: Vec::new(),
             told: 0,
@@ -90,6 +95,16 @@ impl Search {
             cube,
             space,
         }
+    }
+
+    /// Puts an outcome to the others.
+    fn take(&mut self, outcome: &Outcome) {
+        let places = self.cube.encode(&outcome.point);
+        let number = self.told as u32;
+        let values: Vec<f64> = minimized(&self.directions, &outcome.values).collect();
+        self.groups.iter_mut().for_each(|group| group.tell(number, &places, &values, outcome.violation));
+        self.places.extend_from_slice(&places);
+        self.told += 1;
     }
 
     /// Models all outcomes anew.
@@ -109,7 +124,7 @@ impl Search {
         if let Some(start) = usize::try_from(id).ok().and_then(|id| self.starts.get(id)) {
             return Some(start.clone());
         }
-        let key = self.key.child((id >> 32) as u32).child(id as u32);
+        let key = self.key.child_of_number(id);
         let mut tried = (0..ATTEMPTS).map(|attempt| self.propose(key.child(attempt)));
         if let Some(row) = tried.find(|row| self.is_candidate(row)) {
             return Some(row);
@@ -185,13 +200,22 @@ impl Strategy for Search {
             if let Some(remainder) = &mut self.remainder {
                 remainder.insert(&outcome.point);
             }
-            let places = self.cube.encode(&outcome.point);
-            let number = self.told as u32;
-            self.groups.iter_mut().for_each(|group| group.tell(number, &places, outcome.value, self.direction));
-            self.places.extend_from_slice(&places);
-            self.told += 1;
+            self.take(outcome);
         }
         self.is_stale = true;
+    }
+
+    fn recall(&mut self, earlier: &[Outcome]) {
+        for outcome in earlier {
+            if let Some(remainder) = &mut self.remainder {
+                remainder.insert(&outcome.point);
+            }
+            self.take(outcome);
+            self.is_stale = true;
+        }
+        if self.told > 0 {
+            self.starts.clear();
+        }
     }
 
     fn size(&self) -> Option<u64> {
@@ -222,7 +246,7 @@ mod tests {
             let Ask::Proposals(points) = strategy.ask(all.len() as u64, *size) else { break };
             let outcome = |(candidate, row): (u64, &[f64])| {
                 assert!(space.is_allowed(row));
-                Outcome { candidate, point: row.to_vec(), value: f(row), folds: Vec::new() }
+                Outcome::new(candidate, row.to_vec(), f(row))
             };
             let outcomes: Vec<Outcome> = (all.len() as u64..).zip(points.rows()).map(outcome).collect();
             strategy.tell(&outcomes);
@@ -232,7 +256,7 @@ mod tests {
     }
 
     fn best(outcomes: &[Outcome]) -> f64 {
-        outcomes.iter().map(|outcome| outcome.value).fold(f64::INFINITY, f64::min)
+        outcomes.iter().map(|outcome| outcome.value()).fold(f64::INFINITY, f64::min)
     }
 
     fn median(mut values: Vec<f64>) -> f64 {
@@ -310,7 +334,7 @@ mod tests {
                 }
                 let outcome = |(candidate, row): (u64, &Vec<f64>)| {
                     let value = tree_value(row) + f64::from(round);
-                    Outcome { candidate, point: row.clone(), value, folds: Vec::new() }
+                    Outcome::new(candidate, row.clone(), value)
                 };
                 search.tell(&(begun as u64..).zip(&rows[begun..]).map(outcome).collect::<Vec<_>>());
             }
@@ -339,7 +363,7 @@ mod tests {
         // The half with x0 < 0 fails: it is left alone, and the best of the other half is found.
         let half = |row: &[f64]| if row[0] < 0.0 { f64::NAN } else { bowl(row) };
         let outcomes = search(&space, "tpe", 2, &[16, 32, 64, 64], half);
-        let failed = outcomes[48..].iter().filter(|outcome| outcome.value.is_nan()).count();
+        let failed = outcomes[48..].iter().filter(|outcome| outcome.value().is_nan()).count();
         assert!(failed < 32 && best(&outcomes) < 0.3, "{failed} failed, best {}", best(&outcomes));
         let infinite =
             search(&space, "tpe", 2, &[16, 32], |row| if row[0] < 0.0 { f64::INFINITY } else { f64::NEG_INFINITY });

@@ -6,7 +6,7 @@
 use crate::base::order;
 use crate::base::random::{Key, inverse_normal_cdf, uniform_f64};
 use crate::space::{Codec, Scale};
-use crate::strategies::cube::Axis;
+use crate::strategies::cube::{self, Axis};
 
 /// sqrt(2 pi)
 const ROOT_TWO_PI: f64 = 2.506_628_274_631_000_5;
@@ -97,11 +97,6 @@ fn interval(codec: &Codec, index: u64, count: u64) -> (f64, f64) {
     (edge(index as f64), edge(index as f64 + 1.0))
 }
 
-/// The choice that a place stands for.
-fn choice(place: f64, count: usize) -> usize {
-    ((place * count as f64) as usize).min(count - 1)
-}
-
 /// What is observed: a place on each axis of the estimator, and its weight.
 #[derive(Debug)]
 pub(super) struct Observation {
@@ -163,7 +158,7 @@ impl Parzen {
                     // Optuna's smoothing: every choice once among all kernels, the observed one once more in each.
                     let share = 1.0 / (places.len() + 1) as f64;
                     let sum = 1.0 + *count as f64 * share;
-                    let picks = places.iter().map(|place| choice(*place, *count)).collect();
+                    let picks = places.iter().map(|place| cube::choice(*place, *count as u64) as usize).collect();
                     Kernels::Choices {
                         picks,
                         hit: libm::log((1.0 + share) / sum) as f32,
@@ -233,7 +228,7 @@ impl Parzen {
             let width = match &mut self.columns[axis] {
                 Kernels::Choices { picks, .. } => {
                     let Dimension::Choices(count) = self.dimensions[axis] else { continue };
-                    picks.push(choice(*place, count));
+                    picks.push(cube::choice(*place, count as u64) as usize);
                     continue;
                 }
                 Kernels::Number { centers, floor, .. } => match self.width {
@@ -267,7 +262,7 @@ impl Parzen {
                 }
                 (Kernels::Choices { picks, hit, miss }, Dimension::Choices(count)) => {
                     let pick = if kernel == 0 {
-                        choice(chance, *count)
+                        cube::choice(chance, *count as u64) as usize
                     } else {
                         let observed = picks[kernel - 1];
                         let (hit, miss) = (libm::exp(f64::from(*hit)), libm::exp(f64::from(*miss)));
@@ -302,7 +297,7 @@ impl Parzen {
                     }
                 },
                 (Kernels::Choices { picks, hit, miss }, Dimension::Choices(count)) => {
-                    let pick = choice(*place, *count);
+                    let pick = cube::choice(*place, *count as u64) as usize;
                     logs[0] -= libm::log(*count as f64) as f32;
                     let logs = logs[1..].iter_mut().zip(picks);
                     logs.for_each(|(log, observed)| *log += if *observed == pick { *hit } else { *miss });
@@ -429,7 +424,7 @@ mod tests {
         let ratio = |point: &Vec<f64>| libm::exp(-parzen.score(point)) / 3.0;
         let mean = draws.iter().map(ratio).sum::<f64>() / f64::from(n);
         assert!((mean - 1.0).abs() < 0.03, "{mean}");
-        let first = draws.iter().filter(|point| choice(point[2], 3) == 0).count() as f64 / f64::from(n);
+        let first = draws.iter().filter(|point| cube::choice(point[2], 3) == 0).count() as f64 / f64::from(n);
         // Weights 1 of the prior and 4 x 0.5; shares 1.2 / 1.6 of the choice observed, 0.2 / 1.6 of each other.
         let expected = (1.0 / 3.0 + 0.5 * 0.75 + 1.5 * 0.125) / 3.0;
         assert!((first - expected).abs() < 0.01, "{first} {expected}");

@@ -12,7 +12,7 @@ const STEPS: u32 = 10_000;
 
 /// The points of a discrete space that were candidates, and an order in which to find others.
 #[derive(Debug)]
-pub(super) struct Remainder {
+pub(in crate::strategies) struct Remainder {
     space: Arc<Space>,
     codecs: Vec<Codec>,
     /// Fingerprints of all candidates so far.
@@ -25,7 +25,7 @@ pub(super) struct Remainder {
 
 /// What a look for another point found.
 #[derive(Debug, PartialEq)]
-pub(super) enum Found {
+pub(in crate::strategies) enum Found {
     /// A point that is allowed and was no candidate yet.
     Row(Vec<f64>),
     /// Nothing within some steps.
@@ -36,7 +36,7 @@ pub(super) enum Found {
 
 impl Remainder {
     /// Of a space; None where it has a continuum.
-    pub(super) fn new(space: &Arc<Space>, codecs: &[Codec], key: Key) -> Option<Remainder> {
+    pub(in crate::strategies) fn new(space: &Arc<Space>, codecs: &[Codec], key: Key) -> Option<Remainder> {
         let counts: Option<Vec<u64>> = codecs.iter().map(Codec::count).collect();
         let size = counts?.into_iter().try_fold(1u64, u64::checked_mul);
         Some(Remainder {
@@ -49,16 +49,16 @@ impl Remainder {
         })
     }
 
-    pub(super) fn insert(&mut self, row: &[f64]) {
+    pub(in crate::strategies) fn insert(&mut self, row: &[f64]) {
         self.seen.insert(fingerprint(row));
     }
 
-    pub(super) fn contains(&self, row: &[f64]) -> bool {
+    pub(in crate::strategies) fn contains(&self, row: &[f64]) -> bool {
         self.seen.contains(&fingerprint(row))
     }
 
     /// Looks for another point. What it passes by, it never looks at again.
-    pub(super) fn find(&mut self) -> Found {
+    pub(in crate::strategies) fn find(&mut self) -> Found {
         let Some(order) = self.order else { return Found::Nothing };
         for _ in 0..STEPS {
             if self.next == self.size {
