@@ -4,9 +4,9 @@ use super::failure::Failure;
 use super::names;
 use super::terminal::print;
 use crate::data::error::in_shell;
-use crate::study::StudyConfig;
 use crate::study::init::study_text;
 use crate::study::resolve::Study;
+use crate::study::{StudyConfig, StudyError};
 use clap::Args;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -40,7 +40,8 @@ impl InitArguments {
         let sets: Vec<String> = models.iter().map(|models| format!("model.name={models}")).collect();
         let loaded = StudyConfig::for_table(&self.data, target, &sets)?;
         let study = Study::resolve(loaded)?;
-        let text = study_text(&study, &data_path(&self.data, &self.output), &in_shell(&self.output));
+        let models = study.objective.models().map_err(StudyError::from)?;
+        let text = study_text(&study, models, &data_path(&self.data, &self.output), &in_shell(&self.output));
         self.write(&text).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => Failure::Input(format!(
                 "{} exists already, and is left as it is\n  Write another file: --output NAME.toml",
@@ -48,7 +49,7 @@ impl InitArguments {
             )),
             _ => Failure::unwritable(&self.output, &error),
         })?;
-        let (file, run, rows) = (self.output.display(), in_shell(&self.output), study.dataset.rows());
+        let (file, run, rows) = (self.output.display(), in_shell(&self.output), models.dataset.rows());
         print(&format!("{file} is a study of {rows} rows. Run it: thousandfold tune {run}\n"))
     }
 

@@ -5,6 +5,7 @@ use super::terminal::print;
 use crate::base::registry::Named;
 use crate::data::Task;
 use crate::data::metrics::{Direction, METRICS};
+use crate::functions::{FUNCTIONS, Function};
 use crate::models::MODELS;
 use crate::monitor::table::{Align, Table};
 use crate::monitor::text::thousands;
@@ -12,7 +13,7 @@ use crate::schedulers::SCHEDULERS;
 use crate::strategies::STRATEGIES;
 use clap::{Args, ValueEnum};
 
-/// List the models, strategies, metrics or schedulers that studies can name
+/// List the models, strategies, metrics, schedulers or functions that studies can name
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  thousandfold list metrics")]
 pub(super) struct ListArguments {
@@ -26,6 +27,7 @@ enum Kind {
     Strategies,
     Metrics,
     Schedulers,
+    Functions,
 }
 
 impl ListArguments {
@@ -35,6 +37,7 @@ impl ListArguments {
             Kind::Strategies => named("strategy", STRATEGIES),
             Kind::Metrics => metrics(),
             Kind::Schedulers => named("scheduler", SCHEDULERS),
+            Kind::Functions => functions(),
         };
         print(&table.render(0))
     }
@@ -61,6 +64,30 @@ fn named<T: Named + ?Sized>(kind: &str, entries: &[&T]) -> Table {
     let mut table = Table::new([(kind, Align::Left), ("what it does", Align::Left)]);
     entries.iter().for_each(|entry| table.row([entry.name(), entry.summary()].map(str::to_owned)));
     table
+}
+
+fn functions() -> Table {
+    let mut table = Table::new([
+        ("function", Align::Left),
+        ("parameters", Align::Right),
+        ("objectives", Align::Right),
+        ("what it is", Align::Left),
+    ]);
+    for function in FUNCTIONS {
+        let parameters = parameters(*function);
+        let cells = [function.name(), &parameters, &function.objectives().to_string(), function.summary()];
+        table.row(cells.map(str::to_owned));
+    }
+    table
+}
+
+/// `2 to 1,000`, or `6` where there is no choice.
+fn parameters(function: &dyn Function) -> String {
+    let allowed = function.dimensions();
+    match (*allowed.start() as u64, *allowed.end() as u64) {
+        (least, most) if least == most => least.to_string(),
+        (least, most) => format!("{} to {}", thousands(least), thousands(most)),
+    }
 }
 
 fn metrics() -> Table {

@@ -2,9 +2,10 @@
 
 use crate::base::registry::Named;
 use crate::data::metrics::METRICS;
+use crate::functions::FUNCTIONS;
 use crate::models::MODELS;
 use crate::strategies::STRATEGIES;
-use crate::study::model_options::ALL;
+use crate::study::names::ALL;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 
 pub(super) fn models() -> PossibleValuesParser {
@@ -23,6 +24,10 @@ pub(super) fn metrics() -> PossibleValuesParser {
 
 pub(super) fn strategies() -> PossibleValuesParser {
     parser(STRATEGIES)
+}
+
+pub(super) fn functions() -> PossibleValuesParser {
+    parser(FUNCTIONS)
 }
 
 fn parser<T: Named + ?Sized>(entries: &'static [&'static T]) -> PossibleValuesParser {

@@ -7,7 +7,7 @@ use super::{interrupt, names};
 use crate::monitor::summary::summary;
 use crate::study::run_dir::Existing;
 use crate::study::stopping::Span;
-use crate::study::{self, Ended, LoadedConfig, Start};
+use crate::study::{self, Ended, LoadedConfig, Start, StudyConfig};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use std::path::{Path, PathBuf};
@@ -22,12 +22,13 @@ Examples:
   thousandfold tune configs/digits_mlp.toml --candidates 500
   thousandfold tune data.csv --target price --model mlp --metric mae --set validate.repeats=3
   thousandfold tune data.csv --target species --model mlp,logistic --candidates 2000
-  thousandfold tune study.toml --set 'space.hidden={ int = [8, 64], log = true }'"
+  thousandfold tune study.toml --set 'space.hidden={ int = [8, 64], log = true }'
+  thousandfold tune --function rastrigin --dimensions 20 --strategy cmaes --candidates 20000"
 )]
 pub(super) struct TuneArguments {
     /// A study (.toml), or a table: CSV, gzip CSV, Parquet
-    #[arg(value_name = "STUDY.toml|DATA")]
-    input: PathBuf,
+    #[arg(value_name = "STUDY.toml|DATA", required_unless_present = "function")]
+    input: Option<PathBuf>,
     /// The column to predict; a table needs it
     #[arg(long, value_name = "COLUMN")]
     target: Option<String>,
@@ -40,9 +41,21 @@ pub(super) struct TuneArguments {
     /// What is trained: a model, several, or all; of several the model is searched too
     #[arg(long, value_name = "NAME,...", value_parser = names::models_or_all(), value_delimiter = ',')]
     model: Vec<String>,
-    /// How candidates are proposed
-    #[arg(long, value_name = "NAME", value_parser = names::strategies())]
-    strategy: Option<String>,
+    /// An analytic function to search, in place of data and model
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = names::functions(),
+        hide_possible_values = true,
+        conflicts_with_all = ["target", "model", "metric", "folds"]
+    )]
+    function: Option<String>,
+    /// How many parameters the function has
+    #[arg(long, value_name = "N", requires = "function")]
+    dimensions: Option<u32>,
+    /// How candidates are proposed; several search one after the other
+    #[arg(long, value_name = "NAME,...", value_parser = names::strategies(), value_delimiter = ',')]
+    strategy: Vec<String>,
     /// How candidates are scored
     #[arg(long, value_name = "NAME", value_parser = names::metrics(), hide_possible_values = true)]
     metric: Option<String>,
@@ -118,19 +131,24 @@ impl TuneArguments {
         };
         let said = self.said();
         let start = Start { existing, salvage: false };
-        let result = load(&self.input, self.target.as_deref(), &sets(&said, &self.sets))
-            .and_then(|loaded| run(loaded, start, terminal));
-        result.map_err(|failure| in_flags(failure, &said))
+        let sets = sets(&said, &self.sets);
+        let loaded = match (&self.input, &self.function) {
+            (None, Some(function)) => StudyConfig::of_sets(function, &sets).map_err(Failure::from),
+            (input, _) => load(input.as_deref().unwrap_or(Path::new("")), self.target.as_deref(), &sets),
+        };
+        loaded.and_then(|loaded| run(loaded, start, terminal)).map_err(|failure| in_flags(failure, &said))
     }
 
     /// What the flags say; a `--set` of the same key has the last word.
     fn said(&self) -> Vec<Said> {
         let models = Some(self.model.join(",")).filter(|models| !models.is_empty());
+        let strategies = Some(self.strategy.join(",")).filter(|strategies| !strategies.is_empty());
         let run_dir = self.run_dir.as_deref().map(Path::to_string_lossy);
         let texts = [
             ("target", "data.target", self.target.as_deref()),
             ("model", "model.name", models.as_deref()),
-            ("strategy", "search.strategy", self.strategy.as_deref()),
+            ("function", "objective.function", self.function.as_deref()),
+            ("strategy", "search.strategy", strategies.as_deref()),
             ("metric", "validate.metric", self.metric.as_deref()),
             ("time", "stop.time", self.time.as_deref()),
             ("run-dir", "run.dir", run_dir.as_deref()),
@@ -139,6 +157,7 @@ impl TuneArguments {
             ("candidates", "search.candidates", self.candidates),
             ("seed", "search.seed", self.seed),
             ("folds", "validate.folds", self.folds.map(u64::from)),
+            ("dimensions", "objective.dimensions", self.dimensions.map(u64::from)),
         ];
         let mut said: Vec<Said> =
             texts.into_iter().filter_map(|(flag, key, text)| Some(Said::text(flag, key, text?))).collect();

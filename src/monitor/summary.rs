@@ -4,7 +4,7 @@ use super::style::{FAINT, GOOD, NOTICE, STRONG, paint};
 use super::table::{Align, Table};
 use super::text::{clip, count, duration, number, thousands, with_error, wrap, wrap_words};
 use crate::space::{MODEL, Value};
-use crate::study::result::{Chosen, RunResult};
+use crate::study::result::{Chosen, FunctionFacts, RunResult};
 use std::time::Duration;
 
 /// Candidates in the table; the result file holds more.
@@ -12,15 +12,25 @@ const SHOWN: usize = 10;
 
 /// The whole summary for a terminal of so many columns.
 pub fn summary(result: &RunResult, columns: usize) -> String {
-    let parts = [head(result, columns), best_candidates(result, columns), estimates(result, columns), places(result)];
+    let parts = [
+        head(result, columns),
+        if result.front.is_empty() { best_candidates(result, columns) } else { trade_offs(result, columns) },
+        estimates(result, columns),
+        distribution(result, columns),
+        places(result),
+    ];
     parts.iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join("\n")
 }
 
 /// What was done, and why it ended.
 fn head(result: &RunResult, columns: usize) -> String {
     let counts = &result.counts;
-    let mut pieces =
-        vec![format!("{}: {} of {}", paint(STRONG, &result.study), count(counts.complete, "candidate"), result.model)];
+    let mut pieces = vec![format!(
+        "{}: {} of {}",
+        paint(STRONG, &result.study),
+        count(counts.complete, "candidate"),
+        searched(result)
+    )];
     if counts.pruned > 0 {
         pieces.push(format!("{} stopped early", thousands(counts.pruned)));
     }
@@ -37,6 +47,12 @@ fn head(result: &RunResult, columns: usize) -> String {
     pieces.push(format!("on {}", result.device));
     pieces.push(result.stopped_because.to_string());
     wrap_words(&pieces.join(", "), columns) + "\n"
+}
+
+/// The models that were trained, or the function that was searched.
+fn searched(result: &RunResult) -> String {
+    let of = |function: &FunctionFacts| format!("{} in {}", function.name, count(function.dimensions, "dimension"));
+    result.model.clone().or_else(|| result.function.as_ref().map(of)).unwrap_or_default()
 }
 
 /// The best candidates: a line each where there is room, else a column each, as many as fit.
@@ -68,6 +84,24 @@ fn best_candidates(result: &RunResult, columns: usize) -> String {
         text += &wrap(&[vec![paint(FAINT, "in all of them:")], pieces].concat(), "  ", columns, 0);
     }
     text
+}
+
+/// Of several objectives the candidates that no other one beats, from one end to the other: as many as are shown of the best.
+fn trade_offs(result: &RunResult, columns: usize) -> String {
+    let mut front: Vec<&Chosen> = result.front.iter().collect();
+    front.sort_by(|a, b| result.direction.compare(a.value, b.value));
+    let shown = front.len().min(SHOWN);
+    let names = result.objectives.iter().map(|name| (name.as_str(), Align::Right));
+    let mut table = Table::new([("candidate", Align::Right)].into_iter().chain(names));
+    for place in 0..shown {
+        // Evenly along the front, both ends among them.
+        let chosen = front[place * (front.len() - 1) / (shown - 1).max(1)];
+        let values = std::iter::once(&chosen.value).chain(&chosen.others);
+        table.row(std::iter::once(thousands(chosen.candidate)).chain(values.map(|value| number(*value, 4))));
+    }
+    let head = format!("{} that no other one beats in everything", count(front.len(), "candidate"));
+    let head = if shown < front.len() { format!("{head}, {shown} of them:") } else { format!("{head}:") };
+    wrap_words(&head, columns) + "\n" + &table.render_within(columns)
 }
 
 /// Candidates of several models, whose parameters are not each other's: a line each with what its own model was set to, as
@@ -106,10 +140,12 @@ fn of_several_models(result: &RunResult, top: &[Chosen], columns: usize) -> Stri
 
 fn a_line_each(result: &RunResult, top: &[Chosen], varied: &[&str]) -> Table {
     let headings = [("candidate", Align::Right), (result.metric.as_str(), Align::Right), ("training", Align::Right)];
-    let mut table = Table::new(headings.into_iter().chain(varied.iter().map(|name| (*name, Align::Right))));
+    let numbers = if is_trained(top) { 3 } else { 2 };
+    let headings = headings.into_iter().take(numbers);
+    let mut table = Table::new(headings.chain(varied.iter().map(|name| (*name, Align::Right))));
     for (place, chosen) in top.iter().enumerate() {
         let values = varied.iter().map(|name| chosen.params.get(*name).map(value).unwrap_or_default());
-        table.row(scores(place, chosen).into_iter().chain(values));
+        table.row(scores(place, chosen).into_iter().take(numbers).chain(values));
     }
     table
 }
@@ -120,11 +156,18 @@ fn a_column_each(result: &RunResult, top: &[Chosen], varied: &[&str]) -> Table {
     let mut table = Table::new(std::iter::once(("candidate", Align::Left)).chain(candidates));
     let mut row = |name: &str, cells: Vec<String>| table.row(std::iter::once(name.to_owned()).chain(cells));
     row(&result.metric, scored.iter().map(|[_, score, _]| score.clone()).collect());
-    row("training", scored.iter().map(|[.., train]| train.clone()).collect());
+    if is_trained(top) {
+        row("training", scored.iter().map(|[.., train]| train.clone()).collect());
+    }
     for name in varied {
         row(name, top.iter().map(|chosen| chosen.params.get(*name).map(value).unwrap_or_default()).collect());
     }
     table
+}
+
+/// Whether any of them has a score on training rows.
+fn is_trained(top: &[Chosen]) -> bool {
+    top.iter().any(|chosen| chosen.train_value.is_some())
 }
 
 /// Id, score, training score; the best one's score stands out.
@@ -145,12 +188,22 @@ fn estimates(result: &RunResult, columns: usize) -> String {
         paint(GOOD, with_error(best.value, best.std_error)),
         format!("candidate {}", thousands(best.candidate)),
     );
-    let one = &result.one_se;
-    let what = match one.candidate == best.candidate {
-        true => "the best one is the simplest within one standard error".to_owned(),
-        false => format!("candidate {}, the simplest within one standard error", thousands(one.candidate)),
-    };
-    row("one standard error", with_error(one.value, one.std_error), what);
+    if let Some(function) = &result.function {
+        if let Some(exact) = function.exact.filter(|_| function.noise > 0.0) {
+            row("without noise", number(exact, 4), "the best candidate's value as it really is".to_owned());
+        }
+        if let Some(optimum) = function.optimum {
+            let above = function.exact.map_or(f64::NAN, |exact| exact - optimum);
+            row("optimum", number(optimum, 4), format!("the best candidate is {} above it", number(above, 3)));
+        }
+    }
+    if let Some(one) = &result.one_se {
+        let what = match one.candidate == best.candidate {
+            true => "the best one is the simplest within one standard error".to_owned(),
+            false => format!("candidate {}, the simplest within one standard error", thousands(one.candidate)),
+        };
+        row("one standard error", with_error(one.value, one.std_error), what);
+    }
     if let Some(corrected) = &result.bias_corrected {
         let score = with_error(corrected.chosen.value, corrected.chosen.std_error);
         row("bias-corrected", score, "of the best, without the luck of being chosen".to_owned());
@@ -167,6 +220,22 @@ fn estimates(result: &RunResult, columns: usize) -> String {
     table.render_within(columns)
 }
 
+/// How the values of all candidates are distributed, where only the best were kept.
+fn distribution(result: &RunResult, columns: usize) -> String {
+    let Some(quantiles) = &result.distribution else { return String::new() };
+    let mut table = Table::new([("share", Align::Right), (result.metric.as_str(), Align::Right)]);
+    for quantile in quantiles {
+        let share = match quantile.share {
+            0.0 => "least".to_owned(),
+            0.5 => "median".to_owned(),
+            1.0 => "greatest".to_owned(),
+            share => format!("{} %", number(100.0 * share, 2)),
+        };
+        table.row([share, number(quantile.value, 4)]);
+    }
+    table.render_within(columns)
+}
+
 /// Where the run's files are.
 fn places(result: &RunResult) -> String {
     let line = |name: &str, path: &str| format!("{name:<14}{path}\n");
@@ -175,7 +244,8 @@ fn places(result: &RunResult) -> String {
         line("trained for", &format!("{} {}, the mean of where its folds stopped", thousands(refit.budget), refit.unit))
     });
     line("run directory", &result.run_dir)
-        + &line("model", &result.model_file)
+        + &result.best_file.as_ref().map(|path| line("the best", path)).unwrap_or_default()
+        + &result.model_file.as_ref().map(|path| line("model", path)).unwrap_or_default()
         + &trained.unwrap_or_default()
         + &line("result", &json.to_string_lossy())
 }

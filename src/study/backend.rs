@@ -2,6 +2,8 @@
 
 use super::config::{BackendChoice, RunOptions};
 use super::error::StudyError;
+use super::function_trainer::FunctionTrainer;
+use super::objective::{Models, Objective};
 use super::pipeline::Pipeline;
 use super::pipeline_trainer::PipelineTrainer;
 use super::resolve::Study;
@@ -20,7 +22,7 @@ pub(super) enum Backend {
 /// A backend with every pipeline of a study opened on it.
 pub(super) struct Opened<'a> {
     pub(super) backend: Backend,
-    pub(super) trainer: PipelineTrainer<'a>,
+    pub(super) trainer: Box<dyn Trainer + 'a>,
     /// What the user should know of the choice.
     pub(super) notes: Vec<String>,
 }
@@ -54,18 +56,36 @@ impl Backend {
         }
     }
 
-    /// What `[run]` asks for, with a study's pipelines opened on their problems. Where `auto` found a GPU by itself that is
-    /// too small for the study, the processor trains, and a note says so.
-    pub(super) fn open_with_trainer<'a>(study: &'a Study, problems: &[Arc<Problem>]) -> Result<Opened<'a>, StudyError> {
-        Backend::open(&study.config.run)?.or_cpu(study, problems)
+    /// What `[run]` asks for, with a study's function, or its pipelines opened on their problems.
+    pub(super) fn open_with_trainer(study: &Study, problems: Vec<Arc<Problem>>) -> Result<Opened<'_>, StudyError> {
+        let run = &study.config.run;
+        match &study.objective {
+            Objective::Models(models) => Backend::open(run)?.or_cpu(models, &problems, run),
+            Objective::Function(function) if run.backend == BackendChoice::Gpu || run.device.is_some() => {
+                let reason = "analytic functions are evaluated on the processor".to_owned();
+                let alternative = "To search it there: --backend cpu".to_owned();
+                Err(BackendError::Unsuited { model: function.name(), reason, alternative }.into())
+            }
+            Objective::Function(function) => {
+                let options = cpu_options(run);
+                let trainer = Box::new(FunctionTrainer::new(function.evaluator(), &options)?);
+                Ok(Opened { backend: Backend::Cpu(options), trainer, notes: Vec::new() })
+            }
+        }
     }
 
-    fn or_cpu<'a>(self, study: &'a Study, problems: &[Arc<Problem>]) -> Result<Opened<'a>, StudyError> {
-        let run = &study.config.run;
-        let open = |backend: &Backend| -> Result<PipelineTrainer<'a>, StudyError> {
-            let pairs = study.pipelines.iter().zip(problems);
+    /// Pipelines opened on their problems. Where `auto` found a GPU by itself that is too small for the study, the processor
+    /// trains, and a note says so.
+    fn or_cpu<'a>(
+        self,
+        models: &'a Models,
+        problems: &[Arc<Problem>],
+        run: &RunOptions,
+    ) -> Result<Opened<'a>, StudyError> {
+        let open = |backend: &Backend| -> Result<Box<dyn Trainer + 'a>, StudyError> {
+            let pairs = models.pipelines.iter().zip(problems);
             let trainers = pairs.map(|(pipeline, problem)| backend.trainer(pipeline, problem.clone()));
-            Ok(PipelineTrainer::new(&study.pipelines, trainers.collect::<Result<_, _>>()?))
+            Ok(Box::new(PipelineTrainer::new(&models.pipelines, trainers.collect::<Result<_, _>>()?)))
         };
         match open(&self) {
             Err(StudyError::Backend(BackendError::DeviceTooSmall { device, need })) if is_free(run) => {
@@ -124,11 +144,12 @@ mod tests {
         std::fs::write(&path, "[data]\nfile = 'data.csv'\ntarget = 'kind'\n").unwrap();
         let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
         let study = Study::resolve(StudyConfig::load(&path, &sets).unwrap()).unwrap();
-        let problems = study.pipelines.problems(&study).unwrap();
+        let models = study.objective.models().unwrap();
+        let problems = models.problems(study.key).unwrap();
         let provoked = Provoked { largest_buffer: 64, ..Provoked::default() };
         match Gpu::open(&GpuOptions { device: Some("0".to_owned()), provoked, ..GpuOptions::default() }) {
             Ok(gpu) => {
-                let opened = Backend::Gpu(gpu).or_cpu(&study, &problems);
+                let opened = Backend::Gpu(gpu).or_cpu(models, &problems, &study.config.run);
                 Some(opened.map(|opened| (opened.backend, opened.notes)))
             }
             Err(error) => {

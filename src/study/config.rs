@@ -1,14 +1,20 @@
-//! A study as a user writes it: study.toml and `--set` on top of it. Everything but the data file and its target has a
-//! default.
+//! A study as a user writes it: study.toml and `--set` on top of it. Everything but the data file and its target, or the
+//! function in their place, has a default.
 
+use super::criteria::{Criterion, Limits};
 use super::error::ConfigError;
 use super::model_options::ModelOptions;
+use super::names::Names;
+use super::objective::ObjectiveOptions;
+use super::retention::Retention;
 use super::source::{Place, Source, explain};
 use super::stopping::StopOptions;
 use crate::data::options::DataOptions;
 use crate::data::prepare::PrepareOptions;
 use crate::data::read::near_file;
 use crate::data::splits::ValidateOptions;
+use crate::space::Value;
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -19,7 +25,11 @@ use std::path::{Path, PathBuf};
 #[serde(deny_unknown_fields)]
 pub struct StudyConfig {
     /// Which file, what to predict, which columns play which part.
-    pub data: DataOptions,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataOptions>,
+    /// An analytic function, in place of data and model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<ObjectiveOptions>,
     /// How columns become features.
     #[serde(default)]
     pub prepare: PrepareOptions,
@@ -38,7 +48,7 @@ pub struct StudyConfig {
     /// When the search stops before all candidates are done.
     #[serde(default)]
     pub stop: StopOptions,
-    /// Where and on what it runs; nothing here changes a result.
+    /// Where and on what it runs, and what it keeps; nothing here changes a result.
     #[serde(default)]
     pub run: RunOptions,
 }
@@ -47,8 +57,8 @@ pub struct StudyConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SearchOptions {
-    /// A name of the strategy registry.
-    pub strategy: String,
+    /// Names of the strategy registry; several search one after the other.
+    pub strategy: Names,
     /// A name of the scheduler registry.
     pub scheduler: String,
     /// How many candidates at most.
@@ -62,22 +72,39 @@ pub struct SearchOptions {
     /// Members of a population; chosen by the space where it is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub population: Option<u64>,
-    /// `genetic`: how likely two parents are crossed; adapted where it is not set.
+    /// `genetic`, `nsga2`: how likely two parents are crossed; where it is not set, `genetic` adapts it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crossover_rate: Option<f64>,
-    /// `genetic`: how likely a parameter mutates; adapted where it is not set.
+    /// `genetic`, `nsga2`: how likely a parameter mutates; where it is not set, `genetic` adapts it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mutation_rate: Option<f64>,
+    /// What is searched for; of several the trade-offs between them. The score comes first.
+    #[serde(skip_serializing_if = "is_score_alone")]
+    pub objectives: Vec<Criterion>,
+    /// What candidates may take at most.
+    #[serde(skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
+    /// Points that are thought good, by their parameters' names; what a point does not name has its default. They come
+    /// first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub points: Vec<IndexMap<String, Value>>,
+    /// Run directories of earlier studies, whose winners come first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warm_start: Vec<PathBuf>,
     /// `grid`: points along each continuous parameter.
     pub resolution: u64,
     /// `grid`: whether points come in random order.
     pub shuffle: bool,
 }
 
+fn is_score_alone(objectives: &[Criterion]) -> bool {
+    objectives == [Criterion::Score]
+}
+
 impl Default for SearchOptions {
     fn default() -> SearchOptions {
         SearchOptions {
-            strategy: "random".to_owned(),
+            strategy: Names(vec!["random".to_owned()]),
             scheduler: "full".to_owned(),
             candidates: 256,
             seed: 0,
@@ -85,6 +112,10 @@ impl Default for SearchOptions {
             population: None,
             crossover_rate: None,
             mutation_rate: None,
+            objectives: vec![Criterion::Score],
+            limits: Limits::default(),
+            points: Vec::new(),
+            warm_start: Vec::new(),
             resolution: 5,
             shuffle: false,
         }
@@ -120,6 +151,8 @@ pub struct RunOptions {
     pub threads: usize,
     /// MiB that lanes in training may take; 0 lets the backend choose.
     pub memory: u64,
+    /// What is kept of candidates: `"all"`, or `"best:1000"`.
+    pub history: Retention,
 }
 
 /// A study file with what was set on the command line.
@@ -154,6 +187,13 @@ impl StudyConfig {
         Ok(LoadedConfig { config, name: stem(file), source })
     }
 
+    /// A study that is made of sets alone.
+    pub fn of_sets(name: &str, sets: &[String]) -> Result<LoadedConfig, ConfigError> {
+        let source = Source { sets: sets.to_vec(), ..Source::default() };
+        let config = with_sets(toml::Table::new(), sets)?.map_err(ConfigError::Unwritable)?;
+        Ok(LoadedConfig { config, name: name.to_owned(), source })
+    }
+
     /// Reads a study file and applies `--set key=value` on top. Data paths in the file are relative to it.
     pub fn load(path: &Path, sets: &[String]) -> Result<LoadedConfig, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| {
@@ -177,11 +217,13 @@ impl StudyConfig {
         let mut config = with_sets(table, sets)?.map_err(|missing| located(None, &missing))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let has_set = |key: &str| sets.iter().any(|set| set.split('=').next().is_some_and(|k| k.trim() == key));
-        if !has_set("data.file") {
-            config.data.file = beside(folder, &config.data.file);
-        }
-        if let Some(file) = config.data.test_file.as_mut().filter(|_| !has_set("data.test_file")) {
-            *file = beside(folder, file);
+        if let Some(data) = &mut config.data {
+            if !has_set("data.file") {
+                data.file = beside(folder, &data.file);
+            }
+            if let Some(file) = data.test_file.as_mut().filter(|_| !has_set("data.test_file")) {
+                *file = beside(folder, file);
+            }
         }
         let source = Source { path: path.to_owned(), text, sets: sets.to_vec() };
         Ok(LoadedConfig { config, name: stem(path), source })
@@ -189,9 +231,29 @@ impl StudyConfig {
 
     /// As a file that runs again as it is.
     pub fn to_toml(&self) -> Result<String, ConfigError> {
-        toml::to_string_pretty(self).map_err(|error| ConfigError::Unwritable(error.to_string()))
+        let unwritable = |error: toml::ser::Error| ConfigError::Unwritable(error.to_string());
+        if self.objective.is_none() {
+            return toml::to_string_pretty(self).map_err(unwritable);
+        }
+        let mut table = toml::Table::try_from(self).map_err(unwritable)?;
+        OF_MODELS.iter().for_each(|section| drop(table.remove(*section)));
+        toml::to_string_pretty(&table).map_err(unwritable)
+    }
+
+    /// The first section that says something of data or models.
+    pub(super) fn section_of_models(&self) -> Option<&'static str> {
+        let is_said = [
+            self.data.is_some(),
+            self.prepare != PrepareOptions::default(),
+            self.model != ModelOptions::default(),
+            self.validate != ValidateOptions::default(),
+        ];
+        OF_MODELS.into_iter().zip(is_said).find_map(|(section, is_said)| is_said.then_some(section))
     }
 }
+
+/// The sections that an analytic function has no use for.
+const OF_MODELS: [&str; 4] = ["data", "prepare", "model", "validate"];
 
 /// A path of a study file: beside the file where something is there, else as it is.
 fn beside(folder: &Path, file: &Path) -> PathBuf {
@@ -230,7 +292,10 @@ fn with_sets(mut table: toml::Table, sets: &[String]) -> Result<Result<StudyConf
             _ => {}
         }
     }
-    Ok(StudyConfig::deserialize(table).map_err(|error| error.message().to_owned()))
+    Ok(match StudyConfig::deserialize(table) {
+        Ok(config) if config.data.is_none() && config.objective.is_none() => Err("missing field `data`".to_owned()),
+        config => config.map_err(|error| error.message().to_owned()),
+    })
 }
 
 /// Puts what a `--set key.path=value` says into a table.

@@ -1,6 +1,7 @@
 //! Everything that can go wrong with a study, in words: what and where, then what to do.
 
 use super::export::ExportError;
+use super::retention::Retention;
 use super::run_dir::journal_path;
 use super::source::Place;
 use crate::backend::BackendError;
@@ -9,6 +10,7 @@ use crate::data::error::{DataError, cause, in_shell};
 use crate::data::splits::SplitError;
 use crate::models::WeightsError;
 use crate::space::SpaceError;
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +43,7 @@ pub enum ConfigError {
         /// What it holds.
         value: String,
         /// What it may hold.
-        need: &'static str,
+        need: Cow<'static, str>,
     },
     /// The metric, or the model, does not fit the task.
     #[error("{kind} \"{name}\" is not for {task}\n  These are: {}", fitting.join(", "))]
@@ -54,6 +56,47 @@ pub enum ConfigError {
         task: String,
         /// Those that fit.
         fitting: Vec<&'static str>,
+    },
+    /// A section about data or models beside an analytic function.
+    #[error(
+        "[{section}] is about data and models, and this study searches the function of [objective]\n  Leave one of them out"
+    )]
+    TwoObjectives {
+        /// The section.
+        section: &'static str,
+    },
+    /// A point of the user's that the space does not have.
+    #[error("point {number} of search.points is not possible: {message}")]
+    Point {
+        /// Its number, from 1.
+        number: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A run whose winners are wanted has none yet.
+    #[error("{} has not come to its end: its winners are not known yet\n  To end it: thousandfold resume {}", dir.display(), in_shell(dir))]
+    Unfinished {
+        /// The run directory.
+        dir: PathBuf,
+    },
+    /// A study that needs more of its candidates than it keeps.
+    #[error(
+        "run.history = \"{history}\" keeps too little for this study: {reason}\n  To keep every candidate: history = \"all\""
+    )]
+    KeepsTooLittle {
+        /// What is kept.
+        history: Retention,
+        /// What needs more.
+        reason: String,
+    },
+    /// Neither data nor a function.
+    #[error("there is neither a [data] nor an [objective] section: nothing scores candidates")]
+    NoObjective,
+    /// A model is wanted of a study that has none.
+    #[error("this study searches the function {function}: there is no model in it")]
+    NoModel {
+        /// The function.
+        function: &'static str,
     },
     /// The strategy cannot search this space.
     #[error("strategy \"{strategy}\" cannot search this space: {reason}\n  These can: {}", able.join(", "))]
@@ -331,13 +374,27 @@ pub enum StudyError {
         /// How many were tried.
         tried: usize,
     },
+    /// Every candidate is beyond a limit of the study.
+    #[error(
+        "all {candidates} candidates with a score are beyond search.limits\n  Raise the limits, or open [space] to smaller models"
+    )]
+    AllBeyond {
+        /// Candidates with a score.
+        candidates: u64,
+    },
+    /// No threads are to be had.
+    #[error("the processor's threads cannot be started: {reason}\n  Ask for fewer: --threads 1")]
+    Threads {
+        /// What the system said.
+        reason: String,
+    },
     /// A strategy that waits for outcomes when all of them were told: a fault of the strategy.
     #[error(
         "strategy \"{strategy}\" waits for outcomes, and all of them were told to it: it will never go on\n  This is a fault of the strategy; every candidate that was journalled is safe"
     )]
     StrategyWaits {
         /// Its name.
-        strategy: &'static str,
+        strategy: String,
     },
 }
 

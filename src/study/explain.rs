@@ -3,6 +3,7 @@
 
 use super::error::{RunDirError, StudyError};
 use super::model_file::FittedModel;
+use super::objective::Models;
 use super::resolve::Study;
 use super::{load_result, load_run, run_dir};
 use crate::base::random::{Key, below, shuffled, stream};
@@ -86,9 +87,10 @@ pub struct ColumnImportance {
 /// Explains the model of a run; `None` if the run has not come to its end.
 pub fn explain(dir: &Path) -> Result<Option<Explained>, StudyError> {
     let Some(result) = load_result(dir)? else { return Ok(None) };
-    let fitted = FittedModel::load(&run_dir::model_path(dir))?;
     let study = Study::resolve(load_run(dir, &[])?)?;
-    if format!("{:016x}", study.dataset.fingerprint) != result.data_fingerprint {
+    let models = study.objective.models()?;
+    let fitted = FittedModel::load(&run_dir::model_path(dir))?;
+    if Some(format!("{:016x}", models.dataset.fingerprint)) != result.data_fingerprint {
         return Err(RunDirError::Other { dir: dir.to_owned(), what: "other data".to_owned() }.into());
     }
     let FittedModel { meta, weights } = &fitted;
@@ -96,9 +98,9 @@ pub fn explain(dir: &Path) -> Result<Option<Explained>, StudyError> {
     let explanation = model.explain(weights, meta.task, meta.target, meta.preparation.features().len())?;
     let facts = explanation.facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let features = explanation.features.into_iter().map(|numbers| named(numbers, &fitted)).collect();
-    let importance = match study.splits.test.is_empty() {
+    let importance = match models.splits.test.is_empty() {
         true => None,
-        false => Some(Shuffling::new(&fitted, model, &study)?.importance()?),
+        false => Some(Shuffling::new(&fitted, model, models, study.key)?.importance()?),
     };
     Ok(Some(Explained { model: meta.model.clone(), facts, features, importance }))
 }
@@ -131,16 +133,21 @@ struct Resample {
 }
 
 impl<'a> Shuffling<'a> {
-    fn new(fitted: &'a FittedModel, model: &'static dyn Model, study: &Study) -> Result<Shuffling<'a>, StudyError> {
-        let (dataset, rows) = (&study.dataset, &study.splits.test);
+    fn new(
+        fitted: &'a FittedModel,
+        model: &'static dyn Model,
+        models: &Models,
+        key: Key,
+    ) -> Result<Shuffling<'a>, StudyError> {
+        let (dataset, rows) = (&models.dataset, &models.splits.test);
         Ok(Shuffling {
             fitted,
             model,
-            metric: study.metric,
+            metric: models.metric,
             x: fitted.meta.preparation.transform(&dataset.features, rows)?,
             target: pick(&dataset.target, rows),
             weight: dataset.weight.as_ref().map(|weight| rows.iter().map(|&row| weight[row as usize]).collect()),
-            key: study.key.child(stream::IMPORTANCE),
+            key: key.child(stream::IMPORTANCE),
         })
     }
 

@@ -1,6 +1,7 @@
 //! What became of every candidate, as the journal keeps it.
 
 use super::choice::mean;
+use super::distribution::Distribution;
 use super::journal::Outcomes;
 use crate::backend::LaneStatus;
 use crate::space::Points;
@@ -66,6 +67,17 @@ impl TrialStatus {
     }
 }
 
+/// How many numbers each candidate of a study has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shape {
+    /// Lanes: one a fold.
+    pub lanes: usize,
+    /// Scores: one a row set of each fold.
+    pub scores: usize,
+    /// Values beside the score.
+    pub others: usize,
+}
+
 /// A finished candidate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trial {
@@ -75,18 +87,28 @@ pub struct Trial {
     pub status: TrialStatus,
     /// One score for each row set of each fold.
     pub scores: Vec<f64>,
+    /// Means over the folds of the values beside the score, where an objective has several.
+    pub others: Vec<f64>,
     /// Mean score on training rows.
     pub train: f32,
     /// Seconds of training over all its lanes.
     pub seconds: f32,
     /// Units of budget that each lane used, in the order of the folds; 0 where it was not trained.
     pub used: Vec<u64>,
+    /// How the mean score changes with each encoded value, NaN where nobody says; empty without.
+    pub gradient: Vec<f64>,
 }
 
 impl Trial {
     /// Mean of the scores; NaN where it has none.
     pub fn value(&self) -> f64 {
         if self.status.is_scored() { mean(&self.scores) } else { f64::NAN }
+    }
+
+    /// One value for each objective; NaN where it has no score.
+    pub fn values(&self) -> Vec<f64> {
+        let others = self.others.iter().map(|value| if self.status.is_scored() { *value } else { f64::NAN });
+        std::iter::once(self.value()).chain(others).collect()
     }
 
     /// The mean of what some of its lanes used in whole units, 1 at least; `None` where it has none of them.
@@ -99,9 +121,17 @@ impl Trial {
     }
 
     /// One that never trained.
-    pub fn infeasible(candidate: u64, scores: usize, lanes: usize) -> Trial {
-        let (status, scores) = (TrialStatus::Infeasible, vec![f64::NAN; scores]);
-        Trial { candidate, status, scores, train: f32::NAN, seconds: 0.0, used: vec![0; lanes] }
+    pub fn infeasible(candidate: u64, shape: Shape) -> Trial {
+        Trial {
+            candidate,
+            status: TrialStatus::Infeasible,
+            scores: vec![f64::NAN; shape.scores],
+            others: vec![f64::NAN; shape.others],
+            train: f32::NAN,
+            seconds: 0.0,
+            used: vec![0; shape.lanes],
+            gradient: Vec::new(),
+        }
     }
 }
 
@@ -110,20 +140,26 @@ impl Trial {
 pub(super) struct Pending {
     status: TrialStatus,
     scores: Vec<f64>,
+    /// Each lane's value, for each one beside the score.
+    others: Vec<Vec<f64>>,
     train: Vec<f64>,
     seconds: f64,
     used: Vec<u64>,
+    /// Of each score, how it changes with each encoded value; empty as long as nobody said.
+    gradients: Vec<Vec<f64>>,
     missing: usize,
 }
 
 impl Pending {
-    pub(super) fn new(lanes: usize, scores: usize) -> Pending {
+    pub(super) fn new(Shape { lanes, scores, others }: Shape) -> Pending {
         Pending {
             status: TrialStatus::Complete,
             scores: vec![f64::NAN; scores],
+            others: vec![vec![f64::NAN; lanes]; others],
             train: vec![f64::NAN; lanes],
             seconds: 0.0,
             used: vec![0; lanes],
+            gradients: vec![Vec::new(); scores],
             missing: lanes,
         }
     }
@@ -132,9 +168,11 @@ impl Pending {
     pub(super) fn take(&mut self, lane: usize, first: usize, report: &crate::backend::LaneReport) -> bool {
         self.status = self.status.with(report.status);
         self.scores[first..first + report.evals.len()].copy_from_slice(&report.evals);
+        self.others.iter_mut().zip(&report.others).for_each(|(others, value)| others[lane] = *value);
         self.train[lane] = report.train;
         self.seconds += report.seconds;
         self.used[lane] = report.used;
+        self.gradients[first..].iter_mut().zip(&report.gradients).for_each(|(known, told)| known.clone_from(told));
         self.missing -= 1;
         self.missing == 0
     }
@@ -143,18 +181,56 @@ impl Pending {
         // A metric without an answer on some fold leaves the candidate without a score.
         let is_scored = self.scores.iter().all(|score| !score.is_nan());
         let status = if is_scored { self.status } else { self.status.with(LaneStatus::NotFinite) };
+        let others = self.others.iter().map(|lanes| mean(lanes)).collect();
+        // What the journal keeps of it, so that a run that is resumed tells a strategy the same.
+        let seconds = from_upper_half(upper_half(self.seconds as f32));
         let train = mean(&self.train) as f32;
-        Trial { candidate, status, scores: self.scores, train, seconds: self.seconds as f32, used: self.used }
+        // The same as what a journal gives back: numbers, or nothing.
+        let gradient = mean_gradient(&self.gradients);
+        let says_something = status.is_scored() && gradient.iter().any(|slope| !slope.is_nan());
+        let gradient = if says_something { gradient } else { Vec::new() };
+        Trial { candidate, status, scores: self.scores, others, train, seconds, used: self.used, gradient }
     }
 }
 
-/// Every trial of a study, by id, and the points they were made of.
+/// The mean of the scores' gradients; none where one of them has none.
+fn mean_gradient(gradients: &[Vec<f64>]) -> Vec<f64> {
+    let width = gradients.first().map_or(0, Vec::len);
+    if width == 0 || gradients.iter().any(|gradient| gradient.len() != width) {
+        return Vec::new();
+    }
+    (0..width)
+        .map(|column| gradients.iter().map(|gradient| gradient[column]).sum::<f64>() / gradients.len() as f64)
+        .collect()
+}
+
+/// What is left of candidates that were not kept.
+#[derive(Debug)]
+struct Summary {
+    /// The kept ones' points.
+    points: HashMap<u64, Vec<f64>>,
+    counts: Counted,
+    distribution: Distribution,
+}
+
+/// How many candidates there were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// With an outcome.
+    pub finished: u64,
+    /// With a score.
+    pub scored: u64,
+}
+
+/// Every trial of a study, by id, and the points they were made of; or the best of them only.
 #[derive(Debug, Default)]
 pub struct History {
     /// Finished candidates.
     pub trials: BTreeMap<u64, Trial>,
     /// Every proposed candidate's point; row i is candidate i.
     pub points: Points,
+    /// Of a search that kept the best alone, what became of the others.
+    summary: Option<Summary>,
     /// First candidate of each point, by the point's hash.
     first: HashMap<u64, u64>,
     /// Points that the journal holds, of candidates that were not proposed again yet.
@@ -165,6 +241,47 @@ impl History {
     /// For points of `width` parameters.
     pub fn new(width: usize) -> History {
         History { points: Points::new(width), ..History::default() }
+    }
+
+    /// Of a search that kept its best candidates, and of the others their number and the values' distribution.
+    pub(super) fn of_the_best(
+        kept: impl Iterator<Item = (Trial, Vec<f64>)>,
+        finished: u64,
+        failed: u64,
+        distribution: Distribution,
+    ) -> History {
+        let (mut trials, mut points) = (BTreeMap::new(), HashMap::new());
+        for (trial, point) in kept {
+            points.insert(trial.candidate, point);
+            trials.insert(trial.candidate, trial);
+        }
+        let counts = Counted { finished, scored: finished - failed };
+        History { trials, summary: Some(Summary { points, counts, distribution }), ..History::default() }
+    }
+
+    /// A candidate's encoded values; nothing of one that was not kept.
+    pub fn point(&self, candidate: u64) -> &[f64] {
+        match &self.summary {
+            Some(summary) => summary.points.get(&candidate).map_or(&[], Vec::as_slice),
+            None => self.points.row(candidate as usize),
+        }
+    }
+
+    /// How many candidates were proposed.
+    pub fn proposed(&self) -> u64 {
+        self.summary.as_ref().map_or(self.points.len() as u64, |summary| summary.counts.finished)
+    }
+
+    /// How many of them have outcomes and scores.
+    pub fn counted(&self) -> Counted {
+        let scored = || self.trials.values().filter(|trial| trial.status.is_scored()).count() as u64;
+        let all = || Counted { finished: self.trials.len() as u64, scored: scored() };
+        self.summary.as_ref().map_or_else(all, |summary| summary.counts)
+    }
+
+    /// How the values are distributed, where only the best candidates were kept.
+    pub fn distribution(&self) -> Option<&Distribution> {
+        self.summary.as_ref().map(|summary| &summary.distribution)
     }
 
     /// Adds the next candidate's point; the id of an earlier candidate with the same point, if there is one.
@@ -201,17 +318,19 @@ impl History {
         (first..).zip(points.rows()).find(differs).map(|(candidate, _)| candidate)
     }
 
-    /// Takes what a journal frame holds; `scores` numbers a candidate, which has `lanes` lanes. `false` if its columns do
-    /// not fit together.
-    pub fn restore(&mut self, frame: &Outcomes, scores: usize, lanes: usize) -> bool {
+    /// Takes what a journal frame holds of candidates of this shape. `false` if its columns do not fit together.
+    pub fn restore(&mut self, frame: &Outcomes, shape: Shape) -> bool {
+        let Shape { lanes, scores, others } = shape;
         let (n, width) = (frame.train.len(), self.points.width());
         let fits = total(frame.candidates.iter().map(|run| run.1)) == Some(n as u64)
             && total(frame.statuses.iter().map(|run| run.1)) == Some(n as u64)
             && total(frame.used.iter().map(|run| run.1)) == Some((n * lanes) as u64)
             && frame.candidates.iter().all(|run| run.0.checked_add(run.1).is_some())
             && frame.scores.len() == n * scores
+            && frame.others.len() == n * others
             && frame.seconds.len() == n
-            && (frame.points.is_empty() || frame.points.len() == n * width);
+            && (frame.points.is_empty() || frame.points.len() == n * width)
+            && (frame.gradients.is_empty() || frame.gradients.len() == n * width);
         if !fits {
             return false;
         }
@@ -224,9 +343,14 @@ impl History {
                 candidate,
                 status,
                 scores: frame.scores[i * scores..][..scores].to_vec(),
+                others: frame.others[i * others..][..others].to_vec(),
                 train: frame.train[i],
                 seconds: from_upper_half(frame.seconds[i]),
                 used: used.by_ref().take(lanes).collect(),
+                gradient: match frame.gradients.get(i * width..(i + 1) * width) {
+                    Some(gradient) if gradient.iter().any(|slope| !slope.is_nan()) => gradient.to_vec(),
+                    _ => Vec::new(),
+                },
             };
             self.trials.insert(candidate, trial);
             if !frame.points.is_empty() {
@@ -239,6 +363,7 @@ impl History {
     /// Trials as a journal frame, with their points if these cannot be computed again. `trials` ascend by id.
     pub(super) fn to_frame(&self, trials: &[Trial], with_points: bool) -> Outcomes {
         let mut frame = Outcomes::default();
+        let has_gradients = trials.iter().any(|trial| !trial.gradient.is_empty());
         for trial in trials {
             match frame.candidates.last_mut() {
                 Some((first, count)) if *first + *count == trial.candidate => *count += 1,
@@ -247,8 +372,13 @@ impl History {
             push_run(&mut frame.statuses, trial.status as u8);
             trial.used.iter().for_each(|used| push_run(&mut frame.used, *used));
             frame.scores.extend(&trial.scores);
+            frame.others.extend(&trial.others);
             frame.train.push(trial.train);
             frame.seconds.push(upper_half(trial.seconds));
+            if has_gradients {
+                let slope = |column: usize| trial.gradient.get(column).copied().unwrap_or(f64::NAN);
+                frame.gradients.extend((0..self.points.width()).map(slope));
+            }
             if with_points {
                 frame.points.extend(self.points.row(trial.candidate as usize));
             }
@@ -295,8 +425,10 @@ mod tests {
 
     fn trial(candidate: u64, status: TrialStatus, score: f64) -> Trial {
         let (scores, used) = (vec![score, score / 3.0], vec![100, candidate, candidate]);
-        Trial { candidate, status, scores, train: 0.25, seconds: 0.5, used }
+        Trial { candidate, status, scores, others: vec![-score], train: 0.25, seconds: 0.5, used, gradient: Vec::new() }
     }
+
+    const SHAPE: Shape = Shape { lanes: 3, scores: 2, others: 1 };
 
     fn proposed() -> (History, Vec<Trial>) {
         let mut history = History::new(2);
@@ -312,13 +444,25 @@ mod tests {
             let frame = history.to_frame(&trials, with_points);
             assert_eq!((frame.candidates.len(), frame.statuses.len()), (2, 2), "runs");
             let mut restored = History::new(2);
-            assert!(restored.restore(&frame, 2, 3));
+            assert!(restored.restore(&frame, SHAPE));
             assert_eq!(restored.trials.into_values().collect::<Vec<_>>(), trials);
-            assert!(!History::new(2).restore(&frame, 3, 3), "other folds");
-            assert!(!History::new(2).restore(&frame, 2, 2), "other lanes");
+            assert!(!History::new(2).restore(&frame, Shape { scores: 3, ..SHAPE }), "other folds");
+            assert!(!History::new(2).restore(&frame, Shape { lanes: 2, ..SHAPE }), "other lanes");
+            assert!(!History::new(2).restore(&frame, Shape { others: 2, ..SHAPE }), "other objectives");
             let longer = Outcomes { candidates: vec![(0, u64::MAX), (7, 4)], ..frame };
-            assert!(!History::new(2).restore(&longer, 2, 3), "columns of other lengths");
+            assert!(!History::new(2).restore(&longer, SHAPE), "columns of other lengths");
         }
+    }
+
+    #[test]
+    fn a_frame_keeps_the_gradients_of_those_that_have_one() {
+        let (history, mut trials) = proposed();
+        trials[1].gradient = vec![0.5, -3.0];
+        let mut restored = History::new(2);
+        assert!(restored.restore(&history.to_frame(&trials, true), SHAPE));
+        assert_eq!(restored.trials.into_values().collect::<Vec<_>>(), trials);
+        assert_eq!(mean_gradient(&[vec![1.0, 4.0], vec![2.0, 0.0]]), [1.5, 2.0]);
+        assert!(mean_gradient(&[vec![1.0, 4.0], Vec::new()]).is_empty(), "a score without one");
     }
 
     #[test]
@@ -337,7 +481,7 @@ mod tests {
         let points = |last: f64| Points::from_values(2, vec![2.0, f64::NAN, last, f64::NAN]);
         let restored = |with_points| {
             let mut restored = History::new(2);
-            restored.restore(&history.to_frame(&trials, with_points), 2, 3);
+            restored.restore(&history.to_frame(&trials, with_points), SHAPE);
             restored
         };
         assert_eq!(restored(true).contradiction(2, &points(3.0)), None);

@@ -1,5 +1,6 @@
 //! A commented study file for a table: what was found in the data, and every choice with its alternatives.
 
+use super::objective::Models;
 use super::pipeline::Pipeline;
 use super::resolve::Study;
 use crate::data::describe;
@@ -17,27 +18,27 @@ const COMMENT_COLUMN: usize = 38;
 const CODES_MOST: usize = 10;
 
 /// The file's text. `file` is the data's path as the study is to name it, `name` the study file's own.
-pub fn study_text(study: &Study, file: &Path, name: &str) -> String {
+pub fn study_text(study: &Study, models: &Models, file: &Path, name: &str) -> String {
     let sections = [
-        head(study, name),
-        data(study, file),
-        prepare(study),
-        model(study),
+        head(models, name),
+        data(models, file),
+        prepare(models),
+        model(models),
         space(study),
         search(study),
-        validate(study),
+        validate(study, models),
         stop(study),
     ];
     sections.join("\n")
 }
 
-fn head(study: &Study, name: &str) -> String {
-    let dataset = &study.dataset;
+fn head(models: &Models, name: &str) -> String {
+    let dataset = &models.dataset;
     let mut lines = vec![
         format!("A study made by thousandfold init. Run it: thousandfold tune {name}"),
         String::new(),
         format!("{}.", describe::columns_by_kind(dataset)),
-        format!("\"{}\" is predicted: {}.", dataset.target_name, target(study)),
+        format!("\"{}\" is predicted: {}.", dataset.target_name, target(models)),
     ];
     lines.extend(columns(&dataset.features.columns));
     for note in &dataset.notes {
@@ -57,13 +58,13 @@ fn columns(columns: &[Column]) -> Vec<String> {
 }
 
 /// The target in words.
-fn target(study: &Study) -> String {
+fn target(models: &Models) -> String {
     const SHOWN: usize = 10;
-    match &study.dataset.target {
+    match &models.dataset.target {
         Target::Classes { codes, classes } => {
             let mut rows = vec![0u64; *classes];
             codes.iter().for_each(|code| rows[*code as usize] += 1);
-            let named: Vec<String> = study
+            let named: Vec<String> = models
                 .dataset
                 .class_names
                 .iter()
@@ -82,8 +83,8 @@ fn target(study: &Study) -> String {
     }
 }
 
-fn data(study: &Study, file: &Path) -> String {
-    let dataset = &study.dataset;
+fn data(models: &Models, file: &Path) -> String {
+    let dataset = &models.dataset;
     let task = match dataset.task {
         Task::Classification => "classification",
         Task::Regression => "regression",
@@ -137,8 +138,8 @@ fn may_be_codes(column: &Column) -> bool {
     met.len() >= 3
 }
 
-fn prepare(study: &Study) -> String {
-    let missing: Vec<&str> = (study.dataset.features.columns.iter())
+fn prepare(models: &Models) -> String {
+    let missing: Vec<&str> = (models.dataset.features.columns.iter())
         .filter(|column| column.missing() > 0)
         .map(|column| column.name.as_str())
         .collect();
@@ -152,17 +153,17 @@ fn prepare(study: &Study) -> String {
     text
 }
 
-fn model(study: &Study) -> String {
+fn model(models: &Models) -> String {
     let fitting: Vec<&str> =
-        MODELS.iter().filter(|model| model.tasks().contains(&study.dataset.task)).map(|model| model.name()).collect();
+        MODELS.iter().filter(|model| model.tasks().contains(&models.dataset.task)).map(|model| model.name()).collect();
     let mut text = String::from("[model]\n");
-    let models: Vec<String> = study.pipelines.models().into_iter().map(quoted).collect();
-    let (name, budget, unit) = match study.pipelines.single() {
-        Some(pipeline) => (models.concat(), pipeline.budget.to_string(), pipeline.model.budget().unit),
+    let names: Vec<String> = models.pipelines.models().into_iter().map(quoted).collect();
+    let (name, budget, unit) = match models.pipelines.single() {
+        Some(pipeline) => (names.concat(), pipeline.budget.to_string(), pipeline.model.budget().unit),
         None => {
             let each = |pipeline: &Pipeline| format!("{} = {}", pipeline.model.name(), pipeline.budget);
-            let each: Vec<String> = study.pipelines.iter().map(each).collect();
-            (format!("[{}]", models.join(", ")), format!("{{ {} }}", each.join(", ")), "each in its own unit")
+            let each: Vec<String> = models.pipelines.iter().map(each).collect();
+            (format!("[{}]", names.join(", ")), format!("{{ {} }}", each.join(", ")), "each in its own unit")
         }
     };
     text += &key("name", &name, &format!("{}; several as a list, or all", fitting.join(", ")));
@@ -200,17 +201,17 @@ fn search(study: &Study) -> String {
     let strategies: Vec<&str> = STRATEGIES.iter().map(|strategy| strategy.name()).collect();
     let search = &study.config.search;
     let mut text = String::from("[search]\n");
-    text += &key("strategy", &quoted(&search.strategy), &strategies.join(", "));
+    text += &key("strategy", &quoted(&search.strategy.0.join(", ")), &strategies.join(", "));
     text += &key("candidates", &search.candidates.to_string(), "at most");
     text += &key("seed", &search.seed.to_string(), "everything random follows from it");
     text
 }
 
-fn validate(study: &Study) -> String {
-    let outputs = study.dataset.target.outputs();
+fn validate(study: &Study, models: &Models) -> String {
+    let outputs = models.dataset.target.outputs();
     let metrics: Vec<&str> = METRICS
         .iter()
-        .filter(|metric| metric.supports(study.dataset.task, outputs))
+        .filter(|metric| metric.supports(models.dataset.task, outputs))
         .map(|metric| metric.name())
         .collect();
     let validate = &study.config.validate;
@@ -218,7 +219,7 @@ fn validate(study: &Study) -> String {
     text += &key("folds", &validate.folds.to_string(), "");
     text += &key("repeats", &validate.repeats.to_string(), "how often all folds are drawn anew");
     text += &format!("# metrics: {}\n", metrics.join(", "));
-    text += &key("metric", &quoted(study.metric.name()), "");
+    text += &key("metric", &quoted(models.metric.name()), "");
     text
 }
 

@@ -5,6 +5,7 @@
 //! short by a crash is cut off when the file is opened for writing; damage before a whole frame is an error that says what
 //! could be kept.
 
+use super::distribution::Bins;
 use super::error::{JournalError, RunDirError};
 use super::run_dir::write_whole;
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 const MAGIC: [u8; 8] = *b"1000fold";
 /// The format that this program reads and writes.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Magic and version.
 const FILE_HEADER: usize = 12;
 /// Length and checksum.
@@ -33,6 +34,8 @@ pub struct Header {
     pub backend: String,
     /// Scores that a candidate has: folds times row sets.
     pub scores: u32,
+    /// Values that a candidate has: 1, or more where there are several objectives.
+    pub objectives: u32,
     /// The study's name: a run keeps it, whatever its directory is called.
     pub study: String,
 }
@@ -46,6 +49,8 @@ pub enum Frame {
     Outcomes(Outcomes),
     /// The test score, read once.
     Test(TestScore),
+    /// All that a search keeps that keeps little; the last one holds.
+    Kept(Kept),
 }
 
 /// Outcomes in columns. With one score a candidate takes 14 bytes, so ten million of them 140 MB.
@@ -58,6 +63,8 @@ pub struct Outcomes {
     pub statuses: Vec<(u8, u64)>,
     /// `scores` numbers a candidate.
     pub scores: Vec<f64>,
+    /// Values beside the score, `objectives - 1` a candidate.
+    pub others: Vec<f64>,
     /// Mean score on training rows.
     pub train: Vec<f32>,
     /// Seconds of training over all lanes: the upper half of an f32's bits, which is good to a 256th.
@@ -65,9 +72,29 @@ pub struct Outcomes {
     /// Units of budget that lanes used, as runs: a number and how many lanes used so much. A candidate's lanes stand in the
     /// order of the folds.
     pub used: Vec<(u64, u64)>,
+    /// How the mean score changes with each encoded value, for strategies that have a use for it; empty where no candidate
+    /// has a gradient, NaN in the rows of those that have none.
+    pub gradients: Vec<f64>,
     /// Encoded values, for strategies whose proposals depend on outcomes. For others they follow from seed and id, and
     /// this is empty.
     pub points: Vec<f64>,
+}
+
+/// The state of a search that keeps the best candidates only.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Kept {
+    /// Candidates with an outcome: those with smaller ids.
+    pub done: u64,
+    /// How many of them failed.
+    pub failed: u64,
+    /// The best ones' ids, best first.
+    pub candidates: Vec<u64>,
+    /// Their values.
+    pub values: Vec<f64>,
+    /// Their encoded values, one row after another.
+    pub points: Vec<f64>,
+    /// How many values lie where.
+    pub bins: Bins,
 }
 
 /// What the locked test rows said.
@@ -164,6 +191,10 @@ pub fn read(path: &Path, salvage: bool) -> Result<(Vec<Frame>, u64), JournalErro
     while offset < bytes.len() {
         match frame_at(&bytes[offset..]) {
             Ok((frame, length)) => {
+                // Of states the last one holds.
+                if let (Frame::Kept(_), Some(Frame::Kept(_))) = (&frame, frames.last()) {
+                    frames.pop();
+                }
                 frames.push(frame);
                 offset += length;
             }

@@ -1,19 +1,17 @@
 //! The `[model]` section of a study: one model or several, and how long each is trained.
 
+use super::names::Names;
 use indexmap::IndexMap;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
-
-/// Every model that fits, in a study's words.
-pub const ALL: &str = "all";
 
 /// The `[model]` section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelOptions {
     /// Names of the model registry; of several the model is searched too.
-    pub name: ModelNames,
+    pub name: Names,
     /// A lane's budget in the model's own unit (epochs, iterations); the model's default where it is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<ModelBudget>,
@@ -21,57 +19,7 @@ pub struct ModelOptions {
 
 impl Default for ModelOptions {
     fn default() -> ModelOptions {
-        ModelOptions { name: ModelNames(vec!["mlp".to_owned()]), budget: None }
-    }
-}
-
-/// `"mlp"`, `"mlp, logistic"`, `["mlp", "logistic"]` or `"all"`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelNames(pub Vec<String>);
-
-impl ModelNames {
-    /// Whether every model that fits is meant.
-    pub fn is_all(&self) -> bool {
-        matches!(&self.0[..], [name] if name == ALL)
-    }
-}
-
-impl Serialize for ModelNames {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.0[..] {
-            [name] => name.serialize(serializer),
-            names => names.serialize(serializer),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for ModelNames {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ModelNames, D::Error> {
-        struct Names;
-        impl<'de> Visitor<'de> for Names {
-            type Value = ModelNames;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a model's name, or a list of names")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<ModelNames, E> {
-                let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
-                Ok(ModelNames(names))
-            }
-
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<ModelNames, A::Error> {
-                let mut names = Vec::new();
-                while let Some(name) = list.next_element::<String>()? {
-                    names.push(name);
-                }
-                if names.is_empty() {
-                    return Err(A::Error::invalid_value(Unexpected::Other("an empty list"), &self));
-                }
-                Ok(ModelNames(names))
-            }
-        }
-        deserializer.deserialize_any(Names)
+        ModelOptions { name: Names(vec!["mlp".to_owned()]), budget: None }
     }
 }
 

@@ -7,9 +7,9 @@ use super::error::ConfigError;
 use crate::backend::{BackendError, cpu};
 use crate::data::dataset::Dataset;
 use crate::data::prepare::{Preparation, PrepareOptions};
-use crate::data::problem::{build_folds, check_memory};
+use crate::data::problem::check_memory;
 use crate::data::splits::Splits;
-use crate::data::{DataError, Fold, Input, Problem};
+use crate::data::{DataError, Input};
 use crate::models::{DataShape, Model, Work};
 use crate::space::{Condition, Domain, Limits, MODEL, Parameter, Space, SpaceError, Value};
 use std::collections::HashMap;
@@ -40,6 +40,13 @@ impl Pipeline {
     /// What the model sees of a candidate.
     pub fn own(&self, row: &[f64]) -> Vec<f64> {
         self.columns.iter().map(|column| row[*column]).collect()
+    }
+
+    /// What the model says of each of its parameters, for each of the study's `width`; NaN of those that it does not see.
+    pub fn spread(&self, own: &[f64], width: usize) -> Vec<f64> {
+        let mut all = vec![f64::NAN; width];
+        self.columns.iter().zip(own).for_each(|(column, value)| all[*column] = *value);
+        all
     }
 
     /// Size of a candidate: [`Model::cost`].
@@ -110,32 +117,6 @@ impl Pipelines {
     pub fn budget(&self) -> u64 {
         self.all.iter().map(|pipeline| pipeline.budget).max().unwrap_or(1)
     }
-
-    /// Every pipeline's folds, prepared; equal preparations are made once.
-    pub(super) fn problems(&self, study: &super::resolve::Study) -> Result<Vec<Arc<Problem>>, DataError> {
-        let mut made: Vec<(Input, PrepareOptions, Vec<Arc<Fold>>)> = Vec::new();
-        let mut problems = Vec::with_capacity(self.all.len());
-        for pipeline in &self.all {
-            let input = pipeline.model.input();
-            let is_same = |(of, options, _): &&(Input, PrepareOptions, _)| *of == input && *options == pipeline.prepare;
-            let folds = match made.iter().find(is_same) {
-                Some((.., folds)) => folds.clone(),
-                None => {
-                    let folds = build_folds(&study.dataset, &study.splits.folds, &pipeline.prepare, input, study.key)?;
-                    made.push((input, pipeline.prepare, folds.clone()));
-                    folds
-                }
-            };
-            problems.push(Arc::new(Problem {
-                task: study.dataset.task,
-                outputs: study.dataset.target.outputs(),
-                budget: pipeline.budget,
-                metric: study.metric,
-                folds,
-            }));
-        }
-        Ok(problems)
-    }
 }
 
 /// Why a study has no space.
@@ -199,7 +180,11 @@ pub(super) fn searched(
     if combinations > MOST {
         let key = "space.prepare";
         let need = "fewer choices: models and preparations together may have 64 combinations";
-        return Err(Unsearchable::Config(ConfigError::OutOfRange { key, value: combinations.to_string(), need }));
+        return Err(Unsearchable::Config(ConfigError::OutOfRange {
+            key,
+            value: combinations.to_string(),
+            need: need.into(),
+        }));
     }
     for number in 0..combinations {
         let mut rest = number;
@@ -294,7 +279,7 @@ fn only_for_features(models: &[&'static dyn Model], key: &str) -> Result<Option<
         let names = models.iter().map(|model| model.name()).collect::<Vec<_>>().join(", ");
         let value = format!("{{ {key} }} for {names}");
         let need = "columns are taken as they are there, and nothing is prepared";
-        return Err(Unsearchable::Config(ConfigError::OutOfRange { key: "space.prepare", value, need }));
+        return Err(Unsearchable::Config(ConfigError::OutOfRange { key: "space.prepare", value, need: need.into() }));
     }
     let values = models.iter().zip(0..).filter(|(model, _)| takes(model)).map(|(_, code)| f64::from(code)).collect();
     Ok((names.len() < models.len()).then_some(Condition { parent: 0, values, names }))

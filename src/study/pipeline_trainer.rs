@@ -12,12 +12,14 @@ pub(super) struct PipelineTrainer<'a> {
     /// Where each slot's lane is: a pipeline, and the slot of its trainer.
     slots: Vec<Option<(usize, Slot)>>,
     free: Vec<u32>,
+    /// Parameters of the study.
+    width: usize,
 }
 
 impl<'a> PipelineTrainer<'a> {
     /// `trainers` in the order of the pipelines.
     pub(super) fn new(pipelines: &'a Pipelines, trainers: Vec<Box<dyn Trainer>>) -> PipelineTrainer<'a> {
-        PipelineTrainer { pipelines, trainers, slots: Vec::new(), free: Vec::new() }
+        PipelineTrainer { pipelines, trainers, slots: Vec::new(), free: Vec::new(), width: 0 }
     }
 
     fn place(&self, slot: Slot) -> Result<(usize, Slot), BackendError> {
@@ -40,6 +42,7 @@ impl<'a> PipelineTrainer<'a> {
 
 impl Trainer for PipelineTrainer<'_> {
     fn start(&mut self, points: &Points, lanes: &[Lane]) -> Result<Vec<Slot>, BackendError> {
+        self.width = points.width();
         let of_point: Vec<usize> = points.rows().map(|row| self.pipelines.index(row)).collect();
         let mut slots = vec![Slot(u32::MAX); lanes.len()];
         for (index, pipeline) in self.pipelines.iter().enumerate() {
@@ -87,10 +90,11 @@ impl Trainer for PipelineTrainer<'_> {
             // The same share of the model's own budget; whole units, and one at least.
             let share = u128::from(budget) * u128::from(pipeline.budget);
             let own = share.div_ceil(u128::from(most)).min(u128::from(u64::MAX)) as u64;
-            let mut flow = ControlFlow::Continue(());
+            let (mut flow, width) = (ControlFlow::Continue(()), self.width);
             self.trainers[index].advance(&inner, own, keep, stop, &mut |lane| {
                 let Ok(place) = mine.binary_search_by_key(&lane.slot, |(inner, _)| *inner) else { return flow };
-                if report(LaneReport { slot: mine[place].1, ..lane }).is_break() {
+                let gradients = lane.gradients.iter().map(|own| pipeline.spread(own, width)).collect();
+                if report(LaneReport { slot: mine[place].1, gradients, ..lane }).is_break() {
                     flow = ControlFlow::Break(());
                 }
                 flow
@@ -100,6 +104,10 @@ impl Trainer for PipelineTrainer<'_> {
             }
         }
         Ok(())
+    }
+
+    fn want_gradients(&mut self, wanted: bool) {
+        self.trainers.iter_mut().for_each(|trainer| trainer.want_gradients(wanted));
     }
 
     fn read_back(&mut self, slot: Slot) -> Result<Weights, BackendError> {

@@ -1,23 +1,25 @@
-//! From what a user wrote to what runs: data read, names looked up, rows split, the space made.
+//! From what a user wrote to what runs: names looked up, data read, the space made.
 
-use super::config::{BackendChoice, LoadedConfig, StudyConfig};
+use super::config::{BackendChoice, LoadedConfig, RunOptions, SearchOptions, StudyConfig};
+use super::criteria::{Criterion, Limits};
 use super::error::{ConfigError, StudyError};
-use super::model_options::{ModelBudget, ModelNames, ModelOptions};
+use super::history::{Shape, Trial};
+use super::known::known_points;
+use super::model_options::{ModelBudget, ModelOptions};
+use super::objective::{Objective, Resolved};
 use super::parts::Parts;
-use super::pipeline::{self, Pipelines, Searched, Unsearchable};
+use super::retention::Retention;
 use super::source::{About, Place, Source};
-use crate::backend::{BackendError, cpu};
 use crate::base::hash::Hasher;
 use crate::base::random::Key;
 use crate::base::registry::UnknownName;
-use crate::data::Task;
-use crate::data::dataset::Dataset;
-use crate::data::metrics::{self, METRICS, Metric};
-use crate::data::splits::{SplitError, Splits, split};
-use crate::models::{self, MODELS, Model};
+use crate::data::metrics::Direction;
 use crate::schedulers::{self, SchedulerEntry};
 use crate::space::Space;
-use crate::strategies::{self, STRATEGIES, StrategyEntry, StrategyOptions};
+use crate::strategies::cube::Cube;
+use crate::strategies::relay::{Refusal, Relay};
+use crate::strategies::{self, Outcome, STRATEGIES, StrategyEntry, StrategyOptions};
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -27,26 +29,26 @@ pub struct Study {
     pub name: String,
     /// What the user wrote, defaults filled in.
     pub config: StudyConfig,
-    /// The data.
-    pub dataset: Dataset,
-    /// Their rows' parts.
-    pub splits: Splits,
+    /// What scores candidates.
+    pub objective: Objective,
     /// Which scores of a candidate stand on the same rows.
     pub parts: Parts,
     /// Candidates that are proposed at a time.
     pub batch: u64,
-    /// The score.
-    pub metric: &'static dyn Metric,
-    /// What candidates are trained with.
-    pub pipelines: Pipelines,
+    /// Which of two values is better, for each value that a candidate has; one at least.
+    pub directions: Vec<Direction>,
     /// What is searched.
     pub space: Arc<Space>,
-    /// What the user should know of the models.
+    /// The same as strategies see it.
+    pub cube: Cube,
+    /// What the user should know of the objective.
     pub notes: Vec<String>,
+    /// Points that are thought good before anything is trained.
+    pub known: Vec<Vec<f64>>,
     /// A lane's full budget, as the scheduler counts it.
     pub budget: u64,
     /// How candidates are proposed.
-    pub strategy: &'static dyn StrategyEntry,
+    pub strategy: Relay,
     /// How budgets are given.
     pub scheduler: &'static dyn SchedulerEntry,
     /// The key of everything random.
@@ -54,7 +56,7 @@ pub struct Study {
 }
 
 impl Study {
-    /// Reads the data and looks everything up. Nothing is fitted but a preparation on the pool's rows, to count features.
+    /// Looks everything up and reads the data, if there are any.
     pub fn resolve(loaded: LoadedConfig) -> Result<Study, StudyError> {
         let LoadedConfig { mut config, name, source } = loaded;
         let source = &source;
@@ -63,112 +65,168 @@ impl Study {
             error => error.into(),
         })?;
         let named = |key: &'static str| move |error: UnknownName| at(source, key, error.into());
-        let strategy = strategies::find(&config.search.strategy).map_err(named("search.strategy"))?;
+        legs(&mut config.search);
+        let strategies: Result<Vec<_>, _> =
+            config.search.strategy.0.iter().map(|name| strategies::find(name)).collect();
+        let strategy = Relay::new(strategies.map_err(named("search.strategy"))?);
         let scheduler = schedulers::find(&config.search.scheduler).map_err(named("search.scheduler"))?;
-        let named_metric = config.validate.metric.as_deref().map(metrics::find).transpose();
-        let named_metric = named_metric.map_err(named("validate.metric"))?;
-        let dataset = Dataset::load(&config.data)?;
-        let task = dataset.task;
-        let outputs = dataset.target.outputs();
-        let (models, mut notes) = models_for(&config, source, &dataset)?;
-        let metric = named_metric.unwrap_or_else(|| metrics::default_for(task));
-        if !metric.supports(task, outputs) {
-            let fits = |metric: &&&dyn Metric| metric.supports(task, outputs);
-            let fitting = METRICS.iter().filter(fits).map(|metric| metric.name()).collect();
-            return Err(at(source, "validate.metric", unfit("metric", metric.name(), task, outputs, fitting).into()));
-        }
         let key = Key::from_seed(config.search.seed);
-        let splits = split(&dataset, config.data.test, &config.validate, key).map_err(|error| match error {
-            SplitError::OutOfRange { key, .. } | SplitError::NothingLeft { key, .. } => at(source, key, error.into()),
-            error => error.into(),
-        })?;
-        let limit = cpu::memory_limit(config.run.memory.saturating_mul(1 << 20));
-        let Searched { space, pipelines } = searching(&config, source, models, &dataset, &splits, limit, &mut notes)?;
+        let Resolved { objective, space, mut notes } = Objective::resolve(&mut config, source, key)?;
+        let (known, told) = known_points(&mut config.search, &space, source)?;
+        notes.extend(told);
         config.space = space.to_toml();
-        config.validate.metric = Some(metric.name().to_owned());
-        config.data.task = Some(task);
-        let named = |name: &&str| (*name).to_owned();
-        config.model.name = ModelNames(pipelines.models().iter().map(named).collect());
-        config.model.budget = Some(match pipelines.single() {
-            Some(pipeline) => ModelBudget::One(pipeline.budget),
-            None => ModelBudget::Each(pipelines.iter().map(|p| (p.model.name().to_owned(), p.budget)).collect()),
-        });
-        let budget = pipelines.budget();
         let space = Arc::new(space);
-        if let Some(reason) = strategy.refusal(&space) {
-            let can = |entry: &&&dyn StrategyEntry| entry.refusal(&space).is_none();
-            let able = STRATEGIES.iter().filter(can).map(|entry| entry.name()).collect();
-            let refused = ConfigError::Refused { strategy: strategy.name(), reason, able };
-            return Err(at(source, "search.strategy", refused.into()));
+        let directions = objective.directions();
+        if let Some(Refusal { strategy, reason }) = strategy.refusal(&space, directions.len()) {
+            let can =
+                |entry: &'static dyn StrategyEntry| Relay::new(vec![entry]).refusal(&space, directions.len()).is_none();
+            let able = STRATEGIES.iter().copied().filter(|entry| can(*entry)).map(|entry| entry.name()).collect();
+            return Err(at(source, "search.strategy", ConfigError::Refused { strategy, reason, able }.into()));
         }
-        let batch = batch(&config, strategy);
+        if let (Retention::Best(_), Some(reason)) = (config.run.history, needs_all(&config, &objective, &strategy)) {
+            let error = ConfigError::KeepsTooLittle { history: config.run.history, reason };
+            return Err(at(source, "run.history", error.into()));
+        }
+        let width = space.parameters.len().max(1);
+        if let Retention::Best(most) = config.run.history
+            && most as usize > MOST_KEPT / width
+        {
+            let need = format!("at most best:{}, of {width} parameters each", MOST_KEPT / width);
+            let (key, value) = ("run.history", config.run.history.to_string());
+            return Err(at(source, key, ConfigError::OutOfRange { key, value, need: need.into() }.into()));
+        }
+        let batch = batch(&config, &strategy);
         config.search.batch = Some(batch);
-        let parts = Parts::new(&splits);
+        let parts = match config.run.history {
+            Retention::All => objective.parts(),
+            // The mean of its evaluations is all that is kept of a candidate.
+            Retention::Best(_) => Parts::one_each(1),
+        };
         Ok(Study {
             name,
             config,
-            dataset,
-            splits,
             parts,
+            budget: objective.budget(),
+            objective,
             batch,
-            metric,
-            pipelines,
+            directions,
+            cube: Cube::new(space.clone()),
             space,
             notes,
-            budget,
+            known,
             strategy,
             scheduler,
             key,
         })
     }
 
+    /// What a strategy is told of a trained candidate.
+    pub fn outcome(&self, trial: &Trial, row: &[f64]) -> Outcome {
+        let violation = self.objective.violation(trial, row);
+        // Who is beyond a limit is no choice, whatever the score. Of several objectives its values are told nevertheless, for
+        // strategies that order such candidates by their violation.
+        let value = if violation > 0.0 { f64::NAN } else { trial.value() };
+        Outcome {
+            values: if self.directions.len() > 1 { trial.values() } else { vec![value] },
+            violation,
+            folds: trial.scores.clone(),
+            gradient: (!trial.gradient.is_empty()).then(|| self.cube.slopes(row, &trial.gradient)),
+            ..Outcome::new(trial.candidate, row.to_vec(), value)
+        }
+    }
+
+    /// How many numbers a candidate has.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            lanes: self.objective.lanes(),
+            scores: self.objective.scores(),
+            others: self.directions.len().saturating_sub(1),
+        }
+    }
+
+    /// Which of two values of the first objective is better.
+    pub fn direction(&self) -> Direction {
+        self.directions.first().copied().unwrap_or(Direction::Minimize)
+    }
+
     /// What the strategy is opened with.
     pub fn strategy_options(&self) -> StrategyOptions {
         StrategyOptions {
             key: self.key.child(crate::base::random::stream::STRATEGY),
-            direction: self.metric.direction(),
+            directions: self.directions.clone(),
             candidates: self.config.search.candidates,
             batch: self.batch,
             population: self.config.search.population,
             crossover_rate: self.config.search.crossover_rate,
             mutation_rate: self.config.search.mutation_rate,
             resolution: self.config.search.resolution,
+            points: self.known.clone(),
             shuffle: self.config.search.shuffle,
         }
-    }
-
-    /// Scores of a candidate: one a row set of each fold.
-    pub fn scores(&self) -> usize {
-        self.splits.folds.iter().map(|fold| fold.evals.len()).sum()
-    }
-
-    /// Where each fold's scores begin among a candidate's.
-    pub fn first_scores(&self) -> Vec<usize> {
-        let next = |sum: &mut usize, evals: usize| Some(std::mem::replace(sum, *sum + evals));
-        self.splits.folds.iter().map(|fold| fold.evals.len()).scan(0, next).collect()
     }
 
     /// A hash of everything in the study that changes a result. How long it searches is not in it, unless the strategy
     /// plans by it: a run can be resumed with more candidates, and on another machine.
     pub fn fingerprint(&self) -> Result<u64, ConfigError> {
         let mut config = self.config.clone();
-        config.run = Default::default();
+        // What is kept is part of the journal.
+        config.run = RunOptions { history: config.run.history, ..RunOptions::default() };
         config.stop = Default::default();
         if !self.strategy.follows_candidates() {
             config.search.candidates = 0;
         }
         // Where the data lie does not matter; what is in them has a fingerprint of its own.
-        config.data.file = Default::default();
-        config.data.test_file = None;
+        if let Some(data) = &mut config.data {
+            data.file = Default::default();
+            data.test_file = None;
+        }
         let mut hash = Hasher::default();
         hash.text(&config.to_toml()?);
         Ok(hash.finish())
     }
 }
 
+/// Numbers that a journal's frame keeps of the best candidates at most: 80 MB.
+const MOST_KEPT: usize = 10_000_000;
+
+/// What in a study needs every candidate, if anything does.
+fn needs_all(config: &StudyConfig, objective: &Objective, strategy: &Relay) -> Option<String> {
+    match objective {
+        Objective::Models(_) => Some("the choice of a model looks at every candidate's folds".to_owned()),
+        Objective::Function(function) if function.objectives() > 1 => {
+            Some("of several objectives there is no single order of the candidates".to_owned())
+        }
+        _ if strategy.is_adaptive() => {
+            Some(format!("{} is rebuilt from all outcomes when a run goes on", strategy.name()))
+        }
+        _ if !strategy.begins_anywhere() => {
+            Some(format!("{} cannot go on from a candidate in its middle", strategy.name()))
+        }
+        _ if config.stop.patience.is_some() => Some("stop.patience counts from outcome to outcome".to_owned()),
+        _ => None,
+    }
+}
+
+/// Known points come first, whatever searches then; where nothing is to search then, the program chooses.
+fn legs(search: &mut SearchOptions) {
+    let names = &mut search.strategy.0;
+    let has_known = !(search.points.is_empty() && search.warm_start.is_empty());
+    if has_known && !names.iter().any(|name| name == PORTFOLIO) {
+        names.insert(0, PORTFOLIO.to_owned());
+    }
+    if matches!(&names[..], [only] if only == PORTFOLIO) {
+        names.push(AFTER_PORTFOLIO.to_owned());
+    }
+}
+
+/// The strategy of known points.
+const PORTFOLIO: &str = "portfolio";
+/// What it hands over to.
+const AFTER_PORTFOLIO: &str = "auto";
+
 /// Candidates that are proposed at a time. Stop rules look at whole batches: where there are any, batches are so small
 /// that little is trained in vain; and where a strategy learns, so small that it can.
-fn batch(config: &StudyConfig, strategy: &dyn StrategyEntry) -> u64 {
+fn batch(config: &StudyConfig, strategy: &Relay) -> u64 {
     const MOST: u64 = 1000;
     const TO_LEARN: u64 = 50;
     const WITH_TARGET: u64 = 100;
@@ -177,102 +235,6 @@ fn batch(config: &StudyConfig, strategy: &dyn StrategyEntry) -> u64 {
     let by_target = config.stop.target.map_or(MOST, |_| WITH_TARGET);
     let by_learning = if strategy.is_adaptive() { TO_LEARN } else { MOST };
     config.search.batch.unwrap_or(by_patience.min(by_target).min(by_learning))
-}
-
-/// The models that a study names; of `all` those that fit, with a note on the others.
-fn models_for(
-    config: &StudyConfig,
-    source: &Source,
-    dataset: &Dataset,
-) -> Result<(Vec<&'static dyn Model>, Vec<String>), StudyError> {
-    let (task, outputs) = (dataset.task, dataset.target.outputs());
-    let has_task = |model: &&dyn Model| model.tasks().contains(&task);
-    let takes_weights = |model: &&dyn Model| dataset.weight.is_none() || model.takes_weights();
-    let names = |fits: &dyn Fn(&&dyn Model) -> bool| -> Vec<&'static str> {
-        MODELS.iter().copied().filter(fits).map(|model| model.name()).collect()
-    };
-    if config.model.name.is_all() {
-        let fitting = MODELS.iter().copied().filter(has_task).filter(takes_weights).collect();
-        let left_out = names(&|model| has_task(model) && !takes_weights(model));
-        let note =
-            (!left_out.is_empty()).then(|| format!("{} left out: no use for sample weights", left_out.join(", ")));
-        return Ok((fitting, note.into_iter().collect()));
-    }
-    let mut models: Vec<&'static dyn Model> = Vec::new();
-    for name in &config.model.name.0 {
-        let model = models::find(name).map_err(|error| at(source, "model.name", error.into()))?;
-        if !has_task(&model) {
-            let fitting = names(&has_task);
-            return Err(at(source, "model.name", unfit("model", model.name(), task, outputs, fitting).into()));
-        }
-        if !takes_weights(&model) {
-            let fitting = names(&|model| has_task(model) && model.takes_weights());
-            let error = ConfigError::NoWeights { kind: "model", name: model.name().to_owned(), fitting };
-            return Err(at(source, "data.weight", error.into()));
-        }
-        if models.iter().any(|known| known.name() == model.name()) {
-            let (key, value, need) = ("model.name", name.clone(), "each model once");
-            return Err(at(source, key, ConfigError::OutOfRange { key, value, need }.into()));
-        }
-        models.push(model);
-    }
-    match &config.model.budget {
-        Some(ModelBudget::One(budget)) if models.len() > 1 => {
-            let (key, value) = ("model.budget", budget.to_string());
-            let need = "one for each model, as their units differ: { mlp = 30 }";
-            Err(at(source, key, ConfigError::OutOfRange { key, value, need }.into()))
-        }
-        Some(ModelBudget::Each(budgets)) => {
-            let is_there = |name: &&String| models.iter().any(|model| model.name() == name.as_str());
-            match budgets.keys().find(|name| !is_there(name)) {
-                Some(name) => {
-                    let (key, value, need) = ("model.budget", name.clone(), "the name of a model of this study");
-                    Err(at(source, key, ConfigError::OutOfRange { key, value, need }.into()))
-                }
-                None => Ok((models, Vec::new())),
-            }
-        }
-        _ => Ok((models, Vec::new())),
-    }
-}
-
-/// The space of these models; of `all` those whose method is not sane for the data are left out with a note.
-fn searching(
-    config: &StudyConfig,
-    source: &Source,
-    mut models: Vec<&'static dyn Model>,
-    dataset: &Dataset,
-    splits: &Splits,
-    memory: u64,
-    notes: &mut Vec<String>,
-) -> Result<Searched, StudyError> {
-    loop {
-        let error = match pipeline::searched(config, &models, dataset, splits, memory) {
-            Ok(searched) => return Ok(searched),
-            Err(error) => error,
-        };
-        return Err(match error {
-            Unsearchable::Model(name, BackendError::Unsuited { reason, .. })
-                if config.model.name.is_all() && models.len() > 1 =>
-            {
-                notes.push(format!("{name} left out: {reason}"));
-                models.retain(|model| model.name() != name);
-                continue;
-            }
-            Unsearchable::Model(_, error) => at(source, "model.name", error.into()),
-            Unsearchable::Config(error) => match &error {
-                ConfigError::OutOfRange { key, .. } => at(source, key, error.into()),
-                _ => error.into(),
-            },
-            Unsearchable::Data(error) => error.into(),
-            Unsearchable::Space(error) => {
-                let place = error.key().and_then(|(key, is_name)| {
-                    source.find(&format!("space.{key}"), if is_name { About::Name } else { About::Value })
-                });
-                placed(place, error.into())
-            }
-        });
-    }
 }
 
 fn has_no_budget(model: &ModelOptions) -> bool {
@@ -284,23 +246,15 @@ fn has_no_budget(model: &ModelOptions) -> bool {
 }
 
 /// An error about what a key holds, at the place where the study says it.
-fn at(source: &Source, key: &str, error: StudyError) -> StudyError {
+pub(super) fn at(source: &Source, key: &str, error: StudyError) -> StudyError {
     placed(source.find(key, About::Value), error)
 }
 
-fn placed(place: Option<Place>, error: StudyError) -> StudyError {
+pub(super) fn placed(place: Option<Place>, error: StudyError) -> StudyError {
     match place {
         Some(place) => StudyError::At { place, error: Box::new(error) },
         None => error,
     }
-}
-
-fn unfit(kind: &'static str, name: &str, task: Task, outputs: usize, fitting: Vec<&'static str>) -> ConfigError {
-    let task = match task {
-        Task::Classification => format!("classification into {outputs} classes"),
-        Task::Regression => "regression".to_owned(),
-    };
-    ConfigError::Unfit { kind, name: name.to_owned(), task, fitting }
 }
 
 /// More threads than any machine has cores would bring it to its knees before they train anything.
@@ -308,9 +262,18 @@ const THREADS_MOST: usize = 1024;
 /// Fewer than four have no three others to differ by.
 const POPULATION: RangeInclusive<u64> = 4..=1_000_000;
 
+fn wrong_limit(limits: &Limits) -> Option<f64> {
+    [limits.seconds, limits.size].into_iter().flatten().find(|limit| limit.is_nan() || *limit <= 0.0)
+}
+
+fn has_twice(objectives: &[Criterion]) -> bool {
+    objectives.iter().enumerate().any(|(place, one)| objectives[..place].contains(one))
+}
+
 fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
     let search = &config.search;
-    let out_of_range = |key, value: String, need| Err(ConfigError::OutOfRange { key, value, need });
+    let out_of_range =
+        |key, value: String, need| Err(ConfigError::OutOfRange { key, value, need: Cow::Borrowed(need) });
     match () {
         () if search.candidates == 0 => out_of_range("search.candidates", "0".to_owned(), "1 or more"),
         () if search.batch == Some(0) => out_of_range("search.batch", "0".to_owned(), "1 or more"),
@@ -322,6 +285,29 @@ fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
         }
         () if search.mutation_rate.is_some_and(|rate| !(0.0..=1.0).contains(&rate)) => {
             out_of_range("search.mutation_rate", search.mutation_rate.unwrap_or(0.0).to_string(), "0 to 1")
+        }
+        () if search.objectives.first() != Some(&Criterion::Score) => {
+            let named: Vec<String> = search.objectives.iter().map(ToString::to_string).collect();
+            out_of_range(
+                "search.objectives",
+                format!("{named:?}"),
+                "\"score\" first, then \"seconds\" or \"size\" or both",
+            )
+        }
+        () if has_twice(&search.objectives) => {
+            let named: Vec<String> = search.objectives.iter().map(ToString::to_string).collect();
+            out_of_range("search.objectives", format!("{named:?}"), "each of them once")
+        }
+        () if wrong_limit(&search.limits).is_some() => {
+            out_of_range("search.limits", wrong_limit(&search.limits).unwrap_or(0.0).to_string(), "more than 0")
+        }
+        () if config.objective.is_some() && search.objectives.len() > 1 => out_of_range(
+            "search.objectives",
+            "beside a function".to_owned(),
+            "the function says which objectives there are",
+        ),
+        () if config.objective.is_some() && !search.limits.is_empty() => {
+            out_of_range("search.limits", "beside a function".to_owned(), "limits are about models, and there is none")
         }
         () if search.resolution == 0 => out_of_range("search.resolution", "0".to_owned(), "1 or more"),
         () if has_no_budget(&config.model) => out_of_range("model.budget", "0".to_owned(), "1 or more"),

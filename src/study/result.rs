@@ -12,19 +12,27 @@ use serde::{Deserialize, Serialize};
 pub struct RunResult {
     /// The study's name.
     pub study: String,
-    /// Model and metric, so that the numbers below have a meaning.
-    pub model: String,
-    /// What is predicted.
-    pub task: crate::data::Task,
+    /// What was trained; left out where a function was searched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The function that was searched; left out where models were trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<FunctionFacts>,
+    /// What models predict; left out without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<crate::data::Task>,
     /// The metric's name.
     pub metric: String,
     /// Which of two scores is better.
     pub direction: Direction,
+    /// The names of all values of a candidate, the metric first; one where there is one objective.
+    #[serde(default)]
+    pub objectives: Vec<String>,
     /// The candidate with the best mean over the folds of those that stay finite when they are trained on all rows: the
     /// one that the model file holds.
     pub best: Chosen,
-    /// The simplest candidate within one standard error of the best.
-    pub one_se: Chosen,
+    /// The simplest candidate within one standard error of the best; `null` where no model was trained.
+    pub one_se: Option<Chosen>,
     /// The best candidate with its score without the optimism of choosing; `null` with one fold.
     pub bias_corrected: Option<Corrected>,
     /// How long the model in the model file was trained, where its folds stopped by their scores; `null` for all others.
@@ -35,8 +43,19 @@ pub struct RunResult {
     pub outer: Option<Outer>,
     /// The best 20 candidates, best first.
     pub top: Vec<Chosen>,
+    /// Of several objectives the candidates that no other one beats in all of them, by id; left out where there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub front: Vec<Chosen>,
+    /// Where only the best candidates were kept, how the values of all are distributed, to four thousandths of each; left out
+    /// where all were kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<Vec<Quantile>>,
     /// What became of the candidates.
     pub counts: Counts,
+    /// How they were proposed: a strategy's name, or several in their order.
+    pub strategy: String,
+    /// What the strategy decided by itself, and why.
+    pub decisions: Vec<String>,
     /// Why the search ended.
     pub stopped_because: StopReason,
     /// Seconds of each phase of this session, and their sum as `total`.
@@ -51,14 +70,17 @@ pub struct RunResult {
     pub device: String,
     /// The study's seed.
     pub seed: u64,
-    /// Of every name and cell of the data, in hexadecimal.
-    pub data_fingerprint: String,
+    /// Of every name and cell of the data, in hexadecimal; `null` without data.
+    pub data_fingerprint: Option<String>,
     /// This program's version and the formats of its files.
     pub versions: IndexMap<String, String>,
     /// The run directory.
     pub run_dir: String,
-    /// The model file.
-    pub model_file: String,
+    /// The model file; `null` where no model was trained.
+    pub model_file: Option<String>,
+    /// A table of all candidates that were kept, where that are the best alone; left out where all were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_file: Option<String>,
     /// What the user should know of data and settings.
     pub notes: Vec<String>,
 }
@@ -91,6 +113,35 @@ pub struct Chosen {
     pub seconds_per_lane: f64,
     /// Units of the model's budget that each of its lanes used, in the order of the folds.
     pub used: Vec<u64>,
+    /// Values beside the first, means over the folds; left out where there is one objective.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<f64>,
+}
+
+/// An analytic function, and how near a search came to its least value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FunctionFacts {
+    /// Its name.
+    pub name: String,
+    /// Parameters.
+    pub dimensions: usize,
+    /// Which of its instances; `null` where there is one.
+    pub instance: Option<u32>,
+    /// Standard deviation of the noise on each value.
+    pub noise: f64,
+    /// The least value that there is; `null` where it is not known.
+    pub optimum: Option<f64>,
+    /// The best candidate's value without noise.
+    pub exact: Option<f64>,
+}
+
+/// A value, and the share of all values below it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Quantile {
+    /// From 0 to 1.
+    pub share: f64,
+    /// In the metric's unit.
+    pub value: f64,
 }
 
 /// The budget of a model that is trained without rows by which it could stop.

@@ -4,16 +4,19 @@ use super::backend::{Backend, Opened};
 use super::clock::Clock;
 use super::config::{LoadedConfig, StudyConfig};
 use super::error::{RunDirError, StudyError};
-use super::events::{Event, Observers, Phase};
+use super::events::{Event, Observers, Phase, Progress};
 use super::finish::{Closing, finish};
+use super::history::History;
 use super::journal::{Frame, Header, Journal};
+use super::objective::Objective;
 use super::resolve::Study;
 use super::result::RunResult;
+use super::retention::Retention;
 use super::run_dir::{Existing, RunDir, study_path};
 use super::search::{Ports, Search};
 use super::stopping::StopReason;
+use super::sweep::Sweep;
 use crate::backend::StopFlag;
-use crate::data::describe::columns_by_kind;
 use std::path::PathBuf;
 
 /// This program's version.
@@ -55,14 +58,18 @@ pub fn tune(
     // that cannot run leaves none behind.
     let there = path.exists().then(|| RunDir::open(&path, start.existing)).transpose()?;
     clock.enter(Phase::Loading, observers);
-    absolute(&mut loaded.config.data.file);
-    loaded.config.data.test_file.iter_mut().for_each(absolute);
+    if let Some(data) = &mut loaded.config.data {
+        absolute(&mut data.file);
+        data.test_file.iter_mut().for_each(absolute);
+    }
     let study = Study::resolve(loaded)?;
     clock.enter(Phase::Preparing, observers);
-    let problems = study.pipelines.problems(&study)?;
+    let problems = match &study.objective {
+        Objective::Models(models) => models.problems(study.key)?,
+        Objective::Function(_) => Vec::new(),
+    };
     clock.enter(Phase::Compiling, observers);
-    let Opened { backend, mut trainer, notes: told } = Backend::open_with_trainer(&study, &problems)?;
-    drop(problems);
+    let Opened { backend, mut trainer, notes: told } = Backend::open_with_trainer(&study, problems)?;
     let dir = there.map_or_else(|| RunDir::open(&path, start.existing), Ok)?;
     // Only now is a run that was there before touched: whatever is wrong with this one has shown.
     let (mut journal, frames) = open_journal(&dir, &study, &backend, start)?;
@@ -74,26 +81,43 @@ pub fn tune(
     notes.iter().for_each(|note| observers.notify(&Event::Note(note.clone())));
 
     clock.enter(Phase::Searching, observers);
-    let mut search = Search::new(&study, &frames, dir.path())?;
-    observers.notify(&Event::Started {
-        study: &name,
-        dir: dir.path(),
-        metric: study.metric.name(),
-        direction: study.metric.direction(),
-        data: &columns_by_kind(&study.dataset),
-        backend: &format!("{}, {}", backend.name(), backend.device()),
-        progress: search.progress(),
-    });
-    let reason = search.run(&mut trainer, &mut Ports { journal: &mut journal, observers, stop })?;
+    let described = format!("{}, {}", backend.name(), backend.device());
+    let started = |progress: Progress, observers: &mut Observers| {
+        observers.notify(&Event::Started {
+            study: &name,
+            dir: dir.path(),
+            metric: study.objective.metric(),
+            direction: study.direction(),
+            data: &study.objective.describe(),
+            backend: &described,
+            progress,
+        });
+    };
+    let found = match (study.config.run.history, &study.objective) {
+        (Retention::Best(most), Objective::Function(function)) => {
+            let evaluator = function.evaluator();
+            let mut sweep = Sweep::new(&study, &evaluator, most as usize, &frames, dir.path())?;
+            started(sweep.progress(), observers);
+            let reason = sweep.run(&mut Ports { journal: &mut journal, observers, stop })?;
+            Found { reason, progress: sweep.progress(), decisions: Vec::new(), history: sweep.into_history() }
+        }
+        _ => {
+            let mut search = Search::new(&study, &frames, dir.path())?;
+            started(search.progress(), observers);
+            let reason = search.run(&mut *trainer, &mut Ports { journal: &mut journal, observers, stop })?;
+            let (progress, decisions) = (search.progress(), search.decisions().to_vec());
+            Found { reason, progress, decisions, history: search.into_history() }
+        }
+    };
     // The search's own rows and weights are not needed any more.
     drop(trainer);
-    let progress = search.progress();
+    let Found { reason, progress, decisions, history } = found;
     let interrupted = || Ended::Interrupted { dir: dir.path().to_owned(), candidates: progress.candidates };
     if reason == StopReason::Interrupted {
         return Ok(interrupted());
     }
-    let history = search.into_history();
-    let closing = Closing { name, study: &study, history: &history, backend: &backend, reason, progress, notes, stop };
+    let (study, history, backend) = (&study, &history, &backend);
+    let closing = Closing { name, study, history, backend, reason, progress, notes, decisions, stop };
     match finish(closing, &dir, &frames, &mut journal, &mut clock, observers)? {
         None => Ok(interrupted()),
         Some(result) => {
@@ -101,6 +125,14 @@ pub fn tune(
             Ok(Ended::Finished(Box::new(result)))
         }
     }
+}
+
+/// What a search found, and how it went.
+struct Found {
+    reason: StopReason,
+    progress: Progress,
+    decisions: Vec<String>,
+    history: History,
 }
 
 /// Data are found again from any working directory.
@@ -117,11 +149,12 @@ fn open_journal(
     start: Start,
 ) -> Result<(Journal, Vec<Frame>), StudyError> {
     let header = Header {
-        data_fingerprint: study.dataset.fingerprint,
+        data_fingerprint: study.objective.data_fingerprint(),
         study_fingerprint: study.fingerprint()?,
         program: PROGRAM.to_owned(),
         backend: backend.name().to_owned(),
-        scores: study.scores() as u32,
+        scores: study.objective.scores() as u32,
+        objectives: study.directions.len() as u32,
         study: study.name.clone(),
     };
     if start.existing == Existing::Fresh {
@@ -138,6 +171,7 @@ fn open_journal(
         Some(Frame::Header(found)) if found.data_fingerprint != header.data_fingerprint => Some("other data"),
         Some(Frame::Header(found)) if found.study_fingerprint != header.study_fingerprint => Some("another study"),
         Some(Frame::Header(found)) if found.scores != header.scores => Some("other folds"),
+        Some(Frame::Header(found)) if found.objectives != header.objectives => Some("other objectives"),
         _ => None,
     };
     if let Some(what) = differs {
@@ -165,6 +199,7 @@ fn other_key(dir: &RunDir, study: &Study) -> Option<String> {
     // What a run may change as it likes.
     let is_free = |section: &str, key: &str| match (section, key) {
         ("search", "candidates") => !study.strategy.follows_candidates(),
+        ("run", "history") => false,
         (section, key) => matches!((section, key), ("run" | "stop", _) | ("data", "file" | "test_file")),
     };
     let sections = then.keys().chain(now.keys());
@@ -190,7 +225,7 @@ fn other_key(dir: &RunDir, study: &Study) -> Option<String> {
 
 /// What the user should know of the data and of the run so far.
 fn notes(study: &Study, backend: &Backend, frames: &[Frame]) -> Vec<String> {
-    let mut notes: Vec<String> = study.dataset.notes.iter().map(ToString::to_string).collect();
+    let mut notes: Vec<String> = study.objective.data_notes();
     notes.extend(study.notes.iter().cloned());
     let Some(Frame::Header(header)) = frames.first() else { return notes };
     if header.backend != backend.name() {

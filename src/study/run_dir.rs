@@ -1,4 +1,5 @@
-//! The run directory: study.toml, journal.tfj, lock, and at the end result.json and model.safetensors.
+//! The run directory: study.toml, journal.tfj, lock, and at the end result.json with model.safetensors, or best.csv where
+//! only the best candidates were kept.
 
 use super::error::RunDirError;
 use std::fs::{File, TryLockError};
@@ -30,6 +31,7 @@ const JOURNAL: &str = "journal.tfj";
 const LOCK: &str = "lock";
 const RESULT: &str = "result.json";
 const MODEL: &str = "model.safetensors";
+const BEST: &str = "best.csv";
 
 impl RunDir {
     /// Opens or makes a directory and locks it. A run in it is left as it is: see [`RunDir::clear`].
@@ -61,7 +63,7 @@ impl RunDir {
     /// Deletes what a run has left; nothing else in the directory is touched. Wherever it is stopped, no result is left
     /// without its journal, and no journal without its study.
     pub fn clear(&self) -> Result<(), RunDirError> {
-        for name in [RESULT, MODEL, JOURNAL, STUDY] {
+        for name in [RESULT, MODEL, BEST, JOURNAL, STUDY] {
             let path = self.path.join(name);
             match std::fs::remove_file(&path) {
                 Err(source) if source.kind() != ErrorKind::NotFound => return Err(io(&path)(source)),
@@ -84,6 +86,11 @@ impl RunDir {
     /// The model file's path.
     pub fn model(&self) -> PathBuf {
         self.path.join(MODEL)
+    }
+
+    /// The table of the best candidates, where the others were not kept.
+    pub fn best(&self) -> PathBuf {
+        self.path.join(BEST)
     }
 
     /// Writes the resolved study.

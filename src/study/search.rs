@@ -5,14 +5,14 @@
 
 use super::error::{RunDirError, StudyError};
 use super::events::{BestSoFar, Event, Observers, Progress};
-use super::history::{History, Pending, Trial};
+use super::history::{History, Pending, Shape, Trial};
 use super::journal::{Frame, Journal};
 use super::resolve::Study;
 use super::stopping::{StopReason, Stopping};
 use crate::backend::{Lane, LaneReport, Slot, StopFlag, Trainer};
 use crate::schedulers::Scheduler;
 use crate::space::Points;
-use crate::strategies::{Ask, Outcome, Strategy};
+use crate::strategies::{Ask, Strategy};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -50,6 +50,8 @@ struct Work {
     twins: Vec<(u64, u64)>,
     /// Outcomes that need no training.
     ready: Vec<Trial>,
+    /// Candidates whose outcome the journal has.
+    known: Vec<u64>,
 }
 
 /// How much of this session's work is done, in operations of training.
@@ -85,8 +87,7 @@ pub(super) struct Search<'a> {
     scheduler: Box<dyn Scheduler>,
     stopping: Stopping,
     history: History,
-    /// Lanes of a candidate: one a fold.
-    folds: usize,
+    shape: Shape,
     /// Where each fold's scores begin among a candidate's.
     first_score: Vec<usize>,
     total: u64,
@@ -95,6 +96,8 @@ pub(super) struct Search<'a> {
     lanes: u64,
     failed: u64,
     best: Option<BestSoFar>,
+    /// What the strategy decided, for the result.
+    decisions: Vec<String>,
     began: Instant,
 }
 
@@ -102,9 +105,10 @@ impl<'a> Search<'a> {
     /// A search that goes on behind what these frames of its journal hold.
     pub(super) fn new(study: &'a Study, frames: &[Frame], dir: &'a Path) -> Result<Search<'a>, StudyError> {
         let mut history = History::new(study.space.parameters.len());
+        let shape = study.shape();
         for frame in frames {
             if let Frame::Outcomes(outcomes) = frame
-                && !history.restore(outcomes, study.scores(), study.splits.folds.len())
+                && !history.restore(outcomes, shape)
             {
                 return Err(RunDirError::Other { dir: dir.to_owned(), what: "other folds".to_owned() }.into());
             }
@@ -115,9 +119,9 @@ impl<'a> Search<'a> {
             study,
             dir,
             scheduler: study.scheduler.open(study.budget),
-            stopping: Stopping::new(study.metric.direction(), &study.config.stop, study.parts.clone()),
-            folds: study.splits.folds.len(),
-            first_score: study.first_scores(),
+            stopping: Stopping::new(study.direction(), &study.config.stop, study.parts.clone()),
+            shape,
+            first_score: study.objective.first_scores(),
             resumed: history.trials.len() as u64,
             effort: Effort::default(),
             total: strategy.size().map_or(wanted, |size| size.min(wanted)),
@@ -126,6 +130,7 @@ impl<'a> Search<'a> {
             lanes: 0,
             failed: 0,
             best: None,
+            decisions: Vec::new(),
             began: Instant::now(),
         };
         let known: Vec<Trial> = search.history.trials.values().cloned().collect();
@@ -137,13 +142,16 @@ impl<'a> Search<'a> {
     pub(super) fn run(&mut self, trainer: &mut dyn Trainer, ports: &mut Ports<'_>) -> Result<StopReason, StudyError> {
         let search = &self.study.config.search;
         self.began = Instant::now();
+        trainer.want_gradients(self.study.strategy.uses_gradients());
         loop {
             let first = self.history.points.len() as u64;
             let n = batch_size(first, self.study.batch).min(search.candidates.saturating_sub(first));
             if n == 0 {
                 return Ok(StopReason::Candidates);
             }
-            let batch = match self.strategy.ask(first, n as usize) {
+            let asked = self.strategy.ask(first, n as usize);
+            self.hear(ports.observers);
+            let batch = match asked {
                 Ask::Proposals(points) => Batch { first, points },
                 Ask::Done => return Ok(StopReason::SpaceExhausted),
                 // Batches are told whole before the next one is asked for: there is nothing to wait for.
@@ -151,6 +159,9 @@ impl<'a> Search<'a> {
             };
             self.check(&batch)?;
             let mut work = self.admit(&batch);
+            if !self.study.config.search.limits.is_empty() {
+                self.lead_again(&work.known);
+            }
             self.keep(&mut work.ready, ports)?;
             for (budget, places) in work.budgets {
                 if let Some(reason) = self.train(&batch, &places, budget, trainer, ports)? {
@@ -158,7 +169,7 @@ impl<'a> Search<'a> {
                 }
             }
             self.keep(&mut self.copies(&work.twins), ports)?;
-            if let Some(reason) = self.tell(&batch) {
+            if let Some(reason) = self.tell(&batch, ports.observers) {
                 return Ok(reason);
             }
         }
@@ -182,11 +193,9 @@ impl<'a> Search<'a> {
             let candidate = batch.candidate(place);
             let twin = self.history.propose(row);
             match twin {
-                _ if self.history.trials.contains_key(&candidate) => {}
+                _ if self.history.trials.contains_key(&candidate) => work.known.push(candidate),
                 Some(twin) => work.twins.push((candidate, twin)),
-                None if !self.study.space.is_allowed(row) => {
-                    work.ready.push(Trial::infeasible(candidate, self.study.scores(), self.folds))
-                }
+                None if !self.study.space.is_allowed(row) => work.ready.push(Trial::infeasible(candidate, self.shape)),
                 None => work.budgets.entry(self.scheduler.admit(candidate)).or_default().push(place),
             }
         }
@@ -202,16 +211,14 @@ impl<'a> Search<'a> {
         trainer: &mut dyn Trainer,
         ports: &mut Ports<'_>,
     ) -> Result<Option<StopReason>, StudyError> {
-        let folds = 0..self.folds;
+        let folds = 0..self.shape.lanes;
         let lanes: Vec<Lane> =
             places.iter().flat_map(|&point| folds.clone().map(move |fold| Lane { point, fold })).collect();
         let mut work = vec![0.0; batch.points.len()];
         for place in places {
-            // A lane takes something even where there is nothing to multiply.
-            let row = batch.points.row(*place);
-            work[*place] = self.study.pipelines.of(row).work(row).flops.max(1.0);
+            work[*place] = self.study.objective.work(batch.points.row(*place));
         }
-        self.effort.admitted += work.iter().sum::<f64>() * self.folds as f64;
+        self.effort.admitted += work.iter().sum::<f64>() * self.shape.lanes as f64;
         self.effort.candidates += places.len() as u64;
         let slots = trainer.start(&batch.points, &lanes)?;
         let lane_of: HashMap<Slot, Lane> = slots.iter().copied().zip(lanes).collect();
@@ -225,11 +232,13 @@ impl<'a> Search<'a> {
             let Some(lane) = lane_of.get(&report.slot) else { return ControlFlow::Continue(()) };
             self.lanes += 1;
             self.effort.done += work[lane.point];
-            let candidate = pending.entry(lane.point).or_insert_with(|| Pending::new(self.folds, self.study.scores()));
+            let candidate = pending.entry(lane.point).or_insert_with(|| Pending::new(self.shape));
             if candidate.take(lane.fold, self.first_score[lane.fold], &report)
                 && let Some(candidate) = pending.remove(&lane.point)
             {
-                finished.push(candidate.finish(batch.candidate(lane.point)));
+                let mut trial = candidate.finish(batch.candidate(lane.point));
+                self.study.objective.complete(&mut trial, batch.points.row(lane.point));
+                finished.push(trial);
             }
             ports.observers.notify(&Event::Lane(self.progress()));
             if written.elapsed() >= JOURNAL_EVERY {
@@ -256,9 +265,11 @@ impl<'a> Search<'a> {
 
     /// Equal candidates have equal bits: none is trained twice.
     fn copies(&self, twins: &[(u64, u64)]) -> Vec<Trial> {
+        // Where time has a limit an equal candidate is as far beyond it.
+        let is_timed = self.study.config.search.limits.seconds.is_some();
         let copy = |(candidate, twin): &(u64, u64)| {
             let twin = self.history.trials.get(twin)?.clone();
-            Some(Trial { candidate: *candidate, seconds: 0.0, ..twin })
+            Some(Trial { candidate: *candidate, seconds: if is_timed { twin.seconds } else { 0.0 }, ..twin })
         };
         twins.iter().filter_map(copy).collect()
     }
@@ -281,9 +292,29 @@ impl<'a> Search<'a> {
     }
 
     fn count(&mut self, trial: &Trial) {
-        let value = trial.value();
         self.failed += u64::from(!trial.status.is_scored());
-        let direction = self.study.metric.direction();
+        // A limit can only be looked at where the point is known: of a journal's candidates when they are proposed again.
+        let point = (trial.candidate < self.history.points.len() as u64).then(|| self.history.point(trial.candidate));
+        match point {
+            Some(point) if self.study.objective.violation(trial, point) > 0.0 => {}
+            None if !self.study.config.search.limits.is_empty() => {}
+            _ => self.lead(trial),
+        }
+    }
+
+    /// The best of candidates whose outcomes the journal has, and whose points are known now.
+    fn lead_again(&mut self, known: &[u64]) {
+        for candidate in known {
+            let Some(trial) = self.history.trials.get(candidate).cloned() else { continue };
+            if self.study.objective.violation(&trial, self.history.point(*candidate)) == 0.0 {
+                self.lead(&trial);
+            }
+        }
+    }
+
+    fn lead(&mut self, trial: &Trial) {
+        let value = trial.value();
+        let direction = self.study.direction();
         if !value.is_nan() && self.best.is_none_or(|best| direction.compare(value, best.value).is_lt()) {
             self.best = Some(BestSoFar {
                 candidate: trial.candidate,
@@ -294,20 +325,35 @@ impl<'a> Search<'a> {
     }
 
     /// Tells a whole batch in the order of ids; a reason to stop if there is one.
-    fn tell(&mut self, batch: &Batch) -> Option<StopReason> {
+    fn tell(&mut self, batch: &Batch, observers: &mut Observers) -> Option<StopReason> {
         let mut outcomes = Vec::new();
         let mut reason = None;
         for (place, row) in batch.points.rows().enumerate() {
             let Some(trial) = self.history.trials.get(&batch.candidate(place)) else { continue };
-            let value = trial.value();
+            let violation = self.study.objective.violation(trial, row);
+            // Who is beyond a limit is no choice, whatever the score.
+            let value = if violation > 0.0 { f64::NAN } else { trial.value() };
             reason = reason.or(self.stopping.tell(value, &trial.scores));
             if self.study.strategy.is_adaptive() {
-                let (candidate, point) = (trial.candidate, row.to_vec());
-                outcomes.push(Outcome { candidate, point, value, folds: trial.scores.clone() });
+                outcomes.push(self.study.outcome(trial, row));
             }
         }
         self.strategy.tell(&outcomes);
+        self.hear(observers);
         reason
+    }
+
+    /// Passes on what the strategy decided.
+    fn hear(&mut self, observers: &mut Observers) {
+        for decision in self.strategy.decisions() {
+            observers.notify(&Event::Note(decision.clone()));
+            self.decisions.push(decision);
+        }
+    }
+
+    /// What the strategy decided, in its order.
+    pub(super) fn decisions(&self) -> &[String] {
+        &self.decisions
     }
 
     pub(super) fn progress(&self) -> Progress {

@@ -129,8 +129,8 @@ fn flops_are_counted_from_every_lanes_own_shape() {
     };
     let counted = |points: &thousandfold::space::Points| -> f64 {
         let work = |lane: usize| {
-            let rows = study.splits.folds[lane % 3].train.len();
-            let pipeline = study.pipelines.single().unwrap();
+            let rows = study.objective.models().unwrap().splits.folds[lane % 3].train.len();
+            let pipeline = study.objective.models().unwrap().pipelines.single().unwrap();
             let shape = DataShape { rows, ..pipeline.shape };
             pipeline.model.work(&study.space, points.row(lane / 3), shape, study.budget).flops
         };

@@ -11,6 +11,7 @@ use thousandfold::backend::StopFlag;
 use thousandfold::base::registry::Named;
 use thousandfold::data::Task;
 use thousandfold::data::metrics::{Direction, METRICS};
+use thousandfold::functions::FUNCTIONS;
 use thousandfold::models::{DataShape, MODELS};
 use thousandfold::schedulers::SCHEDULERS;
 use thousandfold::strategies::STRATEGIES;
@@ -70,6 +71,17 @@ fn metrics() -> String {
     text
 }
 
+fn functions() -> String {
+    let mut text = "| function | parameters | objectives | what it is |\n|---|---|---|---|\n".to_owned();
+    for function in FUNCTIONS {
+        let (least, most) = (*function.dimensions().start(), *function.dimensions().end());
+        let parameters = if least == most { least.to_string() } else { format!("{least} to {most}") };
+        let (name, objectives, summary) = (function.name(), function.objectives(), function.summary());
+        writeln!(text, "| `{name}` | {parameters} | {objectives} | {summary} |").unwrap();
+    }
+    text
+}
+
 /// A model's default space as a study would write it.
 fn space(name: &str) -> String {
     let model = MODELS.iter().find(|model| model.name() == name).unwrap();
@@ -86,6 +98,7 @@ fn tables_hold_what_the_registries_hold() {
         ("docs/export.md", "registry: onnx".to_owned(), in_onnx()),
         ("docs/metrics.md", "registry: metrics".to_owned(), metrics()),
         ("docs/strategies.md", "registry: strategies".to_owned(), table("strategy", STRATEGIES)),
+        ("docs/functions.md", "registry: functions".to_owned(), functions()),
         ("docs/strategies.md", "registry: schedulers".to_owned(), table("scheduler", SCHEDULERS)),
     ];
     blocks
@@ -121,6 +134,7 @@ fn known_keys(section: &str) -> Vec<String> {
     let folder = Folder::new();
     let other = if section == "data" { String::new() } else { format!("[{section}]\nno_such_key = 1\n") };
     let data = if section == "data" { "no_such_key = 1\n" } else { "" };
+    let other = if section == "objective" { other + "function = 'sphere'\n" } else { other };
     let path = folder.write("study.toml", &format!("[data]\nfile = 'x.csv'\ntarget = 'y'\n{data}{other}"));
     let error = StudyConfig::load(&path, &[]).unwrap_err().to_string();
     let known = error.split("known: ").nth(1).unwrap_or_else(|| panic!("{section}: {error}"));
@@ -137,6 +151,7 @@ fn every_key_of_a_study_is_described() {
         ("validate", "docs/validation.md"),
         ("stop", "docs/study.md"),
         ("run", "docs/study.md"),
+        ("objective", "docs/functions.md"),
     ];
     for (section, page) in pages {
         let text = read(&root().join(page));

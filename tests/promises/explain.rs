@@ -52,14 +52,14 @@ fn an_importance_is_the_mean_loss_over_shuffles_of_the_columns_own_cells() {
     let importance = explained(&folder).importance.unwrap();
     let study = Study::resolve(load_run(&folder.path().join("run"), &[]).unwrap()).unwrap();
     let fitted = FittedModel::load(&folder.path().join("run/model.safetensors")).unwrap();
-    let rows = &study.splits.test;
-    let target = pick(&study.dataset.target, rows);
+    let rows = &study.objective.models().unwrap().splits.test;
+    let target = pick(&study.objective.models().unwrap().dataset.target, rows);
     let names: Vec<String> = fitted.meta.preparation.columns().map(str::to_owned).collect();
     assert_eq!(names.len(), importance.columns.len());
     for (index, name) in names.iter().enumerate() {
         let shuffles = (0..importance.shuffles).map(|shuffle| {
             let key = study.key.child(stream::IMPORTANCE).child(index as u32).child(shuffle);
-            let mut table = study.dataset.features.clone();
+            let mut table = study.objective.models().unwrap().dataset.features.clone();
             let column = table.columns.iter_mut().find(|column| column.name == *name).unwrap();
             let moved = shuffled(key, rows.len()).into_iter().map(|place| rows[place as usize] as usize);
             match &mut column.cells {
@@ -75,7 +75,7 @@ fn an_importance_is_the_mean_loss_over_shuffles_of_the_columns_own_cells() {
             let predicted = fitted.predict(&table).unwrap();
             let of_test: Vec<f32> = rows.iter().flat_map(|&row| predicted.row(row as usize).to_vec()).collect();
             let prediction = Prediction::Probabilities { classes: predicted.ncols(), values: &of_test };
-            study.metric.score(Truth::from(&target), prediction) - importance.score
+            study.objective.models().unwrap().metric.score(Truth::from(&target), prediction) - importance.score
         });
         let mean = shuffles.sum::<f64>() / f64::from(importance.shuffles);
         let found = importance.columns.iter().find(|column| column.name == *name).unwrap();
@@ -112,9 +112,9 @@ fn coefficients_are_the_by_coefficients_of_classes() {
         let fitted = FittedModel::load(&folder.path().join("run/model.safetensors")).unwrap();
         let study = Study::resolve(load_run(&folder.path().join("run"), &[]).unwrap()).unwrap();
         let all: Vec<u32> = (0..120).collect();
-        let x = fitted.meta.preparation.transform(&study.dataset.features, &all).unwrap();
+        let x = fitted.meta.preparation.transform(&study.objective.models().unwrap().dataset.features, &all).unwrap();
         assert_eq!(explained.features[0].values.len(), x.ncols());
-        let predicted = fitted.predict(&study.dataset.features).unwrap();
+        let predicted = fitted.predict(&study.objective.models().unwrap().dataset.features).unwrap();
         for (odds, row) in by_coefficients(&explained, &x).into_iter().zip(predicted.outer_iter()) {
             let odds = if classes == 2 { vec![0.0, odds[0]] } else { odds };
             let sum: f64 = odds.iter().map(|odds| odds.exp()).sum();
@@ -137,8 +137,8 @@ fn coefficients_of_a_number_are_in_its_own_units() {
     let fitted = FittedModel::load(&folder.path().join("run/model.safetensors")).unwrap();
     let study = Study::resolve(load_run(&folder.path().join("run"), &[]).unwrap()).unwrap();
     let all: Vec<u32> = (0..120).collect();
-    let x = fitted.meta.preparation.transform(&study.dataset.features, &all).unwrap();
-    let predicted = fitted.predict(&study.dataset.features).unwrap();
+    let x = fitted.meta.preparation.transform(&study.objective.models().unwrap().dataset.features, &all).unwrap();
+    let predicted = fitted.predict(&study.objective.models().unwrap().dataset.features).unwrap();
     for (odds, row) in by_coefficients(&explained, &x).iter().zip(predicted.outer_iter()) {
         assert!((odds[0] - f64::from(row[0])).abs() < 1e-5, "{odds:?} {row}");
     }

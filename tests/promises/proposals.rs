@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thousandfold::base::random::Key;
 use thousandfold::data::metrics::Direction;
 use thousandfold::space::{Points, Space, SpaceBuilder};
-use thousandfold::strategies::{self, Ask, STRATEGIES, Strategy, StrategyOptions};
+use thousandfold::strategies::{self, Ask, STRATEGIES, Strategy, StrategyEntry, StrategyOptions};
 
 fn space() -> Space {
     SpaceBuilder::new()
@@ -81,8 +81,10 @@ fn candidate_0_is_the_defaults() {
 
 #[test]
 fn conditions_and_constraints_hold_in_every_proposal_and_every_choice_occurs() {
-    for entry in STRATEGIES {
-        let space = constrained();
+    let space = constrained();
+    // What is known beforehand is the defaults here; what moves along numbers alone has no way to the other choices.
+    let searches = |entry: &&&dyn StrategyEntry| !entry.comes_whole() && entry.refusal(&space).is_none();
+    for entry in STRATEGIES.iter().filter(searches) {
         let rows = ask(&mut *open(entry.name(), space.clone(), true), 3000, &[500]);
         let mut kinds = BTreeSet::new();
         for row in rows.iter().skip(1) {

@@ -82,7 +82,12 @@ fn a_journal_of_a_strategy_that_learns_goes_on_to_the_same_result() {
         let strategy = format!("search.strategy=\"{}\"", entry.name());
         // So many that tpe has begun to learn where the journal is cut.
         let settings = ["search.batch=3", "search.population=4", "search.candidates=30"].map(str::to_owned);
-        let study = studies::small(&folder, &[&settings[..], &[strategy]].concat());
+        // What moves along numbers alone has a space of these alone.
+        let numbers = ["layers", "hidden", "activation", "batch", "schedule"];
+        let held = ["1", "8", "\"relu\"", "32", "\"constant\""];
+        let held = numbers.iter().zip(held).map(|(name, value)| format!("space.{name}={value}"));
+        let held = held.filter(|_| entry.refines()).collect();
+        let study = studies::small(&folder, &[settings.to_vec(), vec![strategy], held].concat());
         let whole = studies::comparable(&run(study, Existing::Refuse));
         let bytes = std::fs::read(journal(&folder)).unwrap();
         let ends = ends(&journal(&folder));
@@ -418,6 +423,8 @@ fn ten_million_random_candidates_take_about_a_hundred_megabytes() {
         candidates: vec![(1_000_000, 1000)],
         statuses: vec![(0, 990), (2, 10)],
         scores: vec![0.123_456_789; 1000],
+        others: Vec::new(),
+        gradients: Vec::new(),
         train: vec![0.1; 1000],
         seconds: vec![[12, 34]; 1000],
         used: vec![(30, 1000)],

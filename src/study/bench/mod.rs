@@ -71,12 +71,13 @@ pub fn bench(
 ) -> Result<BenchReport, StudyError> {
     watch(&BenchEvent::Preparing);
     let study = Study::resolve(loaded)?;
-    let Some(pipeline) = study.pipelines.single() else {
-        let value = study.pipelines.models().join(", ");
-        let need = "one model behind one preparation, whose lanes can be compared";
+    let models = study.objective.models()?;
+    let Some(pipeline) = models.pipelines.single() else {
+        let value = models.pipelines.models().join(", ");
+        let need = "one model behind one preparation, whose lanes can be compared".into();
         return Err(ConfigError::OutOfRange { key: "model.name", value, need }.into());
     };
-    let Some(problem) = study.pipelines.problems(&study)?.pop() else { return Err(StudyError::NoTime) };
+    let Some(problem) = models.problems(study.key)?.pop() else { return Err(StudyError::NoTime) };
     let workload = Workload::draw(&study, pipeline, &problem, options);
     let (mut contestants, without_gpu) = open(&study, pipeline, &problem, &workload, watch)?;
     let mut comparison = None;

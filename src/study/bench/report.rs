@@ -156,19 +156,19 @@ pub struct NotRun {
 impl BenchReport {
     /// A report that names everything and holds no figures yet.
     pub(super) fn new(study: &Study, pipeline: &Pipeline, options: &BenchOptions) -> BenchReport {
-        let folds = study.splits.folds.len();
+        let folds = study.objective.lanes();
         BenchReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             study: study.name.clone(),
             model: pipeline.model.name().to_owned(),
             budget: pipeline.budget,
             budget_unit: pipeline.model.budget().unit.to_owned(),
-            metric: study.metric.name().to_owned(),
+            metric: study.objective.metric().to_owned(),
             seed: study.config.search.seed,
             shapes: options.shapes,
             seconds_allowed: options.seconds,
             data: DataReport {
-                file: study.config.data.file.to_string_lossy().into_owned(),
+                file: study.config.data.iter().map(|data| data.file.to_string_lossy()).collect(),
                 rows: pipeline.shape.rows,
                 features: pipeline.shape.features,
                 outputs: pipeline.shape.outputs,

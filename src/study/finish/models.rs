@@ -1,17 +1,6 @@
-//! The end of a study: choose, refit on all rows but the test's, read the test score once, write model and result.
+//! The end of a search for a model: the winner is trained again on all rows but the test's, its test score is read once.
 
-use super::backend::Backend;
-use super::choice::{self, Scored};
-use super::clock::Clock;
-use super::error::StudyError;
-use super::events::{Event, Observers, Phase, Progress};
-use super::history::{History, Trial, TrialStatus};
-use super::journal::{Frame, Journal, TestScore};
-use super::model_file::{FittedModel, ModelMeta};
-use super::resolve::Study;
-use super::result::{Chosen, Corrected, Counts, Outer, Refit as RefitBudget, RunResult, Test};
-use super::run_dir::RunDir;
-use super::stopping::StopReason;
+use super::{Closing, chosen, scored};
 use crate::backend::{Lane, LaneReport, LaneStatus, StopFlag, Weights};
 use crate::base::random::stream;
 use crate::data::prepare::Preparation;
@@ -20,61 +9,50 @@ use crate::data::splits::{OuterPart, Splits};
 use crate::data::{Affine, Fold, Problem};
 use crate::models::Model;
 use crate::space::{Points, Value};
+use crate::study::backend::Backend;
+use crate::study::choice::{self, Scored};
+use crate::study::clock::Clock;
+use crate::study::error::StudyError;
+use crate::study::events::{Event, Observers, Phase};
+use crate::study::history::{History, Trial, TrialStatus};
+use crate::study::journal::{Frame, Journal, TestScore};
+use crate::study::model_file::{FittedModel, ModelMeta, VERSION};
+use crate::study::objective::Models;
+use crate::study::resolve::Study;
+use crate::study::result::{Corrected, Outer, Refit as RefitBudget, RunResult, Test};
+use crate::study::run_dir::RunDir;
 use indexmap::IndexMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// How many candidates the result lists.
-const TOP: usize = 20;
 /// How many candidates are tried, best first, until one stays finite on all rows.
 const TRIES: usize = 5;
 /// The repeat number of refits: no fold of the search draws from its keys.
 const REFIT: u32 = u32::MAX;
 
-/// What the search leaves to its last part.
-pub(super) struct Closing<'a> {
-    /// The run's name: a study that is resumed keeps that which it began with.
-    pub(super) name: String,
-    pub(super) study: &'a Study,
-    pub(super) history: &'a History,
-    pub(super) backend: &'a Backend,
-    pub(super) reason: StopReason,
-    pub(super) progress: Progress,
-    pub(super) notes: Vec<String>,
-    pub(super) stop: &'a StopFlag,
-}
-
-/// Ends a study; `None` if it was interrupted. `frames` are those of the journal when it was opened.
+/// What a search for a model found; `None` if it was interrupted. `frames` are those of the journal when it was opened.
 pub(super) fn finish(
-    closing: Closing<'_>,
+    closing: &mut Closing<'_>,
+    models: &Models,
     dir: &RunDir,
     frames: &[Frame],
     journal: &mut Journal,
     clock: &mut Clock,
     observers: &mut Observers,
 ) -> Result<Option<RunResult>, StudyError> {
-    let Closing { name, study, history, backend, reason, progress, mut notes, stop } = closing;
-    let direction = study.metric.direction();
+    let Closing { study, history, backend, stop, .. } = *closing;
+    let direction = study.direction();
     let scored: Vec<Scored<'_>> = scored(study, history);
-    let nothing_to_choose = || match history.trials.len() as u64 {
-        0 => StudyError::NoTime,
-        candidates => {
-            let failure = history.usual_failure();
-            StudyError::AllFailed { candidates, reason: failure.reason(), remedy: failure.remedy() }
-        }
-    };
-    choice::best(direction, &scored).ok_or_else(nothing_to_choose)?;
     let chosen = |one: &Scored<'_>| chosen(study, history, one.candidate);
-    let outer = outer_choices(study, history, &scored);
+    let outer = outer_choices(study, models, history, &scored);
 
     clock.enter(Phase::Refitting, observers);
-    let refits = Refits { study, history, backend, stop };
+    let refits = Refits { study, models, history, backend, stop };
     let ranked = choice::ranked(direction, &scored, TRIES);
     let Some(winner) = refits.winner(&ranked, &outer, dir, frames, journal)? else { return Ok(None) };
     let Winner { best, test: test_score, notes: told } = winner;
-    told.iter().for_each(|note| observers.notify(&Event::Note(note.clone())));
-    notes.extend(told);
-    notes.extend(capped(history, best.candidate).inspect(|note| observers.notify(&Event::Note(note.clone()))));
+    let told = told.into_iter().chain(capped(history, best.candidate));
+    closing.notes.extend(told.inspect(|note| observers.notify(&Event::Note(note.clone()))));
     // Candidates that were passed over are no choice for the other estimates either.
     let passed_over: Vec<u64> =
         ranked.iter().map(|one| one.candidate).take_while(|candidate| *candidate != best.candidate).collect();
@@ -86,23 +64,18 @@ pub(super) fn finish(
     let outer_folds: Vec<Option<f64>> =
         test_score.outer.iter().map(|(_, value)| Some(*value).filter(|value| !value.is_nan())).collect();
     let outer_values: Vec<f64> = outer_folds.iter().copied().flatten().collect();
-    let complete = history.trials.values().filter(|trial| trial.status.is_scored()).count() as u64;
-    let result = RunResult {
-        study: name,
-        model: study.pipelines.models().join(", "),
-        task: study.dataset.task,
-        metric: study.metric.name().to_owned(),
-        direction,
-        best: chosen(&best),
-        one_se: chosen(&one_se),
+    Ok(Some(RunResult {
+        model: Some(study.objective.name()),
+        task: Some(models.dataset.task),
+        one_se: Some(chosen(&one_se)),
         bias_corrected: corrected.map(|estimate| Corrected::new(chosen(&best), estimate)),
-        refit: refits.rounds(best.candidate, 0..study.splits.folds.len()).map(|budget| {
-            let unit = study.pipelines.of(history.points.row(best.candidate as usize)).model.budget().unit;
+        refit: refits.rounds(best.candidate, 0..models.splits.folds.len()).map(|budget| {
+            let unit = models.pipelines.of(history.point(best.candidate)).model.budget().unit;
             RefitBudget { budget, unit: unit.to_owned() }
         }),
         test: test_score.value.filter(|value| !value.is_nan()).map(|value| Test {
             value,
-            metric: study.metric.name().to_owned(),
+            metric: study.objective.metric().to_owned(),
             rows: test_score.rows,
         }),
         outer: (!outer.is_empty()).then(|| Outer {
@@ -111,29 +84,10 @@ pub(super) fn finish(
             folds: outer_folds,
             candidates: outer,
         }),
-        top: choice::ranked(direction, &scored, TOP).iter().map(chosen).collect(),
-        counts: Counts {
-            proposed: history.points.len() as u64,
-            complete,
-            // The one scheduler that there is lets every candidate go its whole way.
-            pruned: 0,
-            failed: history.trials.len() as u64 - complete,
-        },
-        stopped_because: reason,
-        seconds: clock.seconds(),
-        lanes_per_second: progress.lanes_per_second(),
-        lanes: history.trials.len() as u64 * study.splits.folds.len() as u64,
-        backend: backend.name().to_owned(),
-        device: backend.device(),
-        seed: study.config.search.seed,
-        data_fingerprint: format!("{:016x}", study.dataset.fingerprint),
-        versions: versions(),
-        run_dir: dir.path().display().to_string(),
-        model_file: dir.model().display().to_string(),
-        notes,
-    };
-    dir.write_result(&result.to_json())?;
-    Ok(Some(result))
+        data_fingerprint: Some(format!("{:016x}", models.dataset.fingerprint)),
+        model_file: Some(dir.model().display().to_string()),
+        ..closing.result(chosen(&best), dir, clock)
+    }))
 }
 
 /// What is to be said of candidates whose solvers were stopped by the budget: they are scored as they stood.
@@ -150,25 +104,13 @@ fn capped(history: &History, best: u64) -> Option<String> {
     })
 }
 
-/// Every candidate with a score, by id.
-fn scored<'a>(study: &Study, history: &'a History) -> Vec<Scored<'a>> {
-    let trials = history.trials.values().filter(|trial| trial.status.is_scored());
-    trials
-        .map(|trial| {
-            let row = history.points.row(trial.candidate as usize);
-            let cost = study.pipelines.of(row).cost(row);
-            Scored { candidate: trial.candidate, value: trial.value(), folds: &trial.scores, cost }
-        })
-        .collect()
-}
-
 /// The candidate that the search of each outer part would have chosen: by the scores that never saw the part.
-fn outer_choices(study: &Study, history: &History, scored: &[Scored<'_>]) -> Vec<u64> {
-    let direction = study.metric.direction();
-    let first_score = study.first_scores();
+fn outer_choices(study: &Study, models: &Models, history: &History, scored: &[Scored<'_>]) -> Vec<u64> {
+    let direction = study.direction();
+    let first_score = models.first_scores();
     let stops = |one: &Scored<'_>| {
-        let row = history.points.row(one.candidate as usize);
-        study.pipelines.of(row).stops_by_validation(row)
+        let row = history.point(one.candidate);
+        models.pipelines.of(row).stops_by_validation(row)
     };
     let any_stops = scored.iter().any(stops);
     let choose = |inner: &[(usize, usize)]| {
@@ -187,21 +129,7 @@ fn outer_choices(study: &Study, history: &History, scored: &[Scored<'_>]) -> Vec
         true => part.unseen().map(|fold| (fold, 0)).collect(),
         false => part.inner.clone(),
     };
-    study.splits.outer.iter().filter_map(|part| choose(&inner(part))).collect()
-}
-
-fn chosen(study: &Study, history: &History, candidate: u64) -> Chosen {
-    let trial = history.trials.get(&candidate).cloned().unwrap_or_else(|| Trial::infeasible(candidate, 0, 0));
-    Chosen {
-        candidate,
-        params: study.space.named(history.points.row(candidate as usize)),
-        value: trial.value(),
-        std_error: study.parts.std_error(&trial.scores),
-        train_value: Some(f64::from(trial.train)).filter(|value| !value.is_nan()),
-        seconds_per_lane: f64::from(trial.seconds) / study.splits.folds.len() as f64,
-        used: trial.used,
-        folds: trial.scores,
-    }
+    models.splits.outer.iter().filter_map(|part| choose(&inner(part))).collect()
 }
 
 /// The candidate that the model file holds, and what the test rows said of it.
@@ -231,6 +159,7 @@ enum Refit {
 /// What candidates are trained again with.
 struct Refits<'a> {
     study: &'a Study,
+    models: &'a Models,
     history: &'a History,
     backend: &'a Backend,
     stop: &'a StopFlag,
@@ -248,7 +177,7 @@ impl Refits<'_> {
         frames: &[Frame],
         journal: &mut Journal,
     ) -> Result<Option<Winner<'s>>, StudyError> {
-        let Splits { pool, test, .. } = &self.study.splits;
+        let Splits { pool, test, .. } = &self.models.splits;
         let readings: Vec<&TestScore> =
             frames.iter().filter_map(|frame| if let Frame::Test(test) = frame { Some(test) } else { None }).collect();
         let of = |candidate: u64| {
@@ -266,7 +195,7 @@ impl Refits<'_> {
             }
             // Without the test rows where their score was read before.
             let unread: &[u32] = if known.is_some() { &[] } else { test };
-            let rounds = self.rounds(best.candidate, 0..self.study.splits.folds.len());
+            let rounds = self.rounds(best.candidate, 0..self.models.splits.folds.len());
             let refitted = match self.refit(best.candidate, rounds, pool, unread)? {
                 Refit::Interrupted => return Ok(None),
                 Refit::NotFinite => {
@@ -309,7 +238,7 @@ impl Refits<'_> {
     /// The scores of the outer parts' choices, NaN for one that did not stay finite; `None` if it was interrupted.
     fn outer_scores(&self, outer: &[u64]) -> Result<Option<Vec<(u64, f64)>>, StudyError> {
         let mut scores = Vec::with_capacity(outer.len());
-        for (candidate, part) in outer.iter().zip(&self.study.splits.outer) {
+        for (candidate, part) in outer.iter().zip(&self.models.splits.outer) {
             let rounds = self.rounds(*candidate, part.unseen());
             let score = match self.refit(*candidate, rounds, &part.train, &part.test)? {
                 Refit::Interrupted => return Ok(None),
@@ -338,30 +267,30 @@ impl Refits<'_> {
     /// The budget with which a candidate is trained where there are no rows by which it may stop: the mean of what these
     /// lanes of it used. `None` for one that never stops by them.
     fn rounds(&self, candidate: u64, lanes: impl Iterator<Item = usize>) -> Option<u64> {
-        let row = self.history.points.row(candidate as usize);
+        let row = self.history.point(candidate);
         let trial =
-            self.history.trials.get(&candidate).filter(|_| self.study.pipelines.of(row).stops_by_validation(row));
+            self.history.trials.get(&candidate).filter(|_| self.models.pipelines.of(row).stops_by_validation(row));
         trial?.mean_used(lanes)
     }
 
     /// Trains a candidate on these rows, for as many rounds if it is told, and scores it on those.
     fn refit(&self, candidate: u64, rounds: Option<u64>, train: &[u32], test: &[u32]) -> Result<Refit, StudyError> {
-        let Refits { study, history, backend, stop } = self;
+        let Refits { study, models, history, backend, stop } = self;
         let evals = if test.is_empty() { Vec::new() } else { vec![test.to_vec()] };
         let rows = FoldRows { repeat: REFIT, fold: 0, train: train.to_vec(), evals };
-        let row = history.points.row(candidate as usize);
-        let pipeline = study.pipelines.of(row);
+        let row = history.point(candidate);
+        let pipeline = models.pipelines.of(row);
         let input = pipeline.model.input();
-        let (fold, preparation) = prepare_fold(&study.dataset, &rows, &pipeline.prepare, input, study.key)?;
+        let (fold, preparation) = prepare_fold(&models.dataset, &rows, &pipeline.prepare, input, study.key)?;
         let target = fold.target;
         // The rows to score are test rows.
         let fold = Fold { may_stop_early: false, ..fold };
         let budget = rounds.unwrap_or(pipeline.budget);
         let problem = Problem {
-            task: study.dataset.task,
+            task: models.dataset.task,
             outputs: pipeline.shape.outputs,
             budget,
-            metric: study.metric,
+            metric: models.metric,
             folds: vec![Arc::new(fold)],
         };
         let mut trainer = backend.trainer(pipeline, Arc::new(problem))?;
@@ -390,36 +319,27 @@ impl Refits<'_> {
     }
 
     fn write_model(&self, candidate: u64, refitted: Refitted, dir: &RunDir) -> Result<(), StudyError> {
-        let Study { dataset, config, .. } = self.study;
+        let dataset = &self.models.dataset;
+        let missing = self.study.config.data.as_ref().map(|data| data.missing.clone()).unwrap_or_default();
         let meta = ModelMeta {
-            format: super::model_file::VERSION,
+            format: VERSION,
             model: self.model(candidate).name().to_owned(),
             task: dataset.task,
             target_name: dataset.target_name.clone(),
             class_names: dataset.class_names.clone(),
             target: refitted.target,
             preparation: refitted.preparation,
-            missing: config.data.missing.clone(),
+            missing,
             params: self.params(candidate),
         };
         FittedModel { meta, weights: refitted.weights }.save(&dir.model())
     }
 
     fn model(&self, candidate: u64) -> &'static dyn Model {
-        self.study.pipelines.of(self.history.points.row(candidate as usize)).model
+        self.models.pipelines.of(self.history.point(candidate)).model
     }
 
     fn params(&self, candidate: u64) -> IndexMap<String, Value> {
-        self.study.space.named(self.history.points.row(candidate as usize))
+        self.study.space.named(self.history.point(candidate))
     }
-}
-
-fn versions() -> IndexMap<String, String> {
-    let entry = |key: &str, value: String| (key.to_owned(), value);
-    IndexMap::from([
-        entry("thousandfold", env!("CARGO_PKG_VERSION").to_owned()),
-        entry("journal", super::journal::VERSION.to_string()),
-        entry("model_file", super::model_file::VERSION.to_string()),
-        entry("result", "1".to_owned()),
-    ])
 }

@@ -1,0 +1,149 @@
+//! An analytic function in place of data and model: what a study says of it.
+
+use super::{Objective, Resolved};
+use crate::base::random::{Key, stream};
+use crate::functions::{self, Evaluator, Function, Noise};
+use crate::study::config::StudyConfig;
+use crate::study::error::{ConfigError, StudyError};
+use crate::study::resolve::{at, placed};
+use crate::study::source::{About, Source};
+use serde::{Deserialize, Serialize};
+
+/// The `[objective]` section of a study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectiveOptions {
+    /// A name of the function registry.
+    pub function: String,
+    /// How many parameters it has, where that is free; the function's default where it is not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dimensions: Option<usize>,
+    /// Which of its instances, where it has several; they differ in where the optimum lies.
+    #[serde(default = "first_instance")]
+    pub instance: u32,
+    /// Standard deviation of the normal noise on each value.
+    #[serde(default)]
+    pub noise: f64,
+    /// How often each candidate is evaluated, each time with noise of its own.
+    #[serde(default = "once")]
+    pub repeats: u32,
+}
+
+fn first_instance() -> u32 {
+    1
+}
+
+fn once() -> u32 {
+    1
+}
+
+/// An analytic function, ready to be evaluated.
+pub struct FunctionObjective {
+    function: &'static dyn Function,
+    dimensions: usize,
+    instance: u32,
+    repeats: usize,
+    noise: Noise,
+}
+
+impl FunctionObjective {
+    /// Its name in the registry.
+    pub fn name(&self) -> &'static str {
+        self.function.name()
+    }
+
+    /// Parameters.
+    pub fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
+    /// Which of its instances; `None` where there is one.
+    pub fn instance(&self) -> Option<u32> {
+        self.function.has_instances().then_some(self.instance)
+    }
+
+    /// Values of a candidate.
+    pub fn objectives(&self) -> usize {
+        self.function.objectives()
+    }
+
+    /// Evaluations of a candidate.
+    pub fn repeats(&self) -> usize {
+        self.repeats
+    }
+
+    /// Standard deviation of the noise on each value.
+    pub fn noise(&self) -> f64 {
+        self.noise.deviation
+    }
+
+    /// The least value that there is, where it is known.
+    pub fn optimum(&self) -> Option<f64> {
+        self.function.optimum(self.dimensions, self.instance)
+    }
+
+    /// The function, opened.
+    pub fn evaluator(&self) -> Evaluator {
+        Evaluator::new(self.function, self.dimensions, self.instance, self.noise)
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let instance = self.instance().map(|instance| format!(", instance {instance}")).unwrap_or_default();
+        let noise = match self.noise.deviation {
+            0.0 => String::new(),
+            deviation => format!(", noise of {deviation} on each of {} evaluations", self.repeats),
+        };
+        let least = self.optimum().map(|optimum| format!(", {optimum} at its least")).unwrap_or_default();
+        format!("the function {} of {} parameters{instance}{least}{noise}", self.name(), self.dimensions)
+    }
+}
+
+/// More repeats than any noise needs would fill the memory with scores.
+const REPEATS_MOST: u32 = 10_000;
+
+pub(super) fn resolve(config: &mut StudyConfig, source: &Source, key: Key) -> Result<Resolved, StudyError> {
+    if let Some(section) = config.section_of_models() {
+        return Err(placed(source.find(section, About::Name), ConfigError::TwoObjectives { section }.into()));
+    }
+    let Some(options) = &mut config.objective else { return Err(ConfigError::NoObjective.into()) };
+    let function =
+        functions::find(&options.function).map_err(|error| at(source, "objective.function", error.into()))?;
+    let out_of_range = |key, value: String, need: String| {
+        at(source, key, ConfigError::OutOfRange { key, value, need: need.into() }.into())
+    };
+    let allowed = function.dimensions();
+    let dimensions = options.dimensions.unwrap_or_else(|| function.default_dimensions());
+    if !allowed.contains(&dimensions) {
+        let (least, most) = (*allowed.start(), *allowed.end());
+        let need = match least == most {
+            true => format!("{} has {least}", function.name()),
+            false => format!("{} has {least} to {most}", function.name()),
+        };
+        return Err(out_of_range("objective.dimensions", dimensions.to_string(), need));
+    }
+    if !(options.noise >= 0.0 && options.noise.is_finite()) {
+        return Err(out_of_range("objective.noise", options.noise.to_string(), "0 or more".to_owned()));
+    }
+    if !(1..=REPEATS_MOST).contains(&options.repeats) {
+        let need = format!("1 to {REPEATS_MOST}");
+        return Err(out_of_range("objective.repeats", options.repeats.to_string(), need));
+    }
+    options.dimensions = Some(dimensions);
+    let space = function.space(dimensions);
+    let space = space.with_overrides(&config.space).map_err(|error| {
+        let place = error.key().and_then(|(key, is_name)| {
+            source.find(&format!("space.{key}"), if is_name { About::Name } else { About::Value })
+        });
+        placed(place, error.into())
+    })?;
+    let notes = (options.repeats > 1 && options.noise == 0.0)
+        .then(|| format!("without noise all {} evaluations of a candidate are the same", options.repeats));
+    let objective = Objective::Function(FunctionObjective {
+        function,
+        dimensions,
+        instance: options.instance,
+        repeats: options.repeats as usize,
+        noise: Noise { deviation: options.noise, key: key.child(stream::NOISE) },
+    });
+    Ok(Resolved { objective, space, notes: notes.into_iter().collect() })
+}

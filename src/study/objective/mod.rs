@@ -1,0 +1,200 @@
+//! What candidates are scored by: models that are trained on data, or an analytic function. All that the loop needs to know
+//! of either is here.
+
+mod function;
+mod models;
+
+pub use function::{FunctionObjective, ObjectiveOptions};
+pub use models::Models;
+
+use super::config::StudyConfig;
+use super::criteria::{self, Criterion};
+use super::error::{ConfigError, StudyError};
+use super::history::Trial;
+use super::parts::Parts;
+use super::source::Source;
+use crate::base::random::Key;
+use crate::data::describe::columns_by_kind;
+use crate::data::metrics::Direction;
+use crate::space::Space;
+
+/// What scores candidates.
+pub enum Objective {
+    /// Models on data.
+    Models(Box<Models>),
+    /// An analytic function.
+    Function(FunctionObjective),
+}
+
+/// An objective with what it makes of the study's space.
+pub(super) struct Resolved {
+    pub(super) objective: Objective,
+    pub(super) space: Space,
+    /// What the user should know of it.
+    pub(super) notes: Vec<String>,
+}
+
+impl Objective {
+    /// Looks up what the study names, and fills in what it leaves open.
+    pub(super) fn resolve(config: &mut StudyConfig, source: &Source, key: Key) -> Result<Resolved, StudyError> {
+        match config.objective {
+            Some(_) => function::resolve(config, source, key),
+            None => models::resolve(config, source, key),
+        }
+    }
+
+    /// The models, where they are what is searched.
+    pub fn models(&self) -> Result<&Models, ConfigError> {
+        match self {
+            Objective::Models(models) => Ok(models),
+            Objective::Function(function) => Err(ConfigError::NoModel { function: function.name() }),
+        }
+    }
+
+    /// The models' names, or the function's.
+    pub fn name(&self) -> String {
+        match self {
+            Objective::Models(models) => models.pipelines.models().join(", "),
+            Objective::Function(function) => function.name().to_owned(),
+        }
+    }
+
+    /// What a value is called.
+    pub fn metric(&self) -> &'static str {
+        match self {
+            Objective::Models(models) => models.metric.name(),
+            Objective::Function(_) => "value",
+        }
+    }
+
+    /// Which of two values is better, for each value that a candidate has.
+    pub fn directions(&self) -> Vec<Direction> {
+        match self {
+            // Whatever else is asked for is better the less there is of it.
+            Objective::Models(models) => {
+                let direction = |criterion: &Criterion| match criterion {
+                    Criterion::Score => models.metric.direction(),
+                    Criterion::Seconds | Criterion::Size => Direction::Minimize,
+                };
+                models.objectives.iter().map(direction).collect()
+            }
+            Objective::Function(function) => vec![Direction::Minimize; function.objectives()],
+        }
+    }
+
+    /// The names of all values, the first one's first.
+    pub fn values(&self) -> Vec<String> {
+        match self {
+            Objective::Models(models) => {
+                let named = |criterion: &Criterion| criterion.to_string();
+                std::iter::once(models.metric.name().to_owned())
+                    .chain(models.objectives[1..].iter().map(named))
+                    .collect()
+            }
+            Objective::Function(function) => {
+                let further = (2..=function.objectives()).map(|number| format!("value {number}"));
+                std::iter::once("value".to_owned()).chain(further).collect()
+            }
+        }
+    }
+
+    /// Puts to a trained candidate the values that are not lanes' to report.
+    pub fn complete(&self, trial: &mut Trial, row: &[f64]) {
+        if let Objective::Models(models) = self {
+            let size = models.pipelines.of(row).cost(row);
+            trial.others = models.objectives[1..].iter().map(|one| criteria::value(*one, trial, size)).collect();
+        }
+    }
+
+    /// By how much a candidate is beyond what the study allows; 0 within.
+    pub fn violation(&self, trial: &Trial, row: &[f64]) -> f64 {
+        match self {
+            Objective::Models(models) if !models.limits.is_empty() => {
+                models.limits.violation(trial, models.pipelines.of(row).cost(row))
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// Lanes of a candidate.
+    pub fn lanes(&self) -> usize {
+        match self {
+            Objective::Models(models) => models.splits.folds.len(),
+            Objective::Function(function) => function.repeats(),
+        }
+    }
+
+    /// Where each lane's scores begin among a candidate's.
+    pub fn first_scores(&self) -> Vec<usize> {
+        match self {
+            Objective::Models(models) => models.first_scores(),
+            Objective::Function(function) => (0..function.repeats()).collect(),
+        }
+    }
+
+    /// Scores of a candidate.
+    pub fn scores(&self) -> usize {
+        match self {
+            Objective::Models(models) => models.scores(),
+            Objective::Function(function) => function.repeats(),
+        }
+    }
+
+    /// Which scores stand on the same rows.
+    pub fn parts(&self) -> Parts {
+        match self {
+            Objective::Models(models) => Parts::new(&models.splits),
+            Objective::Function(function) => Parts::one_each(function.repeats()),
+        }
+    }
+
+    /// A lane's full budget, as the scheduler counts it.
+    pub fn budget(&self) -> u64 {
+        match self {
+            Objective::Models(models) => models.pipelines.budget(),
+            Objective::Function(_) => 1,
+        }
+    }
+
+    /// Operations that a lane of a candidate takes; more than none.
+    pub fn work(&self, row: &[f64]) -> f64 {
+        match self {
+            // A lane takes something even where there is nothing to multiply.
+            Objective::Models(models) => models.pipelines.of(row).work(row).flops.max(1.0),
+            Objective::Function(_) => 1.0,
+        }
+    }
+
+    /// Which of two equally good candidates is taken, that with less of it: the size of its model, or of a function with
+    /// several objectives the second value.
+    pub fn cost(&self, trial: &Trial, row: &[f64]) -> f64 {
+        match self {
+            Objective::Models(models) => models.pipelines.of(row).cost(row),
+            Objective::Function(_) => trial.others.first().copied().unwrap_or(0.0),
+        }
+    }
+
+    /// Of every name and cell of the data; 0 without data.
+    pub fn data_fingerprint(&self) -> u64 {
+        match self {
+            Objective::Models(models) => models.dataset.fingerprint,
+            Objective::Function(_) => 0,
+        }
+    }
+
+    /// What there is to search on, in a few words.
+    pub fn describe(&self) -> String {
+        match self {
+            Objective::Models(models) => columns_by_kind(&models.dataset),
+            Objective::Function(function) => function.describe(),
+        }
+    }
+
+    /// What the user should know of the data.
+    pub fn data_notes(&self) -> Vec<String> {
+        match self {
+            Objective::Models(models) => models.dataset.notes.iter().map(ToString::to_string).collect(),
+            Objective::Function(_) => Vec::new(),
+        }
+    }
+}

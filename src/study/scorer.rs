@@ -1,0 +1,65 @@
+//! A study's objective without its search: scores of whatever candidates somebody else proposes, trained and scored exactly as
+//! a search would.
+
+use super::backend::{Backend, Opened};
+use super::error::StudyError;
+use super::history::{Pending, Trial};
+use super::objective::Objective;
+use super::resolve::Study;
+use crate::backend::{Lane, LaneReport, StopFlag, Trainer};
+use crate::space::Points;
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+/// An open objective.
+pub struct Scorer<'a> {
+    study: &'a Study,
+    trainer: Box<dyn Trainer + 'a>,
+}
+
+impl<'a> Scorer<'a> {
+    /// Prepares the study's folds and opens what trains them.
+    pub fn open(study: &'a Study) -> Result<Scorer<'a>, StudyError> {
+        let problems = match &study.objective {
+            Objective::Models(models) => models.problems(study.key)?,
+            Objective::Function(_) => Vec::new(),
+        };
+        let Opened { trainer, .. } = Backend::open_with_trainer(study, problems)?;
+        Ok(Scorer { study, trainer })
+    }
+
+    /// Whether outcomes are to have gradients from now on, where the models have them.
+    pub fn want_gradients(&mut self, wanted: bool) {
+        self.trainer.want_gradients(wanted);
+    }
+
+    /// Each candidate's outcome, in their order; what the constraints do not allow is not trained.
+    pub fn score(&mut self, points: &Points) -> Result<Vec<Trial>, StudyError> {
+        let (study, shape) = (self.study, self.study.shape());
+        let allowed = (0..points.len()).filter(|point| study.space.is_allowed(points.row(*point)));
+        let lanes: Vec<Lane> =
+            allowed.flat_map(|point| (0..shape.lanes).map(move |fold| Lane { point, fold })).collect();
+        let mut trials: Vec<Trial> =
+            (0..points.len() as u64).map(|candidate| Trial::infeasible(candidate, shape)).collect();
+        let slots = self.trainer.start(points, &lanes)?;
+        let lane_of: HashMap<_, _> = slots.iter().copied().zip(lanes).collect();
+        let first_scores = study.objective.first_scores();
+        let mut pending: HashMap<usize, Pending> = HashMap::new();
+        let mut report = |report: LaneReport| {
+            let Some(lane) = lane_of.get(&report.slot) else { return ControlFlow::Continue(()) };
+            let candidate = pending.entry(lane.point).or_insert_with(|| Pending::new(shape));
+            if candidate.take(lane.fold, first_scores[lane.fold], &report)
+                && let Some(candidate) = pending.remove(&lane.point)
+            {
+                let trial = &mut trials[lane.point];
+                *trial = candidate.finish(lane.point as u64);
+                study.objective.complete(trial, points.row(lane.point));
+            }
+            ControlFlow::Continue(())
+        };
+        let advanced = self.trainer.advance(&slots, study.budget, false, &StopFlag::default(), &mut report);
+        self.trainer.release(&slots);
+        advanced?;
+        Ok(trials)
+    }
+}
