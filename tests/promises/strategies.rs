@@ -111,10 +111,10 @@ fn mixed_value(row: &[f64]) -> f64 {
     let known = |x: f64| if x.is_nan() { 1.0 } else { x };
     let [kind, rate, depth, flag, width, share] = [0, 1, 2, 3, 4, 5].map(|column| known(row[column]));
     (kind - 1.0).abs()
-        + (rate.log10() + 2.5).powi(2)
+        + (libm::log10(rate) + 2.5).powi(2)
         + (depth - 5.0).abs() / 4.0
         + flag
-        + (width.log2() - 3.0).abs() / 3.0
+        + (libm::log2(width) - 3.0).abs() / 3.0
         + (share - 0.7).abs()
 }
 
