@@ -2,24 +2,20 @@
 //! study of sets alone. Prints the search space as a line of JSON; then, for each line of JSON that it reads (a list of candidates, each a map of
 //! parameters by name), a line with the candidates' values, `null` for one that failed.
 
+#[path = "shared/study.rs"]
+mod shared;
+
 use serde_json::json;
 use std::error::Error;
 use std::io::{BufRead, Write};
-use std::path::Path;
 use thousandfold::space::{Points, Value};
-use thousandfold::study::StudyConfig;
-use thousandfold::study::resolve::Study;
 use thousandfold::study::scorer::Scorer;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let file = arguments.next().ok_or("usage: evaluate STUDY.toml|- [KEY=VALUE ...]")?;
     let sets: Vec<String> = arguments.collect();
-    let loaded = match file.as_str() {
-        "-" => StudyConfig::of_sets("study", &sets)?,
-        file => StudyConfig::load(Path::new(file), &sets)?,
-    };
-    let study = Study::resolve(loaded)?;
+    let study = shared::study(&file, &sets)?;
     let mut scorer = Scorer::open(&study)?;
     let mut out = std::io::stdout().lock();
     let defaults = study.space.named(&study.space.defaults());

@@ -3,16 +3,16 @@
 //! One line of JSON: how the best value of the first objective fell, the seconds that proposals took, and with several
 //! objectives every candidate's values.
 
+#[path = "shared/study.rs"]
+mod shared;
+
 use serde_json::json;
 use std::error::Error;
-use std::path::Path;
 use std::time::Instant;
 use thousandfold::base::random::Key;
 use thousandfold::strategies::relay::Relay;
 use thousandfold::strategies::{self, Ask, Outcome, StrategyOptions};
-use thousandfold::study::StudyConfig;
 use thousandfold::study::objective::Objective;
-use thousandfold::study::resolve::Study;
 use thousandfold::study::scorer::Scorer;
 
 /// The exit code where a strategy is not for the space.
@@ -30,11 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let batch: u64 = next()?.parse()?;
     let file = next()?;
     let sets: Vec<String> = arguments.collect();
-    let loaded = match file.as_str() {
-        "-" => StudyConfig::of_sets("study", &sets)?,
-        file => StudyConfig::load(Path::new(file), &sets)?,
-    };
-    let study = Study::resolve(loaded)?;
+    let study = shared::study(&file, &sets)?;
     let mut scorer = Scorer::open(&study)?;
     if let Some(refusal) = relay.refusal(&study.space, study.directions.len()) {
         eprintln!("{}: {}", refusal.strategy, refusal.reason);

@@ -18,9 +18,7 @@ pub(super) struct Multiobjective {
     objectives: usize,
     /// As the paper has it.
     default_dimensions: usize,
-    /// Of the parameters along the front, one fewer than objectives.
-    along: (f64, f64),
-    /// Of the other parameters.
+    /// Bounds of the parameters across the front; those along it, one fewer than objectives, lie between 0 and 1.
     across: (f64, f64),
     values: fn(&[f64], &mut [f64]),
     front: fn(usize) -> Vec<Vec<f64>>,
@@ -37,7 +35,6 @@ pub(super) static ZDT1: Multiobjective = Multiobjective {
     summary: "ZDT1: two objectives, convex front",
     objectives: 2,
     default_dimensions: 30,
-    along: UNIT,
     across: UNIT,
     values: |x, values| {
         let g = zdt_g(x);
@@ -52,7 +49,6 @@ pub(super) static ZDT2: Multiobjective = Multiobjective {
     summary: "ZDT2: two objectives, concave front",
     objectives: 2,
     default_dimensions: 30,
-    along: UNIT,
     across: UNIT,
     values: |x, values| {
         let g = zdt_g(x);
@@ -67,7 +63,6 @@ pub(super) static ZDT3: Multiobjective = Multiobjective {
     summary: "ZDT3: two objectives, a front of five pieces",
     objectives: 2,
     default_dimensions: 30,
-    along: UNIT,
     across: UNIT,
     values: |x, values| {
         let g = zdt_g(x);
@@ -93,7 +88,6 @@ pub(super) static ZDT4: Multiobjective = Multiobjective {
     summary: "ZDT4: two objectives, convex front, many local fronts above it",
     objectives: 2,
     default_dimensions: 10,
-    along: UNIT,
     across: (-5.0, 5.0),
     values: |x, values| {
         let across = &x[1..];
@@ -110,7 +104,6 @@ pub(super) static ZDT6: Multiobjective = Multiobjective {
     summary: "ZDT6: two objectives, concave front, points unevenly dense",
     objectives: 2,
     default_dimensions: 10,
-    along: UNIT,
     across: UNIT,
     values: |x, values| {
         let wave = libm::sin(6.0 * PI * x[0]);
@@ -132,7 +125,6 @@ pub(super) static DTLZ1: Multiobjective = Multiobjective {
     summary: "DTLZ1: three objectives, flat front, many local fronts above it",
     objectives: 3,
     default_dimensions: 7,
-    along: UNIT,
     across: UNIT,
     values: |x, values| {
         let (along, across) = x.split_at(values.len() - 1);
@@ -155,7 +147,6 @@ pub(super) static DTLZ2: Multiobjective = Multiobjective {
     summary: "DTLZ2: three objectives, spherical front",
     objectives: 3,
     default_dimensions: 12,
-    along: UNIT,
     across: UNIT,
     values: |x, values| {
         let (along, across) = x.split_at(values.len() - 1);
@@ -184,7 +175,6 @@ pub(super) static DTLZ7: Multiobjective = Multiobjective {
     summary: "DTLZ7: three objectives, a front of four pieces",
     objectives: 3,
     default_dimensions: 22,
-    along: UNIT,
     across: UNIT,
     values: |x, values| {
         let (along, across) = x.split_at(values.len() - 1);
@@ -261,7 +251,7 @@ impl Function for Multiobjective {
         self.default_dimensions
     }
     fn bounds(&self, index: usize) -> (f64, f64) {
-        if index + 1 < self.objectives { self.along } else { self.across }
+        if index + 1 < self.objectives { UNIT } else { self.across }
     }
     fn objectives(&self) -> usize {
         self.objectives

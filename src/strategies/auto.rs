@@ -4,7 +4,9 @@
 //! What it goes by is in the study and in the outcomes, so that a run that is resumed decides the same.
 
 use super::cube::{Axis, Cube};
-use super::{Ask, Outcome, Strategy, StrategyEntry, StrategyOptions, cmaes, gp, grid, nsga2, smac, sobol, tpe};
+use super::{
+    Ask, Outcome, Strategy, StrategyEntry, StrategyOptions, cmaes, gp, grid, nsga2, numbered_from, smac, sobol, tpe,
+};
 use crate::base::registry::Named;
 use crate::data::metrics::Direction;
 use crate::space::Space;
@@ -246,15 +248,7 @@ impl Strategy for Search {
         if successor(&self.situation, self.name).is_some() {
             self.found.extend_from_slice(outcomes);
         }
-        match self.first {
-            0 => self.strategy.tell(outcomes),
-            first => {
-                let renumbered = |outcome: &Outcome| {
-                    Some(Outcome { candidate: outcome.candidate.checked_sub(first)?, ..outcome.clone() })
-                };
-                self.strategy.tell(&outcomes.iter().filter_map(renumbered).collect::<Vec<_>>());
-            }
-        }
+        self.strategy.tell(&numbered_from(self.first, outcomes));
     }
 
     fn recall(&mut self, earlier: &[Outcome]) {

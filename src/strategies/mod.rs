@@ -140,6 +140,12 @@ pub fn minimized(directions: &[Direction], values: &[f64]) -> impl Iterator<Item
     directions.iter().zip(values).map(|(direction, value)| -direction.sign() * value)
 }
 
+/// Outcomes as a method knows them that began at candidate `first`: its own, by its own ids.
+fn numbered_from(first: u64, outcomes: &[Outcome]) -> Vec<Outcome> {
+    let own = |outcome: &Outcome| Some(Outcome { candidate: outcome.candidate.checked_sub(first)?, ..outcome.clone() });
+    outcomes.iter().filter_map(own).collect()
+}
+
 /// A strategy in the registry.
 pub trait StrategyEntry: Named {
     /// Why it cannot search this space, if it cannot; said before anything is trained.

@@ -1,7 +1,7 @@
 //! Methods that search one after the other: each takes its share of the candidates, and begins with what the ones before it
 //! found. One method alone is a relay of one leg, and takes the course that it would take by itself.
 
-use super::{Ask, Outcome, Strategy, StrategyEntry, StrategyOptions};
+use super::{Ask, Outcome, Strategy, StrategyEntry, StrategyOptions, numbered_from};
 use crate::space::Space;
 use std::sync::Arc;
 
@@ -148,11 +148,7 @@ impl Strategy for Running {
     }
 
     fn tell(&mut self, outcomes: &[Outcome]) {
-        let renumbered = |outcome: &Outcome| {
-            Some(Outcome { candidate: outcome.candidate.checked_sub(self.first)?, ..outcome.clone() })
-        };
-        let told: Vec<Outcome> = outcomes.iter().filter_map(renumbered).collect();
-        self.strategy.tell(&told);
+        self.strategy.tell(&numbered_from(self.first, outcomes));
         if !self.is_last() {
             self.found.extend_from_slice(outcomes);
         }
