@@ -14,11 +14,11 @@ const DRAWS: u32 = 24;
 /// So many times as many are drawn where most are no candidate.
 const PATIENCE: u32 = 4;
 /// Outcomes before l is more than the prior.
-const STARTUP: usize = 10;
+pub(super) const STARTUP: usize = 10;
 /// Most kernels of g; of more outcomes, a sample stands for the others.
 const BAD: usize = 768;
-/// Weight in g of a candidate that is out.
-const LIAR: f64 = 0.1;
+/// Fewest good outcomes: of one alone the spread says nothing.
+const FEWEST: usize = 2;
 /// Least bandwidth of l by that of g, where it follows the spread: the search gets no nearer than l's kernels are wide.
 const FINER: f64 = 0.3;
 /// Most kernels of l.
@@ -82,6 +82,13 @@ pub(super) fn groups(space: &Space, cube: &Cube, codecs: &[Codec], objectives: u
     groups
 }
 
+/// How many of so many outcomes count as good.
+pub(super) fn goods(outcomes: usize) -> usize {
+    // A tenth; from 250 outcomes on 25, as in Optuna, until the square root is more.
+    let tenth = outcomes.div_ceil(10);
+    tenth.min(25).max(libm::sqrt(outcomes as f64) as usize).min(tenth).max(FEWEST)
+}
+
 impl Group {
     /// Learns an outcome by its number, the places of all axes, and its values, each to be minimised.
     pub(super) fn tell(&mut self, number: u32, places: &[f64], values: &[f64], violation: f64) {
@@ -95,11 +102,19 @@ impl Group {
         self.axes.first().is_some_and(|axis| !places[*axis].is_nan())
     }
 
-    /// Models `told` outcomes anew; `places` are those of all axes, `width` an outcome.
-    pub(super) fn learn(&mut self, places: &[f64], width: usize, told: usize, width_of_good: Width, key: Key) {
-        let good = self.best.best(self.goods(told));
+    /// Models outcomes anew: `top` are the best of all, by number, empty where the groups are one or too little is known;
+    /// `places` are those of all axes, `width` an outcome.
+    pub(super) fn learn(
+        &mut self,
+        places: &[f64],
+        width: usize,
+        told: usize,
+        top: &[u32],
+        width_of_good: Width,
+        key: Key,
+    ) {
+        let good = self.best.weighted(if told < STARTUP { 0 } else { self.goods(top) });
         let bad = self.sample(&good, key);
-        let good: Vec<(u32, f64)> = good.iter().map(|number| (*number, 1.0)).collect();
         let observe = |numbers: &[(u32, f64)]| -> Vec<Observation> {
             let observe = |(number, weight): &(u32, f64)| {
                 let row = &places[*number as usize * width..][..width];
@@ -117,19 +132,17 @@ impl Group {
         });
     }
 
-    /// How many outcomes count as good.
-    fn goods(&self, told: usize) -> usize {
-        if told < STARTUP {
-            return 0;
+    /// How many outcomes count as good: those of the group that are among the best of all, so that a branch that holds them
+    /// is looked at as closely as it deserves; in a branch that holds none, the best of its own.
+    fn goods(&self, top: &[u32]) -> usize {
+        match top.iter().filter(|number| self.members.binary_search(number).is_ok()).count() {
+            0 => goods(self.members.len()),
+            among => among,
         }
-        // A tenth; from 250 outcomes on 25, as in Optuna, until the square root is more.
-        let n = self.members.len();
-        let few = n.div_ceil(10).min(25);
-        few.max(libm::sqrt(n as f64) as usize).min(n.div_ceil(10)).min(self.best.len())
     }
 
     /// The others with their weights: the latest count whole, older ones less by their age (as in Optuna).
-    fn sample(&self, good: &[u32], key: Key) -> Vec<(u32, f64)> {
+    fn sample(&self, good: &[(u32, f64)], key: Key) -> Vec<(u32, f64)> {
         let n = self.members.len();
         let strata = n.min(BAD);
         let edge = |stratum: usize| stratum * n / strata;
@@ -141,16 +154,16 @@ impl Group {
             if place + RECENT >= n { 1.0 } else { (place + 1) as f64 / (n - RECENT) as f64 }
         };
         let picks = (0..strata).map(pick).map(|place| (self.members[place], weight(place)));
-        picks.filter(|(number, _)| good.binary_search(number).is_err()).collect()
+        picks.filter(|(number, _)| good.binary_search_by_key(number, |(good, _)| *good).is_err()).collect()
     }
 
-    /// Counts a candidate that is out as a bad one.
-    pub(super) fn await_outcome(&mut self, places: &[f64]) {
+    /// Counts a candidate that is out as a bad one of this weight (the constant liar of Ginsbourger et al. 2010).
+    pub(super) fn await_outcome(&mut self, places: &[f64], weight: f64) {
         if self.exists(places)
             && let Some(models) = &mut self.models
         {
             let places: Vec<f64> = self.axes.iter().map(|axis| places[*axis]).collect();
-            models.bad.push(&places, LIAR);
+            models.bad.push(&places, weight);
         }
     }
 

@@ -15,8 +15,9 @@ use crate::base::random::Key;
 use crate::base::registry::Named;
 use crate::data::metrics::Direction;
 use crate::space::{Codec, Points, Space};
-use group::{Group, groups};
+use group::{Group, STARTUP, goods, groups};
 use parzen::Width;
+use ranking::Ranking;
 use rayon::prelude::*;
 use remainder::{Found, Remainder};
 use std::collections::VecDeque;
@@ -50,6 +51,8 @@ const ATTEMPTS: u32 = 8;
 /// Batches of so many and more look at few outcomes in all: two or five good ones, whose spread says little, shape a whole
 /// batch. There kernels as wide as their gaps find more; outcome by outcome, the spread comes up to ten times as near.
 const LARGE: u64 = 16;
+/// Weight in g of a candidate that is out, in large batches: whole, so many of them drown what is known to fail.
+const CROWDED: f64 = 0.1;
 
 /// What the keys below the strategy's are for; proposals take the others.
 const LEARNING: u32 = u32::MAX;
@@ -62,9 +65,13 @@ struct Search {
     key: Key,
     directions: Vec<Direction>,
     width_of_good: Width,
+    /// In g, of a candidate that is out.
+    weight_of_awaited: f64,
     /// What the search begins with.
     starts: Vec<Vec<f64>>,
     groups: Vec<Group>,
+    /// The best of all outcomes; None where the one group knows them.
+    best: Option<Ranking>,
     /// Places of every outcome on every axis, one outcome after another.
     places: Vec<f64>,
     told: usize,
@@ -80,12 +87,16 @@ impl Search {
     fn new(space: Arc<Space>, options: &StrategyOptions) -> Search {
         let cube = Cube::new(space.clone());
         let codecs = space.codecs();
+        let objectives = options.directions.len();
+        let groups = groups(&space, &cube, &codecs, objectives);
         Search {
             starts: space.starts(),
-            groups: groups(&space, &cube, &codecs, options.directions.len()),
+            best: (groups.len() > 1).then(|| Ranking::new(objectives)),
+            groups,
             key: options.key,
             directions: options.directions.clone(),
             width_of_good: if options.batch < LARGE { Width::Spread } else { Width::Gap },
+            weight_of_awaited: if options.batch < LARGE { 1.0 } else { CROWDED },
             places: Vec::new(),
             told: 0,
             awaited: VecDeque::new(),
@@ -103,6 +114,9 @@ impl Search {
         let number = self.told as u32;
         let values: Vec<f64> = minimized(&self.directions, &outcome.values).collect();
         self.groups.iter_mut().for_each(|group| group.tell(number, &places, &values, outcome.violation));
+        if let Some(best) = &mut self.best {
+            best.tell(number, &values, outcome.violation);
+        }
         self.places.extend_from_slice(&places);
         self.told += 1;
     }
@@ -112,9 +126,10 @@ impl Search {
         let (places, width, told) = (&self.places, self.cube.axes().len(), self.told);
         let width_of_good = self.width_of_good;
         let key = self.key.child(LEARNING).child(told as u32);
-        self.groups.par_iter_mut().for_each(|group| group.learn(places, width, told, width_of_good, key));
+        let top = self.best.as_ref().filter(|_| told >= STARTUP).map_or(Vec::new(), |best| best.best(goods(told)));
+        self.groups.par_iter_mut().for_each(|group| group.learn(places, width, told, &top, width_of_good, key));
         for (_, places) in &self.awaited {
-            self.groups.iter_mut().for_each(|group| group.await_outcome(places));
+            self.groups.iter_mut().for_each(|group| group.await_outcome(places, self.weight_of_awaited));
         }
         self.is_stale = false;
     }
@@ -181,7 +196,7 @@ impl Strategy for Search {
         for id in (first..).take(n) {
             let Some(row) = self.candidate(id) else { break };
             let places = self.cube.encode(&row);
-            self.groups.iter_mut().for_each(|group| group.await_outcome(&places));
+            self.groups.iter_mut().for_each(|group| group.await_outcome(&places, self.weight_of_awaited));
             self.awaited.push_back((id, places));
             if let Some(remainder) = &mut self.remainder {
                 remainder.insert(&row);

@@ -324,10 +324,13 @@ fn mass(low: f64, high: f64) -> f64 {
 
 /// One bandwidth for all observations along an axis.
 fn spread(places: &[f64], floor: f64, dimensions: usize) -> f64 {
-    let n = places.len() as f64;
-    if places.len() < 2 {
-        return 1.0;
+    match places {
+        [] => return 1.0,
+        // One has no spread: it reaches to the further end.
+        [place] => return place.max(1.0 - place),
+        _ => {}
     }
+    let n = places.len() as f64;
     let mean = places.iter().sum::<f64>() / n;
     let variance = places.iter().map(|place| (place - mean) * (place - mean)).sum::<f64>() / (n - 1.0);
     let factor = libm::pow(n, -1.0 / (dimensions as f64 + 4.0));

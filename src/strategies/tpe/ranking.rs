@@ -67,7 +67,8 @@ impl Ranking {
     }
 
     /// How many are known.
-    pub(super) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         match self {
             Ranking::One(best) => best.len(),
             Ranking::Several(archive) => archive.numbers.len(),
@@ -76,12 +77,24 @@ impl Ranking {
 
     /// The best `count`, by number.
     pub(super) fn best(&self, count: usize) -> Vec<u32> {
-        let mut numbers: Vec<u32> = match self {
-            Ranking::One(best) => best.iter().take(count).map(|(.., number)| *number).collect(),
-            Ranking::Several(archive) => archive.best(count, SWEPT),
+        self.weighted(count).into_iter().map(|(number, _)| number).collect()
+    }
+
+    /// The best `count`, by number, with weights of mean 1. Of one objective, the better count for more: by the logarithms
+    /// of their ranks, as parents do in CMA-ES (Hansen 2016, arXiv:1604.00772), so that any scale of values is as good as
+    /// another. Of several objectives all count alike.
+    pub(super) fn weighted(&self, count: usize) -> Vec<(u32, f64)> {
+        let mut weighted: Vec<(u32, f64)> = match self {
+            Ranking::One(best) => {
+                let count = count.min(best.len());
+                let weight = |rank: usize| libm::log(count as f64 + 0.5) - libm::log(rank as f64 + 1.0);
+                let mean = (0..count).map(weight).sum::<f64>() / count as f64;
+                best[..count].iter().enumerate().map(|(rank, (.., number))| (*number, weight(rank) / mean)).collect()
+            }
+            Ranking::Several(archive) => archive.best(count, SWEPT).into_iter().map(|number| (number, 1.0)).collect(),
         };
-        numbers.sort_unstable();
-        numbers
+        weighted.sort_unstable_by_key(|(number, _)| *number);
+        weighted
     }
 }
 
@@ -168,6 +181,19 @@ mod tests {
         let several = ranked(2, &[(&[0.0, 0.0], 1.0), (&[3.0, 3.0], 0.0), (&[nan, 0.0], 0.0), (&[2.0, 2.0], 0.0)]);
         assert_eq!((several.best(1), several.best(2), several.best(9)), (vec![3], vec![1, 3], vec![0, 1, 3]));
         assert_eq!(ranked(2, &[(&[1.0], 0.0)]).len(), 0, "a value is missing");
+    }
+
+    #[test]
+    fn the_better_of_the_best_count_for_more_whatever_the_scale() {
+        let weighted = |of: fn(f64) -> f64| {
+            let values = [3.0, 1.0, 2.0, 9.0].map(|value| [of(value)]);
+            ranked(1, &values.each_ref().map(|value| (&value[..], 0.0))).weighted(3)
+        };
+        let [(0, third), (1, first), (2, second)] = weighted(|value| value)[..] else { panic!("three, by number") };
+        assert!(first > second && second > third && third > 0.0);
+        assert!((first + second + third - 3.0).abs() < 1e-12);
+        assert_eq!(weighted(|value| value), weighted(libm::exp));
+        assert_eq!(ranked(2, &[(&[1.0, 2.0], 0.0), (&[2.0, 1.0], 0.0)]).weighted(2), [(0, 1.0), (1, 1.0)]);
     }
 
     #[test]
