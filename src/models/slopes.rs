@@ -10,19 +10,24 @@ pub fn features(rows: &Rows) -> Option<Features<'_>> {
     Some(Features { values: rows.x.as_slice()?, width: rows.x.ncols() })
 }
 
-/// Slopes of a term's sum over a row set along the weights of a linear model, whose numbers are learnt as `target` scales
-/// them; `None` of a term that isn't smooth.
+/// Slopes of a term's sum over a row set along a model's outputs `[rows, outputs]`, whose numbers are learnt as `target`
+/// scales them; `None` of a term that isn't smooth.
+pub fn pulls(rows: &Rows, target: Affine, term: RowTerm, z: &[f64], outputs: usize) -> Option<Vec<f64>> {
+    let weight = rows.weight.as_deref();
+    match (&rows.y, term) {
+        (Target::Values(y), RowTerm::Squared) => {
+            Some(pull::squared(z, y, weight, f64::from(target.shift), f64::from(target.scale)))
+        }
+        (Target::Classes { codes, .. }, RowTerm::LogLoss) => Some(pull::log_loss(z, codes, weight, outputs)),
+        (Target::Classes { codes, .. }, RowTerm::Brier) => Some(pull::brier(z, codes, weight, outputs)),
+        _ => None,
+    }
+}
+
+/// The same along the weights of a linear model.
 pub fn pulled(rows: &Rows, target: Affine, term: RowTerm, line: &Linear) -> Option<Linear> {
     let (x, outputs) = (features(rows)?, line.intercept.len());
-    let (z, weight) = (line.outputs(x), rows.weight.as_deref());
-    let pulls = match (&rows.y, term) {
-        (Target::Values(y), RowTerm::Squared) => {
-            pull::squared(&z, y, weight, f64::from(target.shift), f64::from(target.scale))
-        }
-        (Target::Classes { codes, .. }, RowTerm::LogLoss) => pull::log_loss(&z, codes, weight, outputs),
-        (Target::Classes { codes, .. }, RowTerm::Brier) => pull::brier(&z, codes, weight, outputs),
-        _ => return None,
-    };
+    let pulls = pulls(rows, target, term, &line.outputs(x), outputs)?;
     Some(Linear::pull(x, &pulls, outputs))
 }
 

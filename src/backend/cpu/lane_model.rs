@@ -61,6 +61,10 @@ pub trait LaneModel: Send + Sync + 'static {
     fn open_fold(&self, fold: &Arc<Fold>) -> Self::Fold;
     /// Bytes of a group's state.
     fn bytes(&self, fold: &Self::Fold, lanes: &[Self::Params]) -> u64;
+    /// Bytes that [`LaneModel::slopes`] takes beside that, of one lane at a time, where that is much.
+    fn slope_bytes(&self, _fold: &Self::Fold, _lanes: &[Self::Params]) -> u64 {
+        0
+    }
     /// Bytes that a fold holds of shared work when that of these lanes is done, what is there already included. Where the
     /// folds of a call do not fit into memory together, they are trained some at a time, and what they shared is dropped.
     fn shared_bytes(&self, _fold: &Self::Fold, _lanes: &[Self::Params]) -> u64 {

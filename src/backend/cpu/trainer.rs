@@ -219,7 +219,12 @@ impl<M: LaneModel> CpuTrainer<M> {
     /// Bytes of the largest group that is yet to start.
     fn largest_group(&self, jobs: &[Job<M>]) -> u64 {
         let fresh = jobs.iter().filter(|job| job.state.is_none());
-        fresh.map(|job| self.model.bytes(self.fold(job.fold), &job.params)).max().unwrap_or(0)
+        let bytes = |job: &Job<M>| {
+            let fold = self.fold(job.fold);
+            let slopes = if self.wants_gradients { self.model.slope_bytes(fold, &job.params) } else { 0 };
+            self.model.bytes(fold, &job.params).saturating_add(slopes)
+        };
+        fresh.map(bytes).max().unwrap_or(0)
     }
 
     /// The parameters of each fold's lanes.
@@ -376,8 +381,12 @@ impl<M: LaneModel> CpuTrainer<M> {
         let evals: Vec<Vec<LaneScore>> = evals.collect();
         let seconds = began.elapsed().as_secs_f64() / lanes as f64;
         let reports = job.slots.iter().zip(progress).enumerate();
-        let reports = reports
+        let reports: Option<Vec<LaneReport>> = reports
             .map(|(lane, (&slot, progress))| {
+                // Gradients may take as long as training did.
+                if self.wants_gradients && stop.is_raised() {
+                    return None;
+                }
                 let is_finite = train[lane].is_finite && evals.iter().all(|scores| scores[lane].is_finite);
                 let evals: Vec<f64> = evals.iter().map(|scores| scores[lane].score).collect();
                 let status = match (is_finite, progress.is_capped) {
@@ -389,7 +398,7 @@ impl<M: LaneModel> CpuTrainer<M> {
                     LaneStatus::NotFinite => Vec::new(),
                     _ => self.gradients(fold, &group, lane, rows, &evals),
                 };
-                LaneReport {
+                Some(LaneReport {
                     slot,
                     status,
                     train: train[lane].score,
@@ -398,11 +407,11 @@ impl<M: LaneModel> CpuTrainer<M> {
                     used: progress.used,
                     seconds,
                     gradients,
-                }
+                })
             })
             .collect();
-        job.state = Some(group);
-        Some(reports)
+        job.state = Some(group).filter(|_| reports.is_some() || !is_fresh);
+        reports
     }
 
     /// How a lane's scores change with its point; nothing where nobody asked, or where a score has no slopes.

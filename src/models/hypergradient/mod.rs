@@ -2,12 +2,14 @@
 //!
 //! A score's sum over rows has a slope along every output of the model (`pull`), and by that along every weight
 //! ([`Linear::pull`]). How the weights change with a hyperparameter follows from the equation that they solve, by the implicit
-//! function theorem (Larsen et al. 1996; Bengio 2000; Pedregosa 2016, arXiv:1602.02355). One file a model's equation. All of
-//! it is f64, on plain arrays; docs/gradients.md has the formulae.
+//! function theorem (Larsen et al. 1996; Bengio 2000; Pedregosa 2016, arXiv:1602.02355); where there is no equation, from
+//! their training gone through again ([`mlp`]). One file a model. All of it is f64, on plain arrays; docs/gradients.md has
+//! the formulae.
 
 pub mod elastic_net;
 pub mod kernel_ridge;
 pub mod logistic;
+pub mod mlp;
 pub mod pull;
 pub mod ridge;
 

@@ -7,14 +7,22 @@ use crate::backend::cpu::simd::{LANES, Lanes, Level, dispatch};
 use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
 use crate::backend::{WeightArray, Weights};
 use crate::base::random::Key;
+use crate::data::metrics::RowTerm;
 use crate::data::{Affine, Fold, Target};
-use std::sync::Arc;
+use crate::models::hypergradient::Features;
+use crate::models::hypergradient::mlp::{NAMES, Replayed, Targets, Training, replay_bytes};
+use crate::models::slopes;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rows that are predicted at a time: as few as in a minibatch, so that activations stay in the cache.
 pub const PREDICT_BLOCK: usize = 32;
+/// Where training again in f64 ends further from a lane's weights, as a share of their size, rounding decides what the lane
+/// learns, and its slopes say nothing.
+const MOST_DRIFT: f64 = 0.01;
 
 /// A fold's training rows, its regression targets scaled.
 pub struct MlpFold {
+    fold: Arc<Fold>,
     pub key: Key,
     pub rows: usize,
     pub features: usize,
@@ -81,6 +89,14 @@ pub struct Group {
     params: Vec<MlpParams>,
     networks: Networks,
     epochs: u64,
+    /// The lane that was gone through again last, as long as row sets are left to score it on.
+    replayed: Mutex<Option<(usize, Replayed)>>,
+}
+
+impl Group {
+    fn new(params: Vec<MlpParams>, networks: Networks, epochs: u64) -> Group {
+        Group { params, networks, epochs, replayed: Mutex::new(None) }
+    }
 }
 
 impl LaneModel for MlpLanes {
@@ -114,7 +130,23 @@ impl LaneModel for MlpLanes {
         };
         let outputs = fold.train.y.outputs();
         let weights = [false, true].map(|is_balanced| row_weights(&fold.train, is_balanced));
-        MlpFold { key: fold.key, rows, features, x, columns, y, outputs, target: fold.target, weights }
+        MlpFold {
+            fold: fold.clone(),
+            key: fold.key,
+            rows,
+            features,
+            x,
+            columns,
+            y,
+            outputs,
+            target: fold.target,
+            weights,
+        }
+    }
+
+    fn slope_bytes(&self, fold: &MlpFold, lanes: &[MlpParams]) -> u64 {
+        let evals: usize = fold.fold.row_sets().skip(1).map(|rows| rows.x.nrows()).sum();
+        lanes.iter().map(|lane| replay_bytes(lane, fold.features, fold.outputs, evals) as u64).max().unwrap_or(0)
     }
 
     fn bytes(&self, fold: &MlpFold, lanes: &[MlpParams]) -> u64 {
@@ -138,7 +170,7 @@ impl LaneModel for MlpLanes {
 
     fn start(&self, fold: &MlpFold, lanes: &[MlpParams]) -> Group {
         let walk = Walk::choose(lanes, fold.features, fold.outputs);
-        Group { params: lanes.to_vec(), networks: Networks::start(walk, fold, lanes), epochs: 0 }
+        Group::new(lanes.to_vec(), Networks::start(walk, fold, lanes), 0)
     }
 
     fn gather(&self, fold: &MlpFold, lanes: &[(&Group, usize)]) -> Group {
@@ -148,11 +180,12 @@ impl LaneModel for MlpLanes {
         for (to, (group, from)) in lanes.iter().enumerate() {
             networks.copy_lane(to, &group.networks, *from, &params[to], fold);
         }
-        Group { params, networks, epochs: lanes.first().map_or(0, |(group, _)| group.epochs) }
+        Group::new(params, networks, lanes.first().map_or(0, |(group, _)| group.epochs))
     }
 
     fn advance(&self, level: Level, fold: &MlpFold, group: &mut Group, budget: u64) -> Vec<LaneProgress> {
-        let Group { params, networks, epochs } = group;
+        let Group { params, networks, epochs, replayed } = group;
+        *replayed = Mutex::default();
         let (from, until, of) = (*epochs, budget.max(*epochs), self.budget);
         let walk = networks.walk();
         let layers = &mut networks.layers;
@@ -175,6 +208,32 @@ impl LaneModel for MlpLanes {
         }
     }
 
+    fn slopes(
+        &self,
+        level: Level,
+        fold: &MlpFold,
+        group: &Group,
+        lane: usize,
+        set: usize,
+        term: RowTerm,
+    ) -> Option<Vec<f64>> {
+        let rows = fold.fold.row_sets().nth(set)?;
+        // A term that has no slopes is not worth a training.
+        slopes::pulls(rows, fold.target, term, &[], fold.outputs)?;
+        let mut last = group.replayed.lock().unwrap_or_else(PoisonError::into_inner);
+        let replayed = match last.take() {
+            Some((of, replayed)) if of == lane => replayed,
+            _ => self.replay(level, fold, group, lane)?,
+        };
+        let outputs = replayed.outputs.get(set.checked_sub(1)?)?;
+        let pulls = slopes::pulls(rows, fold.target, term, &outputs.values, fold.outputs)?;
+        let along = if replayed.drift <= MOST_DRIFT { outputs.along(&pulls) } else { [f64::NAN; NAMES.len()] };
+        if set < replayed.outputs.len() {
+            *last = Some((lane, replayed));
+        }
+        slopes::columns(&self.space, &std::array::from_fn::<_, { NAMES.len() }, _>(|at| (NAMES[at], along[at])))
+    }
+
     fn read_back(&self, fold: &MlpFold, group: &Group, lane: usize) -> Weights {
         let mut arrays = Vec::new();
         for (index, (inputs, units)) in group.params[lane].shapes(fold.features, fold.outputs).enumerate() {
@@ -192,6 +251,31 @@ impl LaneModel for MlpLanes {
             values: vec![group.params[lane].activation as u32 as f32],
         });
         Weights::of(arrays)
+    }
+}
+
+impl MlpLanes {
+    /// A lane's training gone through again, with what it says of the rows to score.
+    fn replay(&self, level: Level, fold: &MlpFold, group: &Group, lane: usize) -> Option<Replayed> {
+        let params = *group.params.get(lane)?;
+        let x = slopes::features(&fold.fold.train).filter(|x| x.width > 0)?;
+        let sets: Option<Vec<Features<'_>>> = fold.fold.evals.iter().map(slopes::features).collect();
+        let shapes = params.shapes(fold.features, fold.outputs).enumerate();
+        let ended: Vec<_> = shapes.map(|(layer, shape)| group.networks.values(lane, layer, 0, shape)).collect();
+        let training = Training {
+            key: fold.key,
+            params,
+            x,
+            y: match &fold.y {
+                FoldTargets::Classes(codes) => Targets::Classes(codes),
+                FoldTargets::Values(values) => Targets::Values(values),
+            },
+            outputs: fold.outputs,
+            weights: fold.weights[usize::from(params.is_balanced)].as_deref(),
+            epochs: group.epochs,
+            budget: self.budget,
+        };
+        Some(training.replay(level, &sets?, &ended))
     }
 }
 
@@ -252,7 +336,7 @@ mod tests {
     }
 
     fn start(fold: &MlpFold, params: &[MlpParams], walk: Walk) -> Group {
-        Group { params: params.to_vec(), networks: Networks::start(walk, fold, params), epochs: 0 }
+        Group::new(params.to_vec(), Networks::start(walk, fold, params), 0)
     }
 
     fn moved(fold: &MlpFold, group: &Group, walk: Walk) -> Group {
@@ -260,7 +344,7 @@ mod tests {
         for (lane, params) in group.params.iter().enumerate() {
             networks.copy_lane(lane, &group.networks, lane, params, fold);
         }
-        Group { params: group.params.clone(), networks, epochs: group.epochs }
+        Group::new(group.params.clone(), networks, group.epochs)
     }
 
     /// The bits of every lane's weights, moments and predictions.
@@ -342,6 +426,24 @@ mod tests {
                 model().advance(level, &fold, &mut group, epoch);
             }
             assert!(bits(level, &fold, &mut group) == whole, "{walks:?}");
+        }
+    }
+
+    #[test]
+    fn slopes_are_of_the_very_training_that_a_lane_had() {
+        for (features, classes, batch, layers, is_plain) in CASES {
+            let (level, fold) = (Level::detect(), fold(70, features, classes));
+            let params = lanes(5, batch, layers, classes, is_plain);
+            let mut group = start(&fold, &params, Walk::choose(&params, features, classes));
+            model().advance(level, &fold, &mut group, EPOCHS - 1);
+            let drift = |group: &Group, lane: usize| model().replay(level, &fold, group, lane).unwrap().drift;
+            for (lane, params) in params.iter().enumerate() {
+                let drift = drift(&group, lane);
+                assert!(drift < 1e-4, "{params:?}: {drift}");
+            }
+            group.params.iter_mut().for_each(|params| params.learning_rate *= 1.1);
+            let kept: Vec<usize> = (0..params.len()).filter(|lane| drift(&group, *lane) < 1e-3).collect();
+            assert!(kept.is_empty(), "a moved rate goes unseen in {kept:?}");
         }
     }
 
