@@ -4,6 +4,7 @@
 //! sfu.ca/~ssurjano/optimization.html), unless a function says otherwise; each names who it is from. All instances are
 //! alike.
 
+use super::shader::{FunctionShader, MATH, SHARED, SINGLE};
 use super::{Evaluate, Function, Single};
 use crate::base::registry::Named;
 use std::f64::consts::{E, PI};
@@ -21,6 +22,10 @@ pub(super) struct Classic {
     /// A minimiser's coordinates; the last holds for all that follow.
     minimizer: &'static [f64],
     value: fn(&[f64]) -> f64,
+    /// Its number in the shader.
+    number: u32,
+    /// What the shader reads, of so many dimensions.
+    constants: fn(usize) -> Vec<f64>,
 }
 
 /// The most parameters of a function that could have any number of them; each is named in a space.
@@ -36,6 +41,8 @@ pub(super) static SPHERE: Classic = Classic {
     optimum: 0.0,
     minimizer: &[0.0],
     value: |x| x.iter().map(|x| x * x).sum(),
+    number: 0,
+    constants: |_| Vec::new(),
 };
 
 /// `sum 10^(6 i / (n - 1)) x_i^2`, i from 0; Hansen & Ostermeier 2001.
@@ -47,11 +54,15 @@ pub(super) static ELLIPSOID: Classic = Classic {
     bounds: &[(-5.0, 5.0)],
     optimum: 0.0,
     minimizer: &[0.0],
-    value: |x| {
-        let last = (x.len() - 1).max(1) as f64;
-        x.iter().enumerate().map(|(i, x)| libm::pow(1e6, i as f64 / last) * x * x).sum()
-    },
+    value: |x| x.iter().enumerate().map(|(i, along)| ellipsoid_weight(i, x.len()) * along * along).sum(),
+    number: 1,
+    constants: |n| (0..n).map(|i| ellipsoid_weight(i, n)).collect(),
 };
+
+fn ellipsoid_weight(i: usize, n: usize) -> f64 {
+    let last = (n - 1).max(1) as f64;
+    libm::pow(1e6, i as f64 / last)
+}
 
 /// `sum 100 (x_(i+1) - x_i^2)^2 + (1 - x_i)^2`; Rosenbrock 1960, in n dimensions by De Jong 1975, function 2.
 pub(super) static ROSENBROCK: Classic = Classic {
@@ -69,6 +80,8 @@ pub(super) static ROSENBROCK: Classic = Classic {
         };
         x.windows(2).map(term).sum()
     },
+    number: 2,
+    constants: |_| Vec::new(),
 };
 
 /// `10 n + sum x_i^2 - 10 cos(2 pi x_i)`; Rastrigin 1974, in n dimensions by Mühlenbein, Schomisch & Born 1991.
@@ -81,6 +94,8 @@ pub(super) static RASTRIGIN: Classic = Classic {
     optimum: 0.0,
     minimizer: &[0.0],
     value: |x| x.iter().map(|x| x * x + 10.0 * (1.0 - libm::cos(2.0 * PI * x))).sum(),
+    number: 3,
+    constants: |_| Vec::new(),
 };
 
 /// `20 + e - 20 exp(-0.2 sqrt(mean x_i^2)) - exp(mean cos(2 pi x_i))`; Ackley 1987, in n dimensions by Bäck 1996.
@@ -98,6 +113,8 @@ pub(super) static ACKLEY: Classic = Classic {
         let waves: f64 = x.iter().map(|x| libm::cos(2.0 * PI * x)).sum();
         20.0 - 20.0 * libm::exp(-0.2 * (squares / n).sqrt()) + (E - libm::exp(waves / n))
     },
+    number: 4,
+    constants: |_| Vec::new(),
 };
 
 /// `1 + sum x_i^2 / 4000 - product cos(x_i / sqrt(i))`, i from 1; Griewank 1981.
@@ -114,6 +131,8 @@ pub(super) static GRIEWANK: Classic = Classic {
         let waves: f64 = x.iter().zip(1u32..).map(|(x, i)| libm::cos(x / f64::from(i).sqrt())).product();
         1.0 + squares / 4000.0 - waves
     },
+    number: 5,
+    constants: |_| Vec::new(),
 };
 
 /// `sum c - x_i sin(sqrt |x_i|)`; Schwefel 1981. c, elsewhere rounded to 418.9829, has all its digits, so that the
@@ -127,6 +146,8 @@ pub(super) static SCHWEFEL: Classic = Classic {
     optimum: 0.0,
     minimizer: &[420.968_746_359_982],
     value: |x| x.iter().map(|x| 418.982_887_272_433_7 - x * libm::sin(x.abs().sqrt())).sum(),
+    number: 6,
+    constants: |_| Vec::new(),
 };
 
 /// With `w_i = 1 + (x_i - 1) / 4` it is `sin^2(pi w_1)`, `(w_i - 1)^2 (1 + 10 sin^2(pi w_i + 1))` for all but the last, and
@@ -148,6 +169,8 @@ pub(super) static LEVY: Classic = Classic {
         let middle: f64 = others.iter().map(|x| term(w(x))).sum();
         squared_sine(PI * first) + middle + (last - 1.0) * (last - 1.0) * (1.0 + squared_sine(2.0 * PI * last))
     },
+    number: 7,
+    constants: |_| Vec::new(),
 };
 
 /// `(x_2 - 5.1 x_1^2 / (4 pi^2) + 5 x_1 / pi - 6)^2 + 10 (1 - 1 / (8 pi)) cos(x_1) + 10`; Branin 1972, Dixon & Szegő
@@ -165,6 +188,8 @@ pub(super) static BRANIN: Classic = Classic {
         let square = x[1] - 5.1 / (4.0 * PI * PI) * x[0] * x[0] + 5.0 / PI * x[0] - 6.0;
         square * square + 10.0 * (1.0 - 1.0 / (8.0 * PI)) * libm::cos(x[0]) + 10.0
     },
+    number: 8,
+    constants: |_| Vec::new(),
 };
 
 /// `-sum_k c_k exp(-sum_i a_ki (x_i - p_ki)^2)`; Hartman 1973, Dixon & Szegő 1978. The optimum is published
@@ -185,6 +210,8 @@ pub(super) static HARTMANN6: Classic = Classic {
         };
         -HARTMANN6_HEIGHTS.iter().zip(&HARTMANN6_WIDTHS).zip(&HARTMANN6_CENTRES).map(peak).sum::<f64>()
     },
+    number: 9,
+    constants: |_| hartmann6_constants(),
 };
 
 const HARTMANN6_OPTIMUM: f64 = -3.322_368_011_415_515;
@@ -210,6 +237,15 @@ const HARTMANN6_CENTRES: [[f64; 6]; 4] = [
     [2348.0, 1451.0, 3522.0, 2883.0, 3047.0, 6650.0],
     [4047.0, 8828.0, 8732.0, 5743.0, 1091.0, 381.0],
 ];
+
+/// Peak after peak, as the shader reads them.
+fn hartmann6_constants() -> Vec<f64> {
+    let peaks = HARTMANN6_HEIGHTS.iter().zip(&HARTMANN6_WIDTHS).zip(&HARTMANN6_CENTRES);
+    let peak = |((height, widths), centre): ((&f64, &[f64; 6]), &[f64; 6])| {
+        [*height].into_iter().chain(*widths).chain(centre.map(|place| place * 1e-4)).collect::<Vec<f64>>()
+    };
+    peaks.flat_map(peak).collect()
+}
 
 /// The entry of a parameter, where the last entry holds for all that follow.
 fn of<T: Copy>(entries: &[T], index: usize) -> T {
@@ -240,6 +276,18 @@ impl Function for Classic {
     }
     fn minimizer(&self, dimensions: usize, _: u32) -> Option<Vec<f64>> {
         Some((0..dimensions).map(|index| of(self.minimizer, index)).collect())
+    }
+    fn shader(&self, dimensions: usize, _: u32) -> Option<FunctionShader> {
+        Some(FunctionShader {
+            name: self.name,
+            sources: &[MATH, SHARED, SINGLE, include_str!("../../shaders/functions/classic.wgsl")],
+            number: self.number,
+            dimensions,
+            objectives: 1,
+            constants: (self.constants)(dimensions).into_iter().map(|number| number as f32).collect(),
+            scratch: 0,
+            offset: 0.0,
+        })
     }
     fn open(&self, _: usize, _: u32) -> Box<dyn Evaluate> {
         Box::new(Single(self.value))

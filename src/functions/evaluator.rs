@@ -14,6 +14,20 @@ pub struct Noise {
     pub key: Key,
 }
 
+impl Noise {
+    /// Adds noise to a point's values as its evaluation number `repeat` has it.
+    pub fn add(&self, point: &[f64], repeat: usize, values: &mut [f64]) {
+        if self.deviation > 0.0 {
+            let mut hash = Hasher::default();
+            point.iter().for_each(|value| hash.word(if value.is_nan() { u64::MAX } else { value.to_bits() }));
+            let key = self.key.child(repeat as u32).child_of_number(hash.finish());
+            for (objective, value) in (0u64..).zip(values) {
+                *value += self.deviation * normal_f64(key.words(objective));
+            }
+        }
+    }
+}
+
 /// A function with its noise.
 pub struct Evaluator {
     function: Box<dyn Evaluate>,
@@ -35,14 +49,7 @@ impl Evaluator {
     /// Writes a point's values as its evaluation number `repeat` gives them, one an objective.
     pub fn evaluate(&self, point: &[f64], repeat: usize, values: &mut [f64]) {
         self.function.evaluate(point, values);
-        if self.noise.deviation > 0.0 {
-            let mut hash = Hasher::default();
-            point.iter().for_each(|value| hash.word(if value.is_nan() { u64::MAX } else { value.to_bits() }));
-            let key = self.noise.key.child(repeat as u32).child_of_number(hash.finish());
-            for (objective, value) in (0u64..).zip(values) {
-                *value += self.noise.deviation * normal_f64(key.words(objective));
-            }
-        }
+        self.noise.add(point, repeat, values);
     }
 
     /// A point's values without noise.

@@ -9,8 +9,10 @@ mod classic;
 mod evaluator;
 mod mixed;
 mod multiobjective;
+mod shader;
 
 pub use evaluator::{Evaluator, Noise};
+pub use shader::{EvaluationBatch, FunctionShader};
 
 use crate::base::registry::{self, Named, UnknownName};
 use crate::space::{Space, SpaceBuilder};
@@ -54,6 +56,10 @@ pub trait Function: Named {
     /// Makes it ready for points of `dimensions` parameters, one of [`Function::dimensions`]: what belongs to the
     /// instance is drawn once, here.
     fn open(&self, dimensions: usize, instance: u32) -> Box<dyn Evaluate>;
+    /// The same for a GPU; none where it is evaluated on the processor alone.
+    fn shader(&self, _dimensions: usize, _instance: u32) -> Option<FunctionShader> {
+        None
+    }
 
     /// Parameters x0, x1, ... on linear scales. Defaults lie a quarter up the range: many of these functions have their
     /// optimum in the middle, where the first candidate would find it.

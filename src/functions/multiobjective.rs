@@ -6,6 +6,7 @@
 //! The first parameters say where along the front a point lies, the others how far off it is: there, a function g
 //! has its least value.
 
+use super::shader::{FunctionShader, MATH, SHARED};
 use super::{Evaluate, Function, Several};
 use crate::base::registry::Named;
 use std::f64::consts::PI;
@@ -22,6 +23,8 @@ pub(super) struct Multiobjective {
     across: (f64, f64),
     values: fn(&[f64], &mut [f64]),
     front: fn(usize) -> Vec<Vec<f64>>,
+    /// Its number in the shader.
+    number: u32,
 }
 
 /// The most parameters; each is named in a space.
@@ -41,6 +44,7 @@ pub(super) static ZDT1: Multiobjective = Multiobjective {
         pair(values, x[0], g * (1.0 - (x[0] / g).sqrt()));
     },
     front: |count| walk(&[UNIT], count, |f| 1.0 - f.sqrt()),
+    number: 0,
 };
 
 /// Concave front, `f_2 = 1 - f_1^2`.
@@ -55,6 +59,7 @@ pub(super) static ZDT2: Multiobjective = Multiobjective {
         pair(values, x[0], g * (1.0 - (x[0] / g) * (x[0] / g)));
     },
     front: |count| walk(&[UNIT], count, |f| 1.0 - f * f),
+    number: 1,
 };
 
 /// A front of five pieces, on `f_2 = 1 - sqrt(f_1) - f_1 sin(10 pi f_1)`.
@@ -70,6 +75,7 @@ pub(super) static ZDT3: Multiobjective = Multiobjective {
         pair(values, x[0], g * (1.0 - share.sqrt() - share * libm::sin(10.0 * PI * x[0])));
     },
     front: |count| walk(&ZDT3_PIECES, count, |f| 1.0 - f.sqrt() - f * libm::sin(10.0 * PI * f)),
+    number: 2,
 };
 
 /// Where the curve of ZDT3 falls below all that is left of it: each piece ends in a minimum, and the next begins where
@@ -96,6 +102,7 @@ pub(super) static ZDT4: Multiobjective = Multiobjective {
         pair(values, x[0], g * (1.0 - (x[0] / g).sqrt()));
     },
     front: |count| walk(&[UNIT], count, |f| 1.0 - f.sqrt()),
+    number: 3,
 };
 
 /// A concave front whose points lie the less dense the nearer it is.
@@ -114,6 +121,7 @@ pub(super) static ZDT6: Multiobjective = Multiobjective {
         pair(values, first, g * (1.0 - (first / g) * (first / g)));
     },
     front: |count| walk(&[(ZDT6_LEAST, 1.0)], count, |f| 1.0 - f * f),
+    number: 4,
 };
 
 /// The least first objective of ZDT6, at x_1 = 0.0814...
@@ -139,6 +147,7 @@ pub(super) static DTLZ1: Multiobjective = Multiobjective {
         values[0] = product;
     },
     front: |count| simplex(count, |weight| 0.5 * weight),
+    number: 5,
 };
 
 /// A front that is an eighth of the sphere, `sum f^2 = 1`.
@@ -167,6 +176,7 @@ pub(super) static DTLZ2: Multiobjective = Multiobjective {
         }
         points
     },
+    number: 6,
 };
 
 /// A front of four pieces.
@@ -189,6 +199,7 @@ pub(super) static DTLZ7: Multiobjective = Multiobjective {
         let point = |a: f64, b: f64| vec![a, b, 2.0 * dtlz7_h(&[a, b], 1.0)];
         side.iter().flat_map(|a| side.iter().map(move |b| point(*a, *b))).collect()
     },
+    number: 7,
 };
 
 /// The last objective of DTLZ7 falls with every `f (1 + sin(3 pi f))`: a point is on the front where each of these is
@@ -258,6 +269,18 @@ impl Function for Multiobjective {
     }
     fn front(&self, count: usize) -> Option<Vec<Vec<f64>>> {
         Some((self.front)(count))
+    }
+    fn shader(&self, dimensions: usize, _: u32) -> Option<FunctionShader> {
+        Some(FunctionShader {
+            name: self.name,
+            sources: &[MATH, SHARED, include_str!("../../shaders/functions/multiobjective.wgsl")],
+            number: self.number,
+            dimensions,
+            objectives: self.objectives,
+            constants: Vec::new(),
+            scratch: 0,
+            offset: 0.0,
+        })
     }
     fn open(&self, _: usize, _: u32) -> Box<dyn Evaluate> {
         Box::new(Several(self.values))

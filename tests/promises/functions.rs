@@ -10,14 +10,14 @@ use thousandfold::study::result::{Chosen, RunResult};
 use thousandfold::study::run_dir::Existing;
 use thousandfold::study::{LoadedConfig, Start, StudyConfig, load_run, tune};
 
-/// A study of sets alone, in a folder of its own.
+/// A study of sets alone, in a folder of its own; on the processor, whatever GPU there is, unless they say otherwise.
 fn study(folder: &Folder, sets: &[&str]) -> LoadedConfig {
     loaded(folder, sets).unwrap()
 }
 
 fn loaded(folder: &Folder, sets: &[&str]) -> Result<LoadedConfig, ConfigError> {
-    let mut all =
-        vec!["objective.function=rastrigin".to_owned(), "objective.dimensions=3".to_owned(), folder.run_set()];
+    let own = ["objective.function=rastrigin", "objective.dimensions=3", "run.backend=cpu"];
+    let mut all: Vec<String> = own.iter().map(|set| (*set).to_owned()).chain([folder.run_set()]).collect();
     all.extend(sets.iter().map(|set| (*set).to_owned()));
     StudyConfig::of_sets("rastrigin", &all)
 }
@@ -134,7 +134,7 @@ fn what_a_function_cannot_be_is_said_before_anything_is_evaluated() {
         &["model.name=gbdt"],
         &["space.y={ float = [0, 1] }"],
         &["run.history=worst:3"],
-        &["run.backend=gpu"],
+        &["objective.function=model_choice", "objective.dimensions=15", "run.backend=gpu"],
         &["objective.function=zdt1", "search.strategy=cmaes"],
     ]
     .into_iter()

@@ -4,10 +4,16 @@ use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use std::path::Path;
 use thousandfold::backend::gpu::{Kernel, measure_kernels};
+use thousandfold::functions::FUNCTIONS;
 use thousandfold::models::MODELS;
+use thousandfold::strategies::generation::device_kernels;
 
 fn kernels() -> Vec<Kernel> {
-    MODELS.iter().flat_map(|model| model.kernels()).chain(measure_kernels()).collect()
+    // A function's size is a constant of its kernel and changes nothing else.
+    let functions = FUNCTIONS.iter().filter_map(|function| function.shader(function.default_dimensions(), 1));
+    let functions = functions.map(|shader| shader.kernel());
+    let models = MODELS.iter().flat_map(|model| model.kernels());
+    models.chain(functions).chain(device_kernels()).chain(measure_kernels()).collect()
 }
 
 #[test]

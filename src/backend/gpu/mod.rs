@@ -5,6 +5,7 @@ mod adapters;
 mod kernel;
 mod measure;
 mod plan;
+mod resident;
 mod runner;
 mod scoring;
 mod session;
@@ -19,6 +20,7 @@ pub use plan::{
     GpuPlan, LANE_CUT, LANE_DONE, LANE_LIMIT, LANE_NOT_FINITE, LANE_RUNNING, LanePlan, Phase, Progress, Prologue, Span,
     words,
 };
+pub use resident::{Resident, ResidentBuffer, ResidentError};
 pub use scoring::{DeviceScoring, LaneSets, SETS, padded};
 pub use slices::LONGEST_DISPATCH;
 pub use statistic::{DeviceRows, DeviceSet, DeviceStatistic};
@@ -26,6 +28,7 @@ pub use trainer::GpuTrainer;
 
 pub(crate) use kernel::wgsl_struct;
 pub(crate) use plan::with_lane_header;
+pub(crate) use slices::Slicer;
 
 use super::BackendError;
 use session::{Fault, Session};
@@ -169,6 +172,11 @@ impl Gpu {
         }
     }
 
+    /// What it is when even the shortest dispatch does not get to its end.
+    pub(crate) fn loops_cut(&self) -> BackendError {
+        self.error(Fault::LoopsCut)
+    }
+
     pub(crate) fn too_small(&self, need: String) -> BackendError {
         BackendError::DeviceTooSmall { device: self.name().to_owned(), need }
     }
@@ -177,4 +185,17 @@ impl Gpu {
 /// A poisoned lock only says that another thread panicked; what these locks guard is whole between statements.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The first adapter, for tests; `None`, with the reason on the screen, where there is none and none is required.
+#[cfg(test)]
+pub(crate) fn open_for_test(options: GpuOptions) -> Option<Gpu> {
+    match Gpu::open(&GpuOptions { device: Some("0".to_owned()), ..options }) {
+        Ok(gpu) => Some(gpu),
+        Err(error) => {
+            assert!(std::env::var_os("REQUIRE_GPU").is_none(), "REQUIRE_GPU is set, and {error}");
+            println!("SKIPPED: {error}");
+            None
+        }
+    }
 }

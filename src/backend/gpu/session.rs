@@ -147,6 +147,16 @@ impl Session {
         largest_binding(&self.device.limits())
     }
 
+    /// These bytes, if one binding may hold them.
+    pub fn fits(&self, what: &str, bytes: u64) -> Result<u64, Fault> {
+        let largest = self.largest_binding();
+        if bytes > largest {
+            let (need, most) = (bytes >> 20, largest >> 20);
+            return Err(Fault::OutOfMemory(format!("{what} takes {need} MiB, one binding may hold {most} MiB")));
+        }
+        Ok(bytes)
+    }
+
     /// The pipeline of a kernel, compiled at its first use and cached by its whole text.
     pub fn pipeline(&self, kernel: &Kernel) -> Result<Arc<Pipeline>, Fault> {
         let source = kernel.wgsl();

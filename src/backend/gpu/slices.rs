@@ -20,7 +20,7 @@ const FIRST_LANES: u64 = 16;
 
 /// Cuts a batch into dispatches by the times that it measures.
 #[derive(Debug, Clone)]
-pub(super) struct Slicer {
+pub(crate) struct Slicer {
     ticks: u64,
     lanes: u64,
     most_ticks: u64,
@@ -30,7 +30,7 @@ pub(super) struct Slicer {
 impl Slicer {
     /// For a batch of `lanes`, no dispatch over `most_ticks`; a test may say how many ticks it begins with, and bound both
     /// sizes.
-    pub(super) fn new(lanes: u64, most_ticks: u64, provoked: &Provoked) -> Slicer {
+    pub(crate) fn new(lanes: u64, most_ticks: u64, provoked: &Provoked) -> Slicer {
         let bounded = |bound: u64, most: u64| if bound == 0 { most } else { bound.min(most) };
         let most_lanes = bounded(provoked.most_lanes, lanes.max(1));
         let most_ticks = bounded(provoked.largest_slice, most_ticks).max(1);
@@ -39,17 +39,17 @@ impl Slicer {
     }
 
     /// Ticks of the next slice, through which every lane is taken.
-    pub(super) fn ticks(&self) -> u64 {
+    pub(crate) fn ticks(&self) -> u64 {
         self.ticks
     }
 
     /// Lanes of the next dispatch.
-    pub(super) fn lanes(&self) -> u64 {
+    pub(crate) fn lanes(&self) -> u64 {
         self.lanes
     }
 
     /// Learns what a dispatch of `lanes` through `ticks` took.
-    pub(super) fn record(&mut self, ticks: u64, lanes: u64, seconds: f64) {
+    pub(crate) fn record(&mut self, ticks: u64, lanes: u64, seconds: f64) {
         let room = if seconds > 0.0 { (AIM * LONGEST_DISPATCH / seconds).min(GROWTH) } else { GROWTH };
         let scaled = |n: u64| ((n as f64 * room) as u64).max(1);
         if self.lanes < self.most_lanes || (ticks == 1 && seconds > LONGEST_DISPATCH) {

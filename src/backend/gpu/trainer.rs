@@ -121,23 +121,14 @@ impl<P: GpuPlan> GpuTrainer<P> {
     /// Makes kernels and shared data resident on the present device.
     fn settle(&mut self) -> Result<(), Fault> {
         let session = self.gpu.session();
-        let largest = session.largest_binding();
-        let fits = |what: &str, bytes: u64| match bytes {
-            bytes if bytes > largest => Err(Fault::OutOfMemory(format!(
-                "{what} takes {} MiB, one binding may hold {} MiB",
-                bytes >> 20,
-                largest >> 20
-            ))),
-            bytes => Ok(bytes),
-        };
         let shared = self.plan.shared();
         let shared = shared.iter().map(|array| {
-            fits("the data", 4 * array.len() as u64)?;
+            session.fits("the data", 4 * array.len() as u64)?;
             session.upload("shared", array)
         });
         let shared = shared.collect::<Result<Vec<_>, _>>()?;
         let prepared = self.plan.prepared().into_iter().map(|words| {
-            let bytes = fits("what all lanes share", words.saturating_mul(4))?;
+            let bytes = session.fits("what all lanes share", words.saturating_mul(4))?;
             session.storage("prepared", bytes)
         });
         let prepared = prepared.collect::<Result<Vec<_>, _>>()?;

@@ -150,6 +150,11 @@ impl Matrix {
         Matrix { n, values }
     }
 
+    /// Row after row.
+    pub(super) fn values(&self) -> &[f64] {
+        &self.values
+    }
+
     pub(super) fn at(&self, row: usize, column: usize) -> f64 {
         self.values[row * self.n + column]
     }

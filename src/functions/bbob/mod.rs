@@ -12,15 +12,17 @@ mod separable;
 mod transform;
 mod weak;
 
+use super::shader::{FunctionShader, MATH, SHARED, SINGLE};
 use super::{Evaluate, Function, Single};
 use crate::base::registry::Named;
-use instance::Instance;
+use instance::{Instance, Matrix};
 use std::ops::RangeInclusive;
 
 /// A BBOB function.
 pub(super) struct Bbob {
     name: &'static str,
     summary: &'static str,
+    number: u32,
     /// What the instance's seed begins with: the function's number, but for those that share another's optimum.
     seed: u32,
     prepare: fn(Instance) -> Prepared,
@@ -32,46 +34,87 @@ type Value = Box<dyn Fn(&[f64]) -> f64 + Send + Sync>;
 /// An instance's function, without its offset.
 struct Prepared {
     minimizer: Vec<f64>,
+    constants: Constants,
     value: Value,
 }
 
+/// What a function's shader reads of an instance beside its minimizer, in the shader's order.
+#[derive(Default)]
+struct Constants {
+    values: Vec<f32>,
+    has_matrix: bool,
+}
+
+impl Constants {
+    /// These, and numbers after them.
+    fn and(mut self, numbers: &[f64]) -> Constants {
+        self.values.extend(numbers.iter().map(|number| *number as f32));
+        self
+    }
+
+    /// These, and a matrix that turns members' vectors.
+    fn turned(self, matrix: &Matrix) -> Constants {
+        Constants { has_matrix: true, ..self.and(matrix.values()) }
+    }
+}
+
 impl Prepared {
-    fn new(minimizer: Vec<f64>, value: impl Fn(&[f64]) -> f64 + Send + Sync + 'static) -> Prepared {
-        Prepared { minimizer, value: Box::new(value) }
+    fn new(
+        minimizer: Vec<f64>,
+        constants: Constants,
+        value: impl Fn(&[f64]) -> f64 + Send + Sync + 'static,
+    ) -> Prepared {
+        Prepared { minimizer, constants, value: Box::new(value) }
     }
 }
 
 /// From f1 to f24.
 pub(super) static BBOB: [Bbob; 24] = [
-    entry("bbob_f1", "BBOB 1: sphere", 1, separable::sphere),
-    entry("bbob_f2", "BBOB 2: ellipsoid, separable", 2, separable::ellipsoid),
-    entry("bbob_f3", "BBOB 3: Rastrigin, separable", 3, separable::rastrigin),
-    entry("bbob_f4", "BBOB 4: Büche-Rastrigin, separable, skewed", 3, separable::bueche_rastrigin),
-    entry("bbob_f5", "BBOB 5: linear slope, optimum in a corner", 5, separable::linear_slope),
-    entry("bbob_f6", "BBOB 6: attractive sector, a narrow cone of small values", 6, moderate::attractive_sector),
-    entry("bbob_f7", "BBOB 7: step ellipsoid, plateaus", 7, moderate::step_ellipsoid),
-    entry("bbob_f8", "BBOB 8: Rosenbrock", 8, moderate::rosenbrock),
-    entry("bbob_f9", "BBOB 9: Rosenbrock, rotated", 9, moderate::rotated_rosenbrock),
-    entry("bbob_f10", "BBOB 10: ellipsoid, rotated, condition 10^6", 10, conditioned::ellipsoid),
-    entry("bbob_f11", "BBOB 11: discus, one short axis", 11, conditioned::discus),
-    entry("bbob_f12", "BBOB 12: bent cigar, one long bent axis", 12, conditioned::bent_cigar),
-    entry("bbob_f13", "BBOB 13: sharp ridge, no gradient on the way", 13, conditioned::sharp_ridge),
-    entry("bbob_f14", "BBOB 14: different powers along the axes", 14, conditioned::different_powers),
-    entry("bbob_f15", "BBOB 15: Rastrigin, rotated", 15, multimodal::rastrigin),
-    entry("bbob_f16", "BBOB 16: Weierstrass, rugged, several equal optima", 16, multimodal::weierstrass),
-    entry("bbob_f17", "BBOB 17: Schaffer F7, condition 10", 17, multimodal::schaffer),
-    entry("bbob_f18", "BBOB 18: Schaffer F7, condition 1000", 17, multimodal::steep_schaffer),
-    entry("bbob_f19", "BBOB 19: Griewank-Rosenbrock", 19, multimodal::griewank_rosenbrock),
-    entry("bbob_f20", "BBOB 20: Schwefel, the best optima near corners", 20, weak::schwefel),
-    entry("bbob_f21", "BBOB 21: Gallagher, 101 peaks", 21, weak::gallagher_101),
-    entry("bbob_f22", "BBOB 22: Gallagher, 21 peaks, steeper", 22, weak::gallagher_21),
-    entry("bbob_f23", "BBOB 23: Katsuura, rugged everywhere", 23, weak::katsuura),
-    entry("bbob_f24", "BBOB 24: Lunacek bi-Rastrigin, the wider funnel is the wrong one", 24, weak::lunacek),
+    entry(1, "bbob_f1", "BBOB 1: sphere", 1, separable::sphere),
+    entry(2, "bbob_f2", "BBOB 2: ellipsoid, separable", 2, separable::ellipsoid),
+    entry(3, "bbob_f3", "BBOB 3: Rastrigin, separable", 3, separable::rastrigin),
+    entry(4, "bbob_f4", "BBOB 4: Büche-Rastrigin, separable, skewed", 3, separable::bueche_rastrigin),
+    entry(5, "bbob_f5", "BBOB 5: linear slope, optimum in a corner", 5, separable::linear_slope),
+    entry(6, "bbob_f6", "BBOB 6: attractive sector, a narrow cone of small values", 6, moderate::attractive_sector),
+    entry(7, "bbob_f7", "BBOB 7: step ellipsoid, plateaus", 7, moderate::step_ellipsoid),
+    entry(8, "bbob_f8", "BBOB 8: Rosenbrock", 8, moderate::rosenbrock),
+    entry(9, "bbob_f9", "BBOB 9: Rosenbrock, rotated", 9, moderate::rotated_rosenbrock),
+    entry(10, "bbob_f10", "BBOB 10: ellipsoid, rotated, condition 10^6", 10, conditioned::ellipsoid),
+    entry(11, "bbob_f11", "BBOB 11: discus, one short axis", 11, conditioned::discus),
+    entry(12, "bbob_f12", "BBOB 12: bent cigar, one long bent axis", 12, conditioned::bent_cigar),
+    entry(13, "bbob_f13", "BBOB 13: sharp ridge, no gradient on the way", 13, conditioned::sharp_ridge),
+    entry(14, "bbob_f14", "BBOB 14: different powers along the axes", 14, conditioned::different_powers),
+    entry(15, "bbob_f15", "BBOB 15: Rastrigin, rotated", 15, multimodal::rastrigin),
+    entry(16, "bbob_f16", "BBOB 16: Weierstrass, rugged, several equal optima", 16, multimodal::weierstrass),
+    entry(17, "bbob_f17", "BBOB 17: Schaffer F7, condition 10", 17, multimodal::schaffer),
+    entry(18, "bbob_f18", "BBOB 18: Schaffer F7, condition 1000", 17, multimodal::steep_schaffer),
+    entry(19, "bbob_f19", "BBOB 19: Griewank-Rosenbrock", 19, multimodal::griewank_rosenbrock),
+    entry(20, "bbob_f20", "BBOB 20: Schwefel, the best optima near corners", 20, weak::schwefel),
+    entry(21, "bbob_f21", "BBOB 21: Gallagher, 101 peaks", 21, weak::gallagher_101),
+    entry(22, "bbob_f22", "BBOB 22: Gallagher, 21 peaks, steeper", 22, weak::gallagher_21),
+    entry(23, "bbob_f23", "BBOB 23: Katsuura, rugged everywhere", 23, weak::katsuura),
+    entry(24, "bbob_f24", "BBOB 24: Lunacek bi-Rastrigin, the wider funnel is the wrong one", 24, weak::lunacek),
 ];
 
-const fn entry(name: &'static str, summary: &'static str, seed: u32, prepare: fn(Instance) -> Prepared) -> Bbob {
-    Bbob { name, summary, seed, prepare }
+const fn entry(
+    number: u32,
+    name: &'static str,
+    summary: &'static str,
+    seed: u32,
+    prepare: fn(Instance) -> Prepared,
+) -> Bbob {
+    Bbob { name, summary, number, seed, prepare }
 }
+
+const TRANSFORM: &str = include_str!("../../../shaders/functions/bbob/transform.wgsl");
+/// Sources of functions up to these numbers.
+const SHADERS: [(u32, &[&str]); 5] = [
+    (5, &[MATH, SHARED, SINGLE, TRANSFORM, include_str!("../../../shaders/functions/bbob/separable.wgsl")]),
+    (9, &[MATH, SHARED, SINGLE, TRANSFORM, include_str!("../../../shaders/functions/bbob/moderate.wgsl")]),
+    (14, &[MATH, SHARED, SINGLE, TRANSFORM, include_str!("../../../shaders/functions/bbob/conditioned.wgsl")]),
+    (19, &[MATH, SHARED, SINGLE, TRANSFORM, include_str!("../../../shaders/functions/bbob/multimodal.wgsl")]),
+    (24, &[MATH, SHARED, SINGLE, TRANSFORM, include_str!("../../../shaders/functions/bbob/weak.wgsl")]),
+];
 
 impl Named for Bbob {
     fn name(&self) -> &'static str {
@@ -101,6 +144,24 @@ impl Function for Bbob {
     }
     fn minimizer(&self, dimensions: usize, instance: u32) -> Option<Vec<f64>> {
         Some((self.prepare)(Instance::new(self.seed, dimensions, instance)).minimizer)
+    }
+    fn shader(&self, dimensions: usize, instance: u32) -> Option<FunctionShader> {
+        let (_, sources) = SHADERS.into_iter().find(|(last, _)| self.number <= *last)?;
+        let instance = Instance::new(self.seed, dimensions, instance);
+        let Prepared { minimizer, constants, .. } = (self.prepare)(instance);
+        // The minimizer as a sum of two: what f32 takes from it would shift the optimum.
+        let high = minimizer.iter().map(|x| *x as f32);
+        let low = minimizer.iter().map(|x| (x - f64::from(*x as f32)) as f32);
+        Some(FunctionShader {
+            name: self.name,
+            sources,
+            number: self.number,
+            dimensions,
+            objectives: 1,
+            constants: high.chain(low).chain(constants.values).collect(),
+            scratch: if constants.has_matrix { 2 * dimensions } else { 0 },
+            offset: instance.offset(),
+        })
     }
     fn open(&self, dimensions: usize, instance: u32) -> Box<dyn Evaluate> {
         let instance = Instance::new(self.seed, dimensions, instance);

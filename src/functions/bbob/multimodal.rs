@@ -1,10 +1,10 @@
 //! BBOB 15 to 19: many optima, with a structure that leads to the best.
 
-use super::Prepared;
 use super::instance::{Instance, Matrix, powers};
 use super::moderate::{rosenbrock_terms, rotated_valley};
 use super::separable::rastrigin_of;
 use super::transform::{oscillate, penalty, shifted, skew};
+use super::{Constants, Prepared};
 use std::f64::consts::PI;
 
 /// f15
@@ -12,7 +12,7 @@ pub(super) fn rastrigin(instance: Instance) -> Prepared {
     let optimum = instance.optimum();
     let rotation = instance.first_rotation();
     let bend = instance.stretched_rotation(10f64.sqrt());
-    Prepared::new(optimum.clone(), move |x| {
+    Prepared::new(optimum.clone(), Constants::default().turned(&rotation).turned(&bend), move |x| {
         let mut z = rotation.times(&shifted(x, &optimum));
         oscillate(&mut z);
         skew(&mut z, 0.2);
@@ -34,7 +34,7 @@ pub(super) fn weierstrass(instance: Instance) -> Prepared {
         waves.iter().map(|(height, frequency)| libm::cos(2.0 * PI * (z + 0.5) * frequency) * height).sum()
     };
     let least = height(0.0);
-    Prepared::new(optimum.clone(), move |x| {
+    Prepared::new(optimum.clone(), Constants::default().turned(&rotation).turned(&bend), move |x| {
         let mut z = rotation.times(&shifted(x, &optimum));
         oscillate(&mut z);
         let mean = bend.times(&z).iter().map(|z| height(*z)).sum::<f64>() / n;
@@ -59,7 +59,7 @@ fn schaffer_of(instance: Instance, condition: f64) -> Prepared {
     let (first, second) = (instance.first_rotation(), instance.second_rotation());
     let factors = powers(condition.sqrt(), n);
     let bend = Matrix::new(n, |row, column| factors[row] * second.at(row, column));
-    Prepared::new(optimum.clone(), move |x| {
+    Prepared::new(optimum.clone(), Constants::default().turned(&first).turned(&bend), move |x| {
         let mut z = first.times(&shifted(x, &optimum));
         skew(&mut z, 0.5);
         let z = bend.times(&z);
@@ -77,8 +77,8 @@ fn schaffer_of(instance: Instance, condition: f64) -> Prepared {
 /// f19
 pub(super) fn griewank_rosenbrock(instance: Instance) -> Prepared {
     let n = instance.dimensions as f64;
-    let (place, minimizer) = rotated_valley(instance);
-    Prepared::new(minimizer, move |x| {
+    let (place, minimizer, constants) = rotated_valley(instance);
+    Prepared::new(minimizer, constants, move |x| {
         let term = |(across, along): (f64, f64)| {
             let s = 100.0 * across * across + along * along;
             s / 4000.0 - libm::cos(s)

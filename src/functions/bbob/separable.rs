@@ -1,21 +1,21 @@
 //! BBOB 1 to 5: separable functions.
 
-use super::Prepared;
 use super::instance::{Instance, powers};
 use super::transform::{oscillate, oscillated, penalty, shifted, skew, stretch};
+use super::{Constants, Prepared};
 use std::f64::consts::PI;
 
 /// f1
 pub(super) fn sphere(instance: Instance) -> Prepared {
     let optimum = instance.optimum();
-    Prepared::new(optimum.clone(), move |x| shifted(x, &optimum).iter().map(|z| z * z).sum())
+    Prepared::new(optimum.clone(), Constants::default(), move |x| shifted(x, &optimum).iter().map(|z| z * z).sum())
 }
 
 /// f2
 pub(super) fn ellipsoid(instance: Instance) -> Prepared {
     let optimum = instance.optimum();
     let weights = powers(1e6, instance.dimensions);
-    Prepared::new(optimum.clone(), move |x| {
+    Prepared::new(optimum.clone(), Constants::default().and(&weights), move |x| {
         let mut z = shifted(x, &optimum);
         oscillate(&mut z);
         weighted_squares(&z, &weights)
@@ -26,7 +26,7 @@ pub(super) fn ellipsoid(instance: Instance) -> Prepared {
 pub(super) fn rastrigin(instance: Instance) -> Prepared {
     let optimum = instance.optimum();
     let factors = powers(10f64.sqrt(), instance.dimensions);
-    Prepared::new(optimum.clone(), move |x| {
+    Prepared::new(optimum.clone(), Constants::default().and(&factors), move |x| {
         let mut z = shifted(x, &optimum);
         oscillate(&mut z);
         skew(&mut z, 0.2);
@@ -41,7 +41,7 @@ pub(super) fn bueche_rastrigin(instance: Instance) -> Prepared {
     // In COCO's code alone: the steep half of a skewed dimension is always the upper one.
     optimum.iter_mut().step_by(2).for_each(|place| *place = place.abs());
     let factors = powers(10f64.sqrt(), instance.dimensions);
-    Prepared::new(optimum.clone(), move |x| {
+    Prepared::new(optimum.clone(), Constants::default().and(&factors), move |x| {
         let bend = |(i, (x, optimum)): (usize, (&f64, &f64))| {
             let z = oscillated(x - optimum);
             let skewed = if z > 0.0 && i % 2 == 0 { 10.0 } else { 1.0 };
@@ -56,7 +56,7 @@ pub(super) fn bueche_rastrigin(instance: Instance) -> Prepared {
 pub(super) fn linear_slope(instance: Instance) -> Prepared {
     let corner: Vec<f64> = instance.optimum().iter().map(|place| if *place < 0.0 { -5.0 } else { 5.0 }).collect();
     let slopes = powers(10.0, instance.dimensions);
-    Prepared::new(corner.clone(), move |x| {
+    Prepared::new(corner.clone(), Constants::default().and(&slopes), move |x| {
         let term = |((x, corner), slope): ((&f64, &f64), &f64)| {
             let held = if x * corner < 25.0 { x } else { corner };
             5.0 * slope - slope * corner.signum() * held

@@ -1,8 +1,8 @@
 //! BBOB 20 to 24: many optima, and little that leads from one to another.
 
-use super::Prepared;
 use super::instance::{Instance, gauss, powers, uniform};
 use super::transform::{oscillated, penalty, round, shifted, stretch};
+use super::{Constants, Prepared};
 use std::f64::consts::PI;
 
 /// f20
@@ -13,7 +13,7 @@ pub(super) fn schwefel(instance: Instance) -> Prepared {
     let signs: Vec<f64> = uniform(n, instance.seed).iter().map(|u| if *u < 0.5 { -1.0 } else { 1.0 }).collect();
     let minimizer = signs.iter().map(|sign| sign * 0.5 * TOP).collect();
     let factors = powers(10f64.sqrt(), n);
-    Prepared::new(minimizer, move |x| {
+    Prepared::new(minimizer, Constants::default().and(&factors).and(&[TOP]), move |x| {
         let doubled: Vec<f64> = x.iter().zip(&signs).map(|(x, sign)| 2.0 * sign * x).collect();
         let mut z = doubled.clone();
         for (z, before) in z[1..].iter_mut().zip(&doubled) {
@@ -79,7 +79,12 @@ fn gallagher(instance: Instance, peaks: &Peaks) -> Prepared {
     };
     let minimizer = place(0);
     let peaks: Vec<Peak> = (0..peaks.count).map(peak).collect();
-    Prepared::new(minimizer, move |x| {
+    let best = peaks[0].centre.clone();
+    let constants = peaks.iter().fold(Constants::default().turned(&rotation), |constants, peak| {
+        let centre: Vec<f64> = peak.centre.iter().zip(&best).map(|(centre, best)| centre - best).collect();
+        constants.and(&[peak.height]).and(&centre).and(&peak.scales)
+    });
+    Prepared::new(minimizer, constants, move |x| {
         let z = rotation.times(x);
         let height = |peak: &Peak| {
             let terms = z.iter().zip(&peak.centre).zip(&peak.scales);
@@ -105,7 +110,7 @@ pub(super) fn katsuura(instance: Instance) -> Prepared {
     let optimum = instance.optimum();
     let bend = instance.stretched_rotation(10.0);
     let exponent = 10.0 / libm::pow(n, 1.2);
-    Prepared::new(optimum.clone(), move |x| {
+    Prepared::new(optimum.clone(), Constants::default().turned(&bend).and(&[exponent]), move |x| {
         let z = bend.times(&shifted(x, &optimum));
         let ruggedness = |z: f64| -> f64 {
             let wave = |j: u32| {
@@ -133,7 +138,8 @@ pub(super) fn lunacek(instance: Instance) -> Prepared {
     let signs: Vec<f64> =
         gauss(instance.dimensions, instance.seed).iter().map(|g| if *g < 0.0 { -1.0 } else { 1.0 }).collect();
     let minimizer = signs.iter().map(|sign| sign * 0.5 * BEST).collect();
-    Prepared::new(minimizer, move |x| {
+    let constants = Constants::default().turned(&second).and(&factors).turned(&first).and(&[s, BEST - other]);
+    Prepared::new(minimizer, constants, move |x| {
         let doubled: Vec<f64> = x.iter().zip(&signs).map(|(x, sign)| 2.0 * sign * x).collect();
         let from = |centre: f64| -> Vec<f64> { doubled.iter().map(|x| x - centre).collect() };
         let squares = |z: Vec<f64>| -> f64 { z.iter().map(|z| z * z).sum() };
