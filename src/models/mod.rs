@@ -102,6 +102,11 @@ pub trait Model: Named {
     /// Size of a candidate, to break ties and for the one-standard-error choice: less is simpler. Roughly the number of
     /// effective weights; stronger regularisation counts as simpler.
     fn cost(&self, space: &Space, point: &[f64], shape: DataShape) -> f64;
+    /// What predicting a row takes, in operations: products that are added, comparisons, distances' terms. Of what only the
+    /// trained model knows (support rows, leaves) it is the most that there can be. A linear model's, where a model doesn't say.
+    fn prediction(&self, _space: &Space, _point: &[f64], shape: DataShape) -> f64 {
+        (shape.features * shape.outputs) as f64
+    }
     /// What training one lane takes, for shares of a device's peaks; `used` is what its report says of its budget.
     fn work(&self, space: &Space, point: &[f64], shape: DataShape, used: u64) -> Work;
     /// How closely the CPU and a GPU agree; each model says why.

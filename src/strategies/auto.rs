@@ -1,7 +1,8 @@
 //! Chooses among the other methods by the space and by how many candidates there are, says what it takes and why, and hands over
 //! once what it took finds nothing better any more.
 //!
-//! What it goes by is in the study and in the outcomes, so that a run that is resumed decides the same.
+//! What it goes by is in the study and in the outcomes, so that a run that is resumed decides the same. Where the search's time
+//! has a limit, that is also how long the first candidates trained: another run may decide otherwise.
 
 use super::cube::{Axis, Cube};
 use super::{
@@ -31,6 +32,9 @@ impl StrategyEntry for Auto {
     fn follows_candidates(&self) -> bool {
         true
     }
+    fn follows_time(&self) -> bool {
+        true
+    }
     fn open(&self, space: Arc<Space>, options: &StrategyOptions) -> Box<dyn Strategy> {
         Box::new(Search::new(space, options))
     }
@@ -49,6 +53,32 @@ struct Situation {
     candidates: u64,
     batch: u64,
     objectives: usize,
+    /// What the search's time and training come to, where that has a limit.
+    seconds: Option<Seconds>,
+}
+
+/// Seconds of the search in all, and of a candidate's training.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Seconds {
+    all: f64,
+    trained: f64,
+}
+
+impl Seconds {
+    /// How long candidates train, in words.
+    fn described(self) -> String {
+        let trained = match self.trained {
+            seconds if seconds < 1e-3 => format!("{:.0} µs", seconds * 1e6),
+            seconds if seconds < 1.0 => format!("{:.1} ms", seconds * 1e3),
+            seconds => format!("{seconds:.1} s"),
+        };
+        format!("trained in {trained} each")
+    }
+
+    /// How many candidates they are enough for, where a method takes `proposal` to propose one.
+    fn affordable(self, proposal: f64) -> u64 {
+        (self.all / (self.trained + proposal)).max(1.0) as u64
+    }
 }
 
 impl Situation {
@@ -73,7 +103,21 @@ impl Situation {
             candidates: options.candidates,
             batch: options.batch,
             objectives: options.directions.len(),
+            seconds: None,
         }
+    }
+
+    /// The same once it is known that a candidate trains for so many seconds, of `all` that there are.
+    fn within(self, all: f64, trained: f64) -> Situation {
+        let seconds = Seconds { all, trained };
+        let candidates = self.candidates.min(seconds.affordable(OF_A_QUICK_PROPOSAL));
+        Situation { candidates, seconds: Some(seconds), ..self }
+    }
+
+    /// Whether a method that takes long to propose costs few of the candidates.
+    fn has_time_to_think(&self) -> bool {
+        let affordable = self.seconds.map_or(self.candidates, |seconds| seconds.affordable(OF_A_SLOW_PROPOSAL));
+        affordable as f64 >= 0.8 * self.candidates as f64
     }
 
     fn axes(&self) -> usize {
@@ -99,10 +143,24 @@ struct Choice {
     reason: String,
 }
 
+impl Choice {
+    /// The method, and the choice in a sentence.
+    fn into_decision(self) -> (&'static dyn StrategyEntry, String) {
+        (self.entry, format!("auto takes {}; {}", self.entry.name(), self.reason))
+    }
+}
+
+/// What is said before the choice is made.
+const MEASURES: &str = "auto fills the space evenly at first, to see how long candidates train in the time there is";
 /// What a study asks for at first, or less.
 const FIRST_BATCH: u64 = 16;
 /// Fewer candidates than this show nothing to learn from.
 const TOO_FEW: u64 = 10;
+/// Seconds that methods take to propose a candidate, on a core of some years ago: estimators and generations; a process or a
+/// forest of hundreds of trials (benches/results/search_speed.md).
+const OF_A_QUICK_PROPOSAL: f64 = 3e-4;
+/// See [`OF_A_QUICK_PROPOSAL`].
+const OF_A_SLOW_PROPOSAL: f64 = 1e-2;
 /// A process of so many trials still proposes faster than most models train.
 const FOR_A_PROCESS: u64 = 500;
 /// Past so many axes distances say little.
@@ -111,11 +169,16 @@ const AXES_OF_A_PROCESS: usize = 50;
 const AXES_UNDER_CONDITIONS: usize = 20;
 /// Candidates for each axis from which on a distribution's shape can be learnt as well.
 const FOR_A_SHAPE: u64 = 100;
+/// Generations that it takes at least.
+const GENERATIONS: u64 = 20;
 
 /// What to take before anything is known of the outcomes.
 fn choose(situation: &Situation) -> Choice {
     let Situation { candidates, batch, objectives, .. } = *situation;
-    let described = situation.described();
+    let described = match situation.seconds {
+        None => situation.described(),
+        Some(seconds) => format!("{}, {}", situation.described(), seconds.described()),
+    };
     let take = |entry: &'static dyn StrategyEntry, why: String| Choice { entry, reason: format!("{described}: {why}") };
     match situation.points {
         Some(points) if points <= candidates && objectives == 1 => {
@@ -140,17 +203,24 @@ fn choose(situation: &Situation) -> Choice {
     }
     let axes = situation.axes();
     let most_axes = if situation.conditional == 0 { AXES_OF_A_PROCESS } else { AXES_UNDER_CONDITIONS };
-    if candidates <= FOR_A_PROCESS && axes <= most_axes {
+    let has_time = situation.has_time_to_think();
+    if candidates <= FOR_A_PROCESS && axes <= most_axes && has_time {
         return take(
             &gp::GaussianProcess,
             format!("{candidates} candidates are few enough for a Gaussian process to pay"),
         );
     }
-    if situation.choices == 0 && situation.conditional == 0 && candidates >= FOR_A_SHAPE * axes as u64 {
+    let can_shape = candidates >= FOR_A_SHAPE * axes as u64 && candidates / batch.max(1) >= GENERATIONS;
+    if situation.choices == 0 && situation.conditional == 0 && can_shape {
         return take(&cmaes::CmaEs, format!("{candidates} candidates are enough to learn a distribution's shape"));
     }
     match candidates <= FOR_A_PROCESS {
-        true => take(&smac::Smac, format!("{candidates} candidates over choices or conditions, which trees learn")),
+        true if has_time => {
+            take(&smac::Smac, format!("{candidates} candidates over choices or conditions, which trees learn"))
+        }
+        true => {
+            take(&tpe::Tpe, format!("{candidates} candidates that train faster than a process or a forest proposes"))
+        }
         false => take(&tpe::Tpe, format!("{candidates} candidates, more than a process or a forest keeps up with")),
     }
 }
@@ -179,17 +249,23 @@ struct Search {
     best: f64,
     /// Outcomes since the best one.
     barren: u64,
+    /// Where the choice waits for the first candidates' times: the seconds of those that were trained, and their number.
+    measured: Option<(f64, u32)>,
     decisions: Vec<String>,
 }
 
 impl Search {
     fn new(space: Arc<Space>, options: &StrategyOptions) -> Search {
         let situation = Situation::of(&space, options);
-        let Choice { entry, reason } = choose(&situation);
+        let waits = options.time.is_some() && situation.candidates > FIRST_BATCH;
+        let (entry, decision) = match waits {
+            true => (&sobol::SobolSearch as &'static dyn StrategyEntry, MEASURES.to_owned()),
+            false => choose(&situation).into_decision(),
+        };
         Search {
             strategy: entry.open(space.clone(), options),
             name: entry.name(),
-            decisions: vec![format!("auto takes {}; {reason}", entry.name())],
+            decisions: vec![decision],
             direction: options.direction(),
             options: options.clone(),
             situation,
@@ -199,35 +275,57 @@ impl Search {
             found: Vec::new(),
             best: f64::NAN,
             barren: 0,
+            measured: waits.then_some((0.0, 0)),
         }
     }
 
     /// Outcomes without a better one after which a method has come to its end: as many as it takes to look at every axis
     /// from both sides some times, and a fifth of all.
     fn patience(&self) -> u64 {
-        (20 * self.situation.axes() as u64).max(self.options.candidates / 5)
+        (20 * self.situation.axes() as u64).max(self.situation.candidates / 5)
     }
 
-    /// Hands over where the method has come to its end and enough candidates are left for another one.
+    /// Hands over where a choice is due, or where the method has come to its end and enough candidates are left for another.
     fn consider(&mut self, first: u64) {
-        let left = self.options.candidates.saturating_sub(first);
+        if let Some((seconds, trained)) = self.measured.filter(|_| first >= FIRST_BATCH) {
+            self.measured = None;
+            if let (Some(time), 1..) = (self.options.time, trained) {
+                self.situation = self.situation.within(time, seconds / f64::from(trained));
+            }
+            // A grid begins anew: it has to fit into what is left.
+            let left = self.options.candidates.saturating_sub(first);
+            self.situation.points = self.situation.points.filter(|points| *points <= left);
+            let (entry, decision) = choose(&self.situation).into_decision();
+            return self.hand_over(entry, decision, first);
+        }
+        let left = self.situation.candidates.saturating_sub(first);
         let Some(next) = successor(&self.situation, self.name) else { return };
-        if self.barren < self.patience() || left < self.options.candidates / 10 {
+        if self.barren < self.patience() || left < self.situation.candidates / 10 {
             return;
         }
-        self.decisions.extend(self.strategy.decisions());
-        self.decisions.push(format!(
+        let decision = format!(
             "auto goes on with {} from candidate {first} on: {} has found nothing better in {} candidates",
             next.name(),
             self.name,
             self.barren
-        ));
+        );
+        self.hand_over(next, decision, first);
+    }
+
+    /// Goes on with another method from candidate `first` on, and with what was found so far.
+    fn hand_over(&mut self, entry: &'static dyn StrategyEntry, decision: String, first: u64) {
+        self.decisions.extend(self.strategy.decisions());
+        self.decisions.push(decision);
         self.turns += 1;
-        let options =
-            StrategyOptions { key: self.options.key.child(self.turns), candidates: left, ..self.options.clone() };
-        self.strategy = next.open(self.space.clone(), &options);
-        self.strategy.recall(&std::mem::take(&mut self.found));
-        (self.name, self.first, self.barren) = (next.name(), first, 0);
+        // A method that plans for fewer than there turn out to be goes on nevertheless.
+        let candidates = self.situation.candidates.saturating_sub(first).max(1);
+        let options = StrategyOptions { key: self.options.key.child(self.turns), candidates, ..self.options.clone() };
+        self.strategy = entry.open(self.space.clone(), &options);
+        self.strategy.recall(&self.found);
+        (self.name, self.first, self.barren) = (entry.name(), first, 0);
+        if successor(&self.situation, self.name).is_none() {
+            self.found = Vec::new();
+        }
     }
 }
 
@@ -239,13 +337,16 @@ impl Strategy for Search {
 
     fn tell(&mut self, outcomes: &[Outcome]) {
         for outcome in outcomes {
+            if let Some((seconds, trained)) = self.measured.as_mut().filter(|_| outcome.seconds > 0.0) {
+                (*seconds, *trained) = (*seconds + outcome.seconds, *trained + 1);
+            }
             let is_better = self.direction.compare(outcome.value(), self.best).is_lt();
             self.barren = if is_better { 0 } else { self.barren + 1 };
             if is_better {
                 self.best = outcome.value();
             }
         }
-        if successor(&self.situation, self.name).is_some() {
+        if self.measured.is_some() || successor(&self.situation, self.name).is_some() {
             self.found.extend_from_slice(outcomes);
         }
         self.strategy.tell(&numbered_from(self.first, outcomes));
@@ -305,6 +406,36 @@ mod tests {
         assert_eq!(name, "smac");
         assert!(why.contains("30 of them under conditions"), "{why}");
         assert_eq!(taken(mixed_space(), 5000, 50).0, "tpe");
+    }
+
+    /// What is taken once the first candidates have trained for so many seconds each, of ten that there are.
+    fn taken_in_ten_seconds(space: Space, candidates: u64, seconds: f64) -> (&'static str, String) {
+        let options = StrategyOptions { batch: 50, time: Some(10.0), ..options(1, candidates) };
+        let mut search = Search::new(Arc::new(space), &options);
+        let Ask::Proposals(points) = search.ask(0, 16) else { panic!("a search without a beginning") };
+        assert_eq!(search.name, "sobol");
+        let told: Vec<Outcome> = (0..)
+            .zip(points.rows())
+            .map(|(id, row)| Outcome { seconds, ..Outcome::new(id, row.to_vec(), row[0]) })
+            .collect();
+        search.tell(&told);
+        assert!(matches!(search.ask(16, 32), Ask::Proposals(_)));
+        (search.name, search.decisions().pop().unwrap_or_default())
+    }
+
+    #[test]
+    fn where_time_has_a_limit_the_choice_follows_what_training_takes() {
+        let (name, why) = taken_in_ten_seconds(box_space(4), 20_000, 0.1);
+        assert_eq!(name, "gp");
+        assert!(why.contains("trained in 100.0 ms each: 99 candidates are few enough"), "{why}");
+        assert_eq!(taken_in_ten_seconds(box_space(4), 20_000, 1e-5).0, "cmaes");
+        assert_eq!(taken_in_ten_seconds(box_space(4), 500, 0.011).0, "gp", "there is time for 476 of 500");
+        assert_eq!(taken_in_ten_seconds(box_space(4), 500, 0.019).0, "tpe", "there is time for 344 of 500");
+        assert_eq!(taken_in_ten_seconds(box_space(4), 500, 0.0).0, "gp", "nothing was measured");
+        assert_eq!(taken_in_ten_seconds(box_space(300), 20_000, 0.1).0, "smac");
+        let steps = || SpaceBuilder::new().int("a", 1, 5, 2).int("b", 1, 5, 2).build();
+        assert_eq!(taken_in_ten_seconds(steps(), 50, 0.01).0, "grid");
+        assert_ne!(taken_in_ten_seconds(steps(), 30, 0.01).0, "grid", "14 candidates are left for 25 points");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! population; `de_rand` is DE/rand/1/bin (Storn & Price 1997).
 
 use super::cube::{Axis, Cube, choice};
+use super::generation::{self, GenerationMethod};
 use super::generations::{Draws, Generations, Member, Method, by_value};
 use super::{Strategy, StrategyEntry, StrategyOptions};
 use crate::base::random::Key;
@@ -26,6 +27,10 @@ impl Named for AdaptiveDe {
 impl StrategyEntry for AdaptiveDe {
     fn follows_candidates(&self) -> bool {
         true
+    }
+
+    fn generations(&self) -> Option<&'static dyn GenerationMethod> {
+        Some(&generation::DE)
     }
 
     fn open(&self, space: Arc<Space>, options: &StrategyOptions) -> Box<dyn Strategy> {

@@ -2,6 +2,7 @@
 //! crossover and polynomial mutation where there is an order, uniform ones where there is none; rates follow what succeeds.
 
 use super::cube::Cube;
+use super::generation::{self, GenerationMethod};
 use super::generations::{Draws, Generations, Member, Method, by_value};
 use super::variation::{self, Variation};
 use super::{Strategy, StrategyEntry, StrategyOptions};
@@ -27,6 +28,10 @@ impl Named for GeneticSearch {
 impl StrategyEntry for GeneticSearch {
     fn follows_candidates(&self) -> bool {
         true
+    }
+
+    fn generations(&self) -> Option<&'static dyn GenerationMethod> {
+        Some(&generation::GENETIC)
     }
 
     fn open(&self, space: Arc<Space>, options: &StrategyOptions) -> Box<dyn Strategy> {

@@ -4,6 +4,7 @@ mod auto;
 mod cmaes;
 pub mod cube;
 mod de;
+pub mod generation;
 mod generations;
 mod genetic;
 mod gp;
@@ -44,13 +45,15 @@ pub struct Outcome {
     /// How the first objective changes along each axis of the [`cube::Cube`], where the model says so; NaN on an axis of
     /// which it doesn't.
     pub gradient: Option<Vec<f64>>,
+    /// Seconds of the search's wall time that its training took, what is trained beside it taken off; 0 where it was not trained.
+    pub seconds: f64,
 }
 
 impl Outcome {
     /// Of a candidate with one objective and nothing else to say.
     pub fn new(candidate: u64, point: Vec<f64>, value: f64) -> Outcome {
         let values = vec![value];
-        Outcome { candidate, point, folds: values.clone(), values, violation: 0.0, gradient: None }
+        Outcome { candidate, point, folds: values.clone(), values, violation: 0.0, gradient: None, seconds: 0.0 }
     }
 
     /// The first objective.
@@ -96,6 +99,8 @@ pub struct StrategyOptions {
     pub directions: Vec<Direction>,
     /// How many candidates the study will ask for, where it does not end before.
     pub candidates: u64,
+    /// Seconds that the search may take, where they have a limit.
+    pub time: Option<f64>,
     /// How many it asks for at a time, once it is under way.
     pub batch: u64,
     /// Members of a population; chosen by the space where it is not set.
@@ -124,6 +129,7 @@ impl StrategyOptions {
             key,
             directions: vec![direction],
             candidates,
+            time: None,
             batch: candidates.min(1000),
             population: None,
             crossover_rate: None,
@@ -173,6 +179,10 @@ pub trait StrategyEntry: Named {
     fn follows_candidates(&self) -> bool {
         false
     }
+    /// Whether its course depends on [`StrategyOptions::time`]: then a run cannot be resumed with another time.
+    fn follows_time(&self) -> bool {
+        false
+    }
     /// Whether it has a use for [`Outcome::gradient`], which takes time to compute.
     fn uses_gradients(&self) -> bool {
         false
@@ -181,6 +191,10 @@ pub trait StrategyEntry: Named {
     /// what it recalls, and moves the rest.
     fn refines(&self) -> bool {
         false
+    }
+    /// How it searches by whole generations, without a candidate going through the study, if it can.
+    fn generations(&self) -> Option<&'static dyn generation::GenerationMethod> {
+        None
     }
     /// Opens it on a space that it does not refuse, or to refine what another strategy found there.
     fn open(&self, space: Arc<Space>, options: &StrategyOptions) -> Box<dyn Strategy>;

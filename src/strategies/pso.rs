@@ -4,6 +4,7 @@
 //! than `pso_ring`, where two neighbours do, which spreads news slower and was better on Griewank's function.
 
 use super::cube::{Axis, Cube, reflected};
+use super::generation::{self, GenerationMethod};
 use super::generations::{Draws, Generations, Member, Method, by_value};
 use super::{Strategy, StrategyEntry, StrategyOptions};
 use crate::base::random::Key;
@@ -29,6 +30,10 @@ impl StrategyEntry for RingPso {
         true
     }
 
+    fn generations(&self) -> Option<&'static dyn GenerationMethod> {
+        Some(&generation::PSO_RING)
+    }
+
     fn open(&self, space: Arc<Space>, options: &StrategyOptions) -> Box<dyn Strategy> {
         open(space, options, Topology::Ring)
     }
@@ -49,6 +54,10 @@ impl Named for GlobalPso {
 impl StrategyEntry for GlobalPso {
     fn follows_candidates(&self) -> bool {
         true
+    }
+
+    fn generations(&self) -> Option<&'static dyn GenerationMethod> {
+        Some(&generation::PSO)
     }
 
     fn open(&self, space: Arc<Space>, options: &StrategyOptions) -> Box<dyn Strategy> {

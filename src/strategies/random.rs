@@ -3,6 +3,7 @@
 //! of each model.
 
 use super::cube::ATTEMPTS;
+use super::generation::{self, GenerationMethod};
 use super::{Ask, Outcome, Strategy, StrategyEntry, StrategyOptions};
 use crate::base::random::Key;
 use crate::base::registry::Named;
@@ -26,6 +27,10 @@ impl StrategyEntry for RandomSearch {
     fn is_adaptive(&self) -> bool {
         false
     }
+    fn generations(&self) -> Option<&'static dyn GenerationMethod> {
+        Some(&generation::RANDOM)
+    }
+
     fn open(&self, space: Arc<Space>, options: &StrategyOptions) -> Box<dyn Strategy> {
         Box::new(Random::new(space, options.key))
     }

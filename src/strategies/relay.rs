@@ -1,6 +1,7 @@
 //! Methods that search one after the other: each takes its share of the candidates, and begins with what the ones before it
 //! found. One method alone is a relay of one leg, and takes the course that it would take by itself.
 
+use super::generation::GenerationMethod;
 use super::{Ask, Outcome, Strategy, StrategyEntry, StrategyOptions, numbered_from};
 use crate::space::Space;
 use std::sync::Arc;
@@ -65,6 +66,19 @@ impl Relay {
         self.0.len() > 1 || self.0.iter().any(|entry| entry.follows_candidates())
     }
 
+    /// Whether its course depends on the time that the search may take.
+    pub fn follows_time(&self) -> bool {
+        self.0.iter().any(|entry| entry.follows_time())
+    }
+
+    /// How it searches by whole generations, if it can: one method alone.
+    pub fn generations(&self) -> Option<&'static dyn GenerationMethod> {
+        match &self.0[..] {
+            [only] => only.generations(),
+            _ => None,
+        }
+    }
+
     /// Opens it on a space that it does not refuse.
     pub fn open(&self, space: Arc<Space>, options: &StrategyOptions) -> Box<dyn Strategy> {
         match &self.0[..] {
@@ -124,7 +138,9 @@ fn open_leg(
 ) -> (Box<dyn Strategy>, u64) {
     let left = options.candidates.saturating_sub(first);
     let share = left.div_ceil((entries.len() - leg) as u64);
-    let own = StrategyOptions { key: options.key.child(leg as u32), candidates: share, ..options.clone() };
+    // As much of the time as of the candidates.
+    let time = options.time.map(|time| time * share as f64 / options.candidates.max(1) as f64);
+    let own = StrategyOptions { key: options.key.child(leg as u32), candidates: share, time, ..options.clone() };
     let strategy = entries[leg].open(space.clone(), &own);
     let whole = strategy.size().filter(|_| entries[leg].comes_whole()).unwrap_or(0);
     (strategy, first.saturating_add(share.max(whole.min(left))))

@@ -2,15 +2,18 @@
 
 use super::config::{BackendChoice, RunOptions};
 use super::error::StudyError;
-use super::function_trainer::FunctionTrainer;
-use super::objective::{Models, Objective};
+use super::function_trainer::{FunctionTrainer, GpuFunctionTrainer};
+use super::objective::{FunctionObjective, Models, Objective};
 use super::pipeline::Pipeline;
 use super::pipeline_trainer::PipelineTrainer;
 use super::resolve::Study;
-use crate::backend::cpu::CpuOptions;
-use crate::backend::gpu::{Gpu, GpuOptions};
+use super::retention::Retention;
+use super::sweep::mean_value;
+use crate::backend::cpu::{CpuOptions, memory_limit};
+use crate::backend::gpu::{Gpu, GpuOptions, Kernel};
 use crate::backend::{BackendError, Trainer};
 use crate::data::Problem;
+use crate::strategies::generation::{self, Course, CpuCourse, DeviceCourse, DeviceObjective};
 use std::sync::Arc;
 
 /// What trains lanes.
@@ -27,6 +30,9 @@ pub(super) struct Opened<'a> {
     pub(super) notes: Vec<String>,
 }
 
+/// A search by whole generations, and the members of each.
+pub(super) type OpenedCourse = (Box<dyn Course>, u64);
+
 /// Bytes that lanes in training may take.
 fn bytes(run: &RunOptions) -> u64 {
     run.memory.saturating_mul(1 << 20)
@@ -36,9 +42,20 @@ fn cpu_options(run: &RunOptions) -> CpuOptions {
     CpuOptions { threads: run.threads, memory: bytes(run), simd: None }
 }
 
+/// Members of a generation on a software driver, each of which is compared with all others; a function's two rotations of so
+/// many parameters are as long.
+const SOFTWARE_MEMBERS: usize = 30_000;
+/// See [`SOFTWARE_MEMBERS`].
+const SOFTWARE_AXES: usize = 150;
+
 /// Whether the study leaves it to the machine what trains it.
 fn is_free(run: &RunOptions) -> bool {
     run.backend == BackendChoice::Auto && run.device.is_none()
+}
+
+/// What the user should know where the GPU that was found by itself is not the one that trains.
+fn too_small(device: &str, need: &str) -> String {
+    format!("{device} is too small for this study, so the processor trains: {need}")
 }
 
 impl Backend {
@@ -61,16 +78,40 @@ impl Backend {
         let run = &study.config.run;
         match &study.objective {
             Objective::Models(models) => Backend::open(run)?.or_cpu(models, &problems, run),
-            Objective::Function(function) if run.backend == BackendChoice::Gpu || run.device.is_some() => {
-                let reason = "analytic functions are evaluated on the processor".to_owned();
-                let alternative = "To search it there: --backend cpu".to_owned();
-                Err(BackendError::Unsuited { model: function.name(), reason, alternative }.into())
+            Objective::Function(function) => Backend::open_function(study, function),
+        }
+    }
+
+    /// A function on what `[run]` asks for. Where that is left to the machine, the processor evaluates a function that has
+    /// no shader, one that the GPU is too small for, and a search that keeps the best of all that does not learn.
+    fn open_function<'a>(study: &Study, function: &FunctionObjective) -> Result<Opened<'a>, StudyError> {
+        let run = &study.config.run;
+        let sweeps = run.history != Retention::All && !study.strategy.is_adaptive();
+        let on_cpu = |notes: Vec<String>| -> Result<Opened<'a>, StudyError> {
+            let options = cpu_options(run);
+            let trainer = Box::new(FunctionTrainer::new(function.evaluator(), &options)?);
+            Ok(Opened { backend: Backend::Cpu(options), trainer, notes })
+        };
+        if !function.has_shader() && run.backend != BackendChoice::Cpu && !is_free(run) {
+            let reason = "its choices and conditions are evaluated on the processor alone".to_owned();
+            let alternative = "To search it there: --backend cpu".to_owned();
+            return Err(BackendError::Unsuited { model: function.name(), reason, alternative }.into());
+        }
+        if sweeps && run.backend != BackendChoice::Cpu && !is_free(run) && study.strategy.generations().is_none() {
+            let reason = format!("{} draws on the processor alone, and keeps the best there", study.strategy.name());
+            let alternative = "To search it there: --backend cpu".to_owned();
+            return Err(BackendError::Unsuited { model: function.name(), reason, alternative }.into());
+        }
+        if !function.has_shader() || sweeps && is_free(run) {
+            return on_cpu(Vec::new());
+        }
+        let Backend::Gpu(gpu) = Backend::open(run)? else { return on_cpu(Vec::new()) };
+        let Some((shader, noise)) = function.shader() else { return on_cpu(Vec::new()) };
+        match GpuFunctionTrainer::open(&gpu, shader, noise) {
+            Err(BackendError::DeviceTooSmall { device, need }) if is_free(run) => {
+                on_cpu(vec![too_small(&device, &need)])
             }
-            Objective::Function(function) => {
-                let options = cpu_options(run);
-                let trainer = Box::new(FunctionTrainer::new(function.evaluator(), &options)?);
-                Ok(Opened { backend: Backend::Cpu(options), trainer, notes: Vec::new() })
-            }
+            trainer => Ok(Opened { trainer: Box::new(trainer?), backend: Backend::Gpu(gpu), notes: Vec::new() }),
         }
     }
 
@@ -91,8 +132,7 @@ impl Backend {
             Err(StudyError::Backend(BackendError::DeviceTooSmall { device, need })) if is_free(run) => {
                 let backend = Backend::Cpu(cpu_options(run));
                 let trainer = open(&backend)?;
-                let note = format!("{device} is too small for this study, so the processor trains: {need}");
-                Ok(Opened { backend, trainer, notes: vec![note] })
+                Ok(Opened { backend, trainer, notes: vec![too_small(&device, &need)] })
             }
             trainer => Ok(Opened { trainer: trainer?, notes: Vec::new(), backend: self }),
         }
@@ -105,6 +145,62 @@ impl Backend {
             Backend::Cpu(options) => model.open_cpu(space, problem, options)?,
             Backend::Gpu(gpu) => model.open_gpu(space, problem, gpu)?,
         })
+    }
+
+    /// A search of a function by whole generations, with its members.
+    pub(super) fn course(&self, study: &Study, function: &FunctionObjective) -> Result<OpenedCourse, StudyError> {
+        let unsuited = |reason: String| {
+            let alternative = "To search it otherwise: --set run.history=all".to_owned();
+            StudyError::from(BackendError::Unsuited { model: function.name(), reason, alternative })
+        };
+        let by_hand = || unsuited(format!("{} does not search by whole generations", study.strategy.name()));
+        let method = study.strategy.generations().ok_or_else(by_hand)?;
+        let options = study.strategy_options();
+        let axes = generation::Axes::new(&study.space).map_err(unsuited)?;
+        let members = generation::members(method, axes.count(), &options);
+        let layout = method.layout(axes.count(), members);
+        let scratch = layout.stride() * (layout.scratch_vectors + members * layout.scratch_rows)
+            + members * layout.scratch_columns;
+        // While the state's file is written, its words and its bytes are there beside it.
+        let (need, most) = (4 * (3 * layout.words() + scratch) as u64, memory_limit(bytes(&study.config.run)));
+        if need > most {
+            return Err(unsuited(format!(
+                "{members} members of {} parameters take {} MiB of {} that are allowed; set search.population",
+                axes.count(),
+                need >> 20,
+                most >> 20
+            )));
+        }
+        let (space, key, direction) = (&study.space, options.key, study.direction());
+        let Backend::Gpu(gpu) = self else {
+            let (evaluator, repeats) = (function.evaluator(), function.repeats());
+            let value = Box::new(move |point: &[f64]| mean_value(&evaluator, point, repeats));
+            let objective = generation::Objective { value, offset: function.offset() };
+            let course = CpuCourse::new(method, space, members, key, direction, objective);
+            return Ok((Box::new(course.map_err(unsuited)?), members as u64));
+        };
+        if function.noise() > 0.0 {
+            return Err(unsuited(
+                "its noise is drawn on the host, which whole generations on a device never reach".to_owned(),
+            ));
+        }
+        if gpu.adapter().is_software && (members > SOFTWARE_MEMBERS || axes.count() > SOFTWARE_AXES) {
+            return Err(unsuited(format!(
+                "a software driver may end loops after 65,535 turns, so that it gets at most {SOFTWARE_MEMBERS} members of \
+                 {SOFTWARE_AXES} parameters"
+            )));
+        }
+        let no_shader = || unsuited("its choices and conditions are evaluated on the processor alone".to_owned());
+        let (shader, _) = function.shader().ok_or_else(no_shader)?;
+        let define = |kernel: Kernel| shader.define(kernel);
+        let objective = DeviceObjective::new(&shader, &define);
+        let course = DeviceCourse::new(method, space, members, key, direction, gpu, &objective);
+        Ok((Box::new(course.map_err(unsuited)?), members as u64))
+    }
+
+    /// The processor, where the GPU was found by itself.
+    pub(super) fn instead(&self, run: &RunOptions) -> Option<Backend> {
+        (is_free(run) && self.gpu().is_some()).then(|| Backend::Cpu(cpu_options(run)))
     }
 
     pub(super) fn gpu(&self) -> Option<&Gpu> {

@@ -1,5 +1,5 @@
-//! What a study of models asks of a candidate beside its score: that it trains fast, that it is small. Each is an objective of its
-//! own, or has a limit.
+//! What a study of models asks of a candidate beside its score: that it trains and predicts fast, that it is small. Each is an
+//! objective of its own, or has a limit.
 
 use super::history::Trial;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ pub enum Criterion {
     Seconds,
     /// How large its model is, in the model's own measure: weights, leaves, support rows.
     Size,
+    /// Operations that predicting a row takes. Unlike seconds they are the same every time.
+    Prediction,
 }
 
 impl fmt::Display for Criterion {
@@ -23,6 +25,7 @@ impl fmt::Display for Criterion {
             Criterion::Score => "score",
             Criterion::Seconds => "seconds",
             Criterion::Size => "size",
+            Criterion::Prediction => "prediction",
         })
     }
 }
@@ -37,6 +40,18 @@ pub struct Limits {
     /// The model's size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<f64>,
+    /// Operations of predicting a row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<f64>,
+}
+
+/// What a candidate's model takes, by its point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Footprint {
+    /// Its size.
+    pub size: f64,
+    /// Operations of predicting a row.
+    pub prediction: f64,
 }
 
 impl Limits {
@@ -45,19 +60,25 @@ impl Limits {
         *self == Limits::default()
     }
 
-    /// By how much a candidate of this size is beyond them: the sum of what it takes too much, each as a share of its limit.
-    pub fn violation(&self, trial: &Trial, size: f64) -> f64 {
+    /// Every limit that there is.
+    pub fn all(&self) -> impl Iterator<Item = f64> {
+        [self.seconds, self.size, self.prediction].into_iter().flatten()
+    }
+
+    /// By how much a candidate of this footprint is beyond them: the sum of what it takes too much, each as a share of its limit.
+    pub fn violation(&self, trial: &Trial, model: Footprint) -> f64 {
         let beyond = |limit: Option<f64>, taken: f64| limit.map_or(0.0, |limit| ((taken - limit) / limit).max(0.0));
-        beyond(self.seconds, seconds(trial)) + beyond(self.size, size)
+        beyond(self.seconds, seconds(trial)) + beyond(self.size, model.size) + beyond(self.prediction, model.prediction)
     }
 }
 
-/// A criterion's value of a trained candidate of this size.
-pub(super) fn value(criterion: Criterion, trial: &Trial, size: f64) -> f64 {
+/// A criterion's value of a trained candidate of this footprint.
+pub(super) fn value(criterion: Criterion, trial: &Trial, model: Footprint) -> f64 {
     match criterion {
         Criterion::Score => trial.value(),
         Criterion::Seconds => seconds(trial),
-        Criterion::Size => size,
+        Criterion::Size => model.size,
+        Criterion::Prediction => model.prediction,
     }
 }
 
@@ -74,10 +95,13 @@ mod tests {
     #[test]
     fn what_is_beyond_a_limit_counts_by_its_share() {
         let trial = Trial { seconds: 3.0, ..Trial::infeasible(0, Shape { lanes: 2, scores: 2, others: 0 }) };
-        let limits = Limits { seconds: Some(1.0), size: Some(100.0) };
-        assert_eq!(limits.violation(&trial, 50.0), 0.5);
-        assert_eq!(limits.violation(&trial, 300.0), 2.5);
-        assert_eq!(Limits::default().violation(&trial, 300.0), 0.0);
-        assert_eq!((value(Criterion::Seconds, &trial, 7.0), value(Criterion::Size, &trial, 7.0)), (1.5, 7.0));
+        let limits = Limits { seconds: Some(1.0), size: Some(100.0), prediction: Some(10.0) };
+        let model = |size, prediction| Footprint { size, prediction };
+        assert_eq!(limits.violation(&trial, model(50.0, 10.0)), 0.5);
+        assert_eq!(limits.violation(&trial, model(300.0, 10.0)), 2.5);
+        assert_eq!(limits.violation(&trial, model(300.0, 40.0)), 5.5);
+        assert_eq!(Limits::default().violation(&trial, model(300.0, 40.0)), 0.0);
+        let values = [Criterion::Seconds, Criterion::Size, Criterion::Prediction];
+        assert_eq!(values.map(|one| value(one, &trial, model(7.0, 8.0))), [1.5, 7.0, 8.0]);
     }
 }

@@ -210,7 +210,7 @@ struct Summary {
     /// The kept ones' points.
     points: HashMap<u64, Vec<f64>>,
     counts: Counted,
-    distribution: Distribution,
+    distribution: Option<Distribution>,
 }
 
 /// How many candidates there were.
@@ -243,12 +243,12 @@ impl History {
         History { points: Points::new(width), ..History::default() }
     }
 
-    /// Of a search that kept its best candidates, and of the others their number and the values' distribution.
+    /// Of a search that kept its best candidates, and of the others their number and, if it saw them, their values' distribution.
     pub(super) fn of_the_best(
         kept: impl Iterator<Item = (Trial, Vec<f64>)>,
         finished: u64,
         failed: u64,
-        distribution: Distribution,
+        distribution: Option<Distribution>,
     ) -> History {
         let (mut trials, mut points) = (BTreeMap::new(), HashMap::new());
         for (trial, point) in kept {
@@ -279,9 +279,14 @@ impl History {
         self.summary.as_ref().map_or_else(all, |summary| summary.counts)
     }
 
-    /// How the values are distributed, where only the best candidates were kept.
+    /// Whether only the best candidates were kept.
+    pub fn keeps_the_best(&self) -> bool {
+        self.summary.is_some()
+    }
+
+    /// How the values are distributed, where only the best candidates were kept, of all that there were.
     pub fn distribution(&self) -> Option<&Distribution> {
-        self.summary.as_ref().map(|summary| &summary.distribution)
+        self.summary.as_ref().and_then(|summary| summary.distribution.as_ref())
     }
 
     /// Adds the next candidate's point; the id of an earlier candidate with the same point, if there is one.

@@ -13,6 +13,7 @@ pub mod explain;
 pub mod export;
 mod finish;
 mod function_trainer;
+mod generations;
 pub mod history;
 pub mod init;
 pub mod journal;

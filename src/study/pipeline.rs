@@ -3,6 +3,7 @@
 //! which one it goes through.
 
 use super::config::StudyConfig;
+use super::criteria::Footprint;
 use super::error::ConfigError;
 use crate::backend::{BackendError, cpu};
 use crate::data::dataset::Dataset;
@@ -52,6 +53,12 @@ impl Pipeline {
     /// Size of a candidate: [`Model::cost`].
     pub fn cost(&self, row: &[f64]) -> f64 {
         self.model.cost(&self.space, &self.own(row), self.shape)
+    }
+
+    /// What a candidate's model takes, whatever it learns.
+    pub fn footprint(&self, row: &[f64]) -> Footprint {
+        let prediction = self.model.prediction(&self.space, &self.own(row), self.shape);
+        Footprint { size: self.cost(row), prediction }
     }
 
     /// Whether its lanes stop by their scores: [`Model::stops_by_validation`].

@@ -10,6 +10,8 @@ use super::objective::{Objective, Resolved};
 use super::parts::Parts;
 use super::retention::Retention;
 use super::source::{About, Place, Source};
+use super::stopping::StopOptions;
+use crate::backend::cpu::CpuOptions;
 use crate::base::hash::Hasher;
 use crate::base::random::Key;
 use crate::base::registry::UnknownName;
@@ -17,6 +19,7 @@ use crate::data::metrics::Direction;
 use crate::schedulers::{self, SchedulerEntry};
 use crate::space::Space;
 use crate::strategies::cube::Cube;
+use crate::strategies::generation;
 use crate::strategies::relay::{Refusal, Relay};
 use crate::strategies::{self, Outcome, STRATEGIES, StrategyEntry, StrategyOptions};
 use std::borrow::Cow;
@@ -83,7 +86,9 @@ impl Study {
             let able = STRATEGIES.iter().copied().filter(|entry| can(*entry)).map(|entry| entry.name()).collect();
             return Err(at(source, "search.strategy", ConfigError::Refused { strategy, reason, able }.into()));
         }
-        if let (Retention::Best(_), Some(reason)) = (config.run.history, needs_all(&config, &objective, &strategy)) {
+        if let (Retention::Best(_), Some(reason)) =
+            (config.run.history, needs_all(&config, &objective, &strategy, &space))
+        {
             let error = ConfigError::KeepsTooLittle { history: config.run.history, reason };
             return Err(at(source, "run.history", error.into()));
         }
@@ -97,6 +102,10 @@ impl Study {
         }
         let batch = batch(&config, &strategy);
         config.search.batch = Some(batch);
+        if strategy.follows_time() && config.stop.time.is_some() && config.run.threads == 0 {
+            // Where a run goes on, its plan is the same whatever machine it is.
+            config.run.threads = CpuOptions::default().thread_count();
+        }
         let parts = match config.run.history {
             Retention::All => objective.parts(),
             // The mean of its evaluations is all that is kept of a candidate.
@@ -130,9 +139,21 @@ impl Study {
             values: if self.directions.len() > 1 { trial.values() } else { vec![value] },
             violation,
             folds: trial.scores.clone(),
+            seconds: f64::from(trial.seconds) / self.width(),
             gradient: (!trial.gradient.is_empty()).then(|| self.cube.slopes(row, &trial.gradient)),
             ..Outcome::new(trial.candidate, row.to_vec(), value)
         }
+    }
+
+    /// How many lanes are trained side by side, each with a clock of its own: the processor's threads. A device's lanes share
+    /// theirs already; there a candidate is taken for shorter than it is.
+    fn width(&self) -> f64 {
+        CpuOptions { threads: self.config.run.threads, ..CpuOptions::default() }.thread_count().max(1) as f64
+    }
+
+    /// Whether the strategy plans by the time there is, and so by what the threads get done in it.
+    pub fn plans_by_time(&self) -> bool {
+        self.strategy.follows_time() && self.config.stop.time.is_some()
     }
 
     /// How many numbers a candidate has.
@@ -155,6 +176,7 @@ impl Study {
             key: self.key.child(crate::base::random::stream::STRATEGY),
             directions: self.directions.clone(),
             candidates: self.config.search.candidates,
+            time: self.config.stop.time.map(|span| span.0.as_secs_f64()),
             batch: self.batch,
             population: self.config.search.population,
             crossover_rate: self.config.search.crossover_rate,
@@ -165,14 +187,24 @@ impl Study {
         }
     }
 
+    /// Whether its course depends on the number of candidates. That of whole generations does by their members alone.
+    pub fn follows_candidates(&self) -> bool {
+        match self.config.run.history != Retention::All && self.strategy.is_adaptive() {
+            true => self.config.search.population.is_none(),
+            false => self.strategy.follows_candidates(),
+        }
+    }
+
     /// A hash of everything in the study that changes a result. How long it searches is not in it, unless the strategy
     /// plans by it: a run can be resumed with more candidates, and on another machine.
     pub fn fingerprint(&self) -> Result<u64, ConfigError> {
         let mut config = self.config.clone();
         // What is kept is part of the journal.
-        config.run = RunOptions { history: config.run.history, ..RunOptions::default() };
-        config.stop = Default::default();
-        if !self.strategy.follows_candidates() {
+        let threads = if self.plans_by_time() { config.run.threads } else { 0 };
+        config.run = RunOptions { history: config.run.history, threads, ..RunOptions::default() };
+        let time = config.stop.time.filter(|_| self.strategy.follows_time());
+        config.stop = StopOptions { time, ..StopOptions::default() };
+        if !self.follows_candidates() {
             config.search.candidates = 0;
         }
         // Where the data lie does not matter; what is in them has a fingerprint of its own.
@@ -190,19 +222,23 @@ impl Study {
 const MOST_KEPT: usize = 10_000_000;
 
 /// What in a study needs every candidate, if anything does.
-fn needs_all(config: &StudyConfig, objective: &Objective, strategy: &Relay) -> Option<String> {
+fn needs_all(config: &StudyConfig, objective: &Objective, strategy: &Relay, space: &Space) -> Option<String> {
     match objective {
         Objective::Models(_) => Some("the choice of a model looks at every candidate's folds".to_owned()),
         Objective::Function(function) if function.objectives() > 1 => {
             Some("of several objectives there is no single order of the candidates".to_owned())
         }
-        _ if strategy.is_adaptive() => {
-            Some(format!("{} is rebuilt from all outcomes when a run goes on", strategy.name()))
-        }
+        _ if config.stop.patience.is_some() => Some("stop.patience counts from outcome to outcome".to_owned()),
+        _ if strategy.is_adaptive() => match strategy.generations() {
+            Some(_) if config.search.crossover_rate.or(config.search.mutation_rate).is_some() => {
+                Some("whole generations have fixed rates, and one is set in [search]".to_owned())
+            }
+            Some(_) => generation::refusal(space),
+            None => Some(format!("{} is rebuilt from all outcomes when a run goes on", strategy.name())),
+        },
         _ if !strategy.begins_anywhere() => {
             Some(format!("{} cannot go on from a candidate in its middle", strategy.name()))
         }
-        _ if config.stop.patience.is_some() => Some("stop.patience counts from outcome to outcome".to_owned()),
         _ => None,
     }
 }
@@ -263,7 +299,7 @@ const THREADS_MOST: usize = 1024;
 const POPULATION: RangeInclusive<u64> = 4..=1_000_000;
 
 fn wrong_limit(limits: &Limits) -> Option<f64> {
-    [limits.seconds, limits.size].into_iter().flatten().find(|limit| limit.is_nan() || *limit <= 0.0)
+    limits.all().find(|limit| limit.is_nan() || *limit <= 0.0)
 }
 
 fn has_twice(objectives: &[Criterion]) -> bool {
@@ -291,7 +327,7 @@ fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
             out_of_range(
                 "search.objectives",
                 format!("{named:?}"),
-                "\"score\" first, then \"seconds\" or \"size\" or both",
+                "\"score\" first, then any of \"seconds\", \"size\" and \"prediction\"",
             )
         }
         () if has_twice(&search.objectives) => {

@@ -1,11 +1,12 @@
 //! A study's way from its file to its result: data, folds, search, the winner, its test.
 
-use super::backend::{Backend, Opened};
+use super::backend::{Backend, Opened, OpenedCourse};
 use super::clock::Clock;
 use super::config::{LoadedConfig, StudyConfig};
 use super::error::{RunDirError, StudyError};
 use super::events::{Event, Observers, Phase, Progress};
 use super::finish::{Closing, finish};
+use super::generations::Generations;
 use super::history::History;
 use super::journal::{Frame, Header, Journal};
 use super::objective::Objective;
@@ -69,7 +70,9 @@ pub fn tune(
         Objective::Function(_) => Vec::new(),
     };
     clock.enter(Phase::Compiling, observers);
-    let Opened { backend, mut trainer, notes: told } = Backend::open_with_trainer(&study, problems)?;
+    let Opened { mut backend, mut trainer, notes: mut told } = Backend::open_with_trainer(&study, problems)?;
+    // Before the directory is touched: it may refuse.
+    let course = open_course(&study, &mut backend, &mut told)?;
     let dir = there.map_or_else(|| RunDir::open(&path, start.existing), Ok)?;
     // Only now is a run that was there before touched: whatever is wrong with this one has shown.
     let (mut journal, frames) = open_journal(&dir, &study, &backend, start)?;
@@ -93,8 +96,22 @@ pub fn tune(
             progress,
         });
     };
-    let found = match (study.config.run.history, &study.objective) {
-        (Retention::Best(most), Objective::Function(function)) => {
+    let found = match (study.config.run.history, &study.objective, course) {
+        (Retention::Best(most), Objective::Function(function), Some(course)) => {
+            if frames.iter().any(|frame| matches!(frame, Frame::Kept(_))) {
+                return Err(of_the_other(&dir, "draws of the processor; go on with them there: --backend cpu"));
+            }
+            let evaluator = function.evaluator();
+            let mut search = Generations::new(&study, &evaluator, course, most as usize, &dir)?;
+            started(search.progress(), observers);
+            let reason = search.run(&mut Ports { journal: &mut journal, observers, stop })?;
+            let (progress, decisions) = (search.progress(), vec![search.described()]);
+            Found { reason, progress, decisions, history: search.into_history() }
+        }
+        (Retention::Best(most), Objective::Function(function), None) => {
+            if dir.state().exists() {
+                return Err(of_the_other(&dir, "generations of a device; go on with them there: --backend gpu"));
+            }
             let evaluator = function.evaluator();
             let mut sweep = Sweep::new(&study, &evaluator, most as usize, &frames, dir.path())?;
             started(sweep.progress(), observers);
@@ -125,6 +142,34 @@ pub fn tune(
             Ok(Ended::Finished(Box::new(result)))
         }
     }
+}
+
+/// A search by whole generations, where the study has one: what learns and keeps the best alone goes by them, and on a device
+/// all that can. Where the GPU was found by itself and cannot do it, the processor does.
+fn open_course(
+    study: &Study,
+    backend: &mut Backend,
+    told: &mut Vec<String>,
+) -> Result<Option<OpenedCourse>, StudyError> {
+    let Objective::Function(function) = &study.objective else { return Ok(None) };
+    let on_device = backend.gpu().is_some() && study.strategy.generations().is_some();
+    if study.config.run.history == Retention::All || !(study.strategy.is_adaptive() || on_device) {
+        return Ok(None);
+    }
+    match (backend.course(study, function), backend.instead(&study.config.run)) {
+        (Err(error), Some(processor)) => {
+            let reason = error.to_string();
+            told.push(format!("the processor searches: {}", reason.lines().next().unwrap_or_default()));
+            *backend = processor;
+            backend.course(study, function).map(Some)
+        }
+        (course, _) => course.map(Some),
+    }
+}
+
+/// A directory holds a search of another kind.
+fn of_the_other(dir: &RunDir, what: &str) -> StudyError {
+    RunDirError::Other { dir: dir.path().to_owned(), what: what.to_owned() }.into()
 }
 
 /// What a search found, and how it went.
@@ -198,8 +243,10 @@ fn other_key(dir: &RunDir, study: &Study) -> Option<String> {
     let in_words = |value: Option<&toml::Value>| value.map_or_else(|| "not set".to_owned(), toml::Value::to_string);
     // What a run may change as it likes.
     let is_free = |section: &str, key: &str| match (section, key) {
-        ("search", "candidates") => !study.strategy.follows_candidates(),
+        ("search", "candidates") => !study.follows_candidates(),
+        ("stop", "time") => !study.strategy.follows_time(),
         ("run", "history") => false,
+        ("run", "threads") => !study.plans_by_time(),
         (section, key) => matches!((section, key), ("run" | "stop", _) | ("data", "file" | "test_file")),
     };
     let sections = then.keys().chain(now.keys());
@@ -213,7 +260,7 @@ fn other_key(dir: &RunDir, study: &Study) -> Option<String> {
                 names.into_iter().filter(|key| !is_free(section, key) && then.get(key) != now.get(key)).map(|key| {
                     let (was, is) = (in_words(then.get(&key)), in_words(now.get(&key)));
                     let why = match key.as_str() {
-                        "candidates" => format!(", and {} plans by it", study.strategy.name()),
+                        "candidates" | "time" | "threads" => format!(", and {} plans by it", study.strategy.name()),
                         _ => String::new(),
                     };
                     format!("{section}.{key} was {was} and now is {is}{why}")

@@ -32,6 +32,7 @@ const LOCK: &str = "lock";
 const RESULT: &str = "result.json";
 const MODEL: &str = "model.safetensors";
 const BEST: &str = "best.csv";
+const STATE: &str = "generations.state";
 
 impl RunDir {
     /// Opens or makes a directory and locks it. A run in it is left as it is: see [`RunDir::clear`].
@@ -63,7 +64,7 @@ impl RunDir {
     /// Deletes what a run has left; nothing else in the directory is touched. Wherever it is stopped, no result is left
     /// without its journal, and no journal without its study.
     pub fn clear(&self) -> Result<(), RunDirError> {
-        for name in [RESULT, MODEL, BEST, JOURNAL, STUDY] {
+        for name in [RESULT, MODEL, BEST, STATE, JOURNAL, STUDY] {
             let path = self.path.join(name);
             match std::fs::remove_file(&path) {
                 Err(source) if source.kind() != ErrorKind::NotFound => return Err(io(&path)(source)),
@@ -91,6 +92,11 @@ impl RunDir {
     /// The table of the best candidates, where the others were not kept.
     pub fn best(&self) -> PathBuf {
         self.path.join(BEST)
+    }
+
+    /// The state of a search by whole generations.
+    pub fn state(&self) -> PathBuf {
+        self.path.join(STATE)
     }
 
     /// Writes the resolved study.

@@ -20,11 +20,34 @@ use std::time::{Duration, Instant};
 const AT_A_TIME: u64 = 1 << 16;
 /// Candidates that one thread evaluates in a row.
 const SERIAL: usize = 512;
-/// The state is journalled after at least so long, and after a share of the time that the search takes already: the journal
-/// grows with the logarithm of that.
-const JOURNAL_EVERY: Duration = Duration::from_secs(1);
-/// See [`JOURNAL_EVERY`].
+/// The state is kept after at least so long, and after a share of the time that the search takes already: a journal grows with
+/// the logarithm of that.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+/// See [`KEEP_EVERY`].
 const SHARE_BETWEEN: f64 = 0.05;
+
+/// When a search's state is kept.
+pub(super) struct Cadence {
+    began: Instant,
+    kept: Instant,
+}
+
+impl Cadence {
+    /// Of a search that begins now.
+    pub(super) fn new() -> Cadence {
+        let now = Instant::now();
+        Cadence { began: now, kept: now }
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.kept.elapsed() >= KEEP_EVERY.max(self.began.elapsed().mul_f64(SHARE_BETWEEN))
+    }
+
+    /// The state was kept just now.
+    pub(super) fn reset(&mut self) {
+        self.kept = Instant::now();
+    }
+}
 
 /// A kept candidate.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,7 +182,7 @@ impl<'a> Sweep<'a> {
         self.began = Instant::now();
         let deadline = self.study.config.stop.time.and_then(|span| self.began.checked_add(span.0));
         let stop = ports.stop.until(deadline);
-        let mut written = Instant::now();
+        let mut cadence = Cadence::new();
         let mut values = Vec::new();
         let at_a_time = at_a_time(self.study.space.parameters.len(), self.study.objective.lanes());
         let reason = loop {
@@ -194,9 +217,9 @@ impl<'a> Sweep<'a> {
             if let Some(reason) = reason {
                 break reason;
             }
-            if written.elapsed() >= JOURNAL_EVERY.max(self.began.elapsed().mul_f64(SHARE_BETWEEN)) {
+            if cadence.is_due() {
                 self.keep(ports)?;
-                written = Instant::now();
+                cadence.reset();
             }
         };
         self.keep(ports)?;
@@ -261,20 +284,22 @@ impl<'a> Sweep<'a> {
     /// What was found.
     pub(super) fn into_history(mut self) -> History {
         self.best.sift();
-        let trials = self.best.all.into_iter().map(|one| {
-            let trial = Trial {
-                candidate: one.candidate,
-                status: TrialStatus::Complete,
-                scores: vec![one.value],
-                others: Vec::new(),
-                train: f32::NAN,
-                seconds: 0.0,
-                used: Vec::new(),
-                gradient: Vec::new(),
-            };
-            (trial, one.point)
-        });
-        History::of_the_best(trials, self.done, self.failed, self.distribution)
+        let trials = self.best.all.into_iter().map(|one| (trial(one.candidate, one.value), one.point));
+        History::of_the_best(trials, self.done, self.failed, Some(self.distribution))
+    }
+}
+
+/// A kept candidate of which nothing but its value is known.
+pub(super) fn trial(candidate: u64, value: f64) -> Trial {
+    Trial {
+        candidate,
+        status: TrialStatus::Complete,
+        scores: vec![value],
+        others: Vec::new(),
+        train: f32::NAN,
+        seconds: 0.0,
+        used: Vec::new(),
+        gradient: Vec::new(),
     }
 }
 
@@ -289,7 +314,7 @@ fn leader(candidate: u64, value: f64) -> BestSoFar {
 }
 
 /// The mean over a point's evaluations; NaN where one of them is not finite.
-fn mean_value(evaluator: &Evaluator, point: &[f64], repeats: usize) -> f64 {
+pub(super) fn mean_value(evaluator: &Evaluator, point: &[f64], repeats: usize) -> f64 {
     let mut value = [0.0];
     let mut sum = 0.0;
     for repeat in 0..repeats {

@@ -19,6 +19,7 @@ mod forest_fixtures;
 mod forest_gpu;
 mod functions;
 mod gbdt;
+mod generations;
 mod gpu;
 mod gradients;
 mod kernel_ridge;

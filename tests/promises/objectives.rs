@@ -3,6 +3,8 @@
 use crate::study::run;
 use crate::support::{Folder, quiet, studies};
 use thousandfold::backend::StopFlag;
+use thousandfold::data::Task;
+use thousandfold::models::{self, DataShape, MODELS};
 use thousandfold::study::result::{Chosen, RunResult};
 use thousandfold::study::run_dir::Existing;
 use thousandfold::study::{Start, StudyConfig, load_run, tune};
@@ -66,6 +68,56 @@ fn a_function_of_several_objectives_has_a_front() {
     let off = |one: &Chosen| one.others[0] - (1.0 - one.value.sqrt());
     let worst = result.front.iter().map(off).fold(0.0, f64::max);
     assert!(result.front.len() > 50 && worst < 0.05, "{} of them, {worst} off", result.front.len());
+}
+
+#[test]
+fn a_prediction_takes_more_of_more_rows_features_and_settings() {
+    let shape = |task, rows, features, outputs| DataShape { task, rows, features, outputs };
+    for model in MODELS {
+        let task = model.tasks()[0];
+        let outputs = if task == Task::Classification { 3 } else { 1 };
+        let takes = |rows, features| {
+            let shape = shape(task, rows, features, outputs);
+            let space = model.space(shape);
+            model.prediction(&space, &space.defaults(), shape)
+        };
+        let (few, many) = (takes(1000, 10), takes(4000, 40));
+        // Trees are bounded by their own settings.
+        let is_bounded = ["forest", "gbdt"].contains(&model.name());
+        assert!(
+            few >= 1.0 && (many > few || is_bounded && many == few) && many.is_finite(),
+            "{}: {few}, {many}",
+            model.name()
+        );
+    }
+    // A hundred trees of ten levels for each of three classes; three by four weights.
+    let of = |name: &str, sets: &[(&str, f64)], shape: DataShape| {
+        let model = models::find(name).unwrap();
+        let space = model.space(shape);
+        let mut point = space.defaults();
+        sets.iter().for_each(|(name, value)| point[space.index(name).unwrap()] = *value);
+        model.prediction(&space, &point, shape)
+    };
+    let classes = shape(Task::Classification, 1_000_000, 4, 3);
+    assert_eq!(of("logistic", &[], classes), 12.0);
+    assert_eq!(of("gbdt", &[("trees", 100.0), ("leaves", 128.0)], classes), 100.0 * 3.0 * 8.0);
+    assert_eq!(of("forest", &[("trees", 100.0), ("depth", 10.0)], classes), 100.0 * (10.0 + 3.0));
+    assert_eq!(of("knn", &[("k", 5.0)], shape(Task::Classification, 1000, 4, 3)), 4005.0);
+}
+
+#[test]
+fn trade_offs_of_score_and_prediction_are_a_front_and_a_limit_holds() {
+    let asked = ["search.objectives=[\"score\", \"prediction\"]", "search.candidates=20", "search.strategy=nsga2"];
+    let folder = Folder::new();
+    let result = run(studies::small(&folder, &sets(&asked)), Existing::Refuse);
+    assert_eq!(result.objectives, ["log_loss", "prediction"]);
+    assert_is_a_front(&result);
+    let least = result.front.iter().map(|one| one.others[0]).fold(f64::INFINITY, f64::min);
+    assert!(least < result.best.others[0]);
+    let folder = Folder::new();
+    let limit = format!("search.limits={{ prediction = {least} }}");
+    let limited = run(studies::small(&folder, &sets(&[&asked[..], &[&limit]].concat())), Existing::Refuse);
+    assert!(!limited.front.is_empty() && limited.front.iter().all(|one| one.others[0] <= least));
 }
 
 #[test]

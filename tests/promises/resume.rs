@@ -110,6 +110,26 @@ fn a_run_that_was_planned_by_its_number_of_candidates_is_not_lengthened() {
 }
 
 #[test]
+fn what_was_chosen_by_the_time_there_is_stays_chosen_and_needs_the_same_time() {
+    let folder = Folder::new();
+    let study = |time: &str| {
+        let settings = ["search.strategy=\"auto\"", "search.batch=3", "search.candidates=30", time].map(str::to_owned);
+        studies::small(&folder, &settings)
+    };
+    let whole = run(study("stop.time=\"1h\""), Existing::Refuse);
+    let said = whole.decisions.join("\n");
+    assert!(said.contains("to see how long candidates train") && said.contains("trained in"), "{said}");
+    let bytes = std::fs::read(journal(&folder)).unwrap();
+    let ends = ends(&journal(&folder));
+    // Behind the choice, which sixteen candidates are enough for.
+    std::fs::write(journal(&folder), &bytes[..ends[ends.len() - 4]]).unwrap();
+    std::fs::remove_file(folder.path().join("run/result.json")).unwrap();
+    assert_eq!(resumed(&folder), studies::comparable(&whole));
+    let error = refused(study("stop.time=\"2h\""), Existing::Resume, false).to_string();
+    assert!(error.contains("stop.time was \"1h\" and now is \"2h\", and auto plans by it"), "{error}");
+}
+
+#[test]
 fn what_is_journalled_is_never_trained_again() {
     let folder = Folder::new();
     run(study(&folder), Existing::Refuse);

@@ -107,6 +107,14 @@ impl Model for Forest {
         f64::from(params.trees) * most.min(f64::from(params.depth).min(60.0).exp2()).max(1.0)
     }
 
+    /// Comparisons on the way down each tree, as deep as a balanced one of so many leaves, and an addition an output.
+    fn prediction(&self, space: &Space, point: &[f64], shape: DataShape) -> f64 {
+        let params = ForestParams::read(space, point);
+        let trees = f64::from(params.trees);
+        let leaves = self.cost(space, point, shape) / trees.max(1.0);
+        trees * (leaves.log2().ceil() + shape.outputs as f64)
+    }
+
     /// Counting: an addition and 16 bytes of its row a looked-at feature, a row, a level of a balanced tree.
     fn work(&self, space: &Space, point: &[f64], shape: DataShape, used: u64) -> Work {
         let params = ForestParams::read(space, point);

@@ -94,6 +94,12 @@ impl Model for Gbdt {
         (params.trees * scores as u64) as f64 * params.most_leaves(shape.rows) as f64
     }
 
+    /// Comparisons on the way down each tree, as deep as a balanced one of so many leaves, and an addition.
+    fn prediction(&self, space: &Space, point: &[f64], shape: DataShape) -> f64 {
+        let leaves = GbdtParams::read(space, point).most_leaves(shape.rows) as f64;
+        self.cost(space, point, shape) / leaves * (leaves.log2().ceil() + 1.0)
+    }
+
     /// A row is added to a histogram of every column once for the root, and on every level below for the smaller child of
     /// each node; every leaf scans two words and twenty operations a bin.
     fn work(&self, space: &Space, point: &[f64], shape: DataShape, used: u64) -> Work {

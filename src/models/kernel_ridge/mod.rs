@@ -93,6 +93,11 @@ impl Model for KernelRidge {
         own.min(rows) / (1.0 + l2)
     }
 
+    /// The kernel of every training row, and a sum over them.
+    fn prediction(&self, _: &Space, _: &[f64], shape: DataShape) -> f64 {
+        (shape.rows * (shape.features + 1)) as f64
+    }
+
     fn work(&self, _: &Space, _: &[f64], shape: DataShape, _: u64) -> Work {
         let (rows, band) = (shape.rows as f64, band::BAND as f64);
         // What a lane has alone: the band's factor, two products with Q's vectors, and the solution's vectors.

@@ -126,6 +126,12 @@ impl Model for Knn {
         shape.rows as f64 / params.neighbours.min(shape.rows.max(1)) as f64
     }
 
+    /// Every training row's distance, and the neighbours' votes.
+    fn prediction(&self, space: &Space, point: &[f64], shape: DataShape) -> f64 {
+        let neighbours = KnnParams::read(space, point).neighbours.min(shape.rows);
+        (shape.rows * shape.features + neighbours) as f64
+    }
+
     fn work(&self, space: &Space, point: &[f64], shape: DataShape, used: u64) -> Work {
         // The lists are the fold's. Of five folds a lane scores a quarter of the rows that it has for neighbours.
         let params = KnnParams::read(space, point);

@@ -90,6 +90,10 @@ impl Model for Mlp {
         MlpParams::read(space, point).weights(shape.features, shape.outputs) as f64
     }
 
+    fn prediction(&self, space: &Space, point: &[f64], shape: DataShape) -> f64 {
+        self.cost(space, point, shape)
+    }
+
     fn work(&self, space: &Space, point: &[f64], shape: DataShape, used: u64) -> Work {
         let params = MlpParams::read(space, point);
         let products = |skip: usize| -> f64 {

@@ -84,6 +84,11 @@ impl Model for NaiveBayes {
         moments + if params.has_uniform_priors { 0.0 } else { shape.outputs.saturating_sub(1) as f64 }
     }
 
+    /// A difference, its square and its product, a class and feature.
+    fn prediction(&self, _: &Space, _: &[f64], shape: DataShape) -> f64 {
+        3.0 * (shape.features * shape.outputs) as f64
+    }
+
     fn work(&self, _: &Space, _: &[f64], shape: DataShape, used: u64) -> Work {
         // The moments are the fold's; a lane adds its smoothing to each, and takes its reciprocal and its logarithm.
         let entries = used as f64 * (shape.features * shape.outputs) as f64;

@@ -108,6 +108,11 @@ impl Model for Svm {
         own.min(rows) * c / (1.0 + c) * shape.outputs.saturating_sub(1).max(1) as f64
     }
 
+    /// The kernel of every training row that supports, all of them at most, and their sums, one a class but one.
+    fn prediction(&self, _: &Space, _: &[f64], shape: DataShape) -> f64 {
+        (shape.rows * (shape.features + shape.outputs.saturating_sub(1).max(1))) as f64
+    }
+
     fn work(&self, _: &Space, _: &[f64], shape: DataShape, used: u64) -> Work {
         // A step of one pair, whose rows are two classes' share, twice over: the update, and the choice of a partner. The
         // slowest pair's steps are what is reported: one pair's are counted.

@@ -13,6 +13,7 @@ mod margin;
 mod restarts;
 
 use super::cube::{Axis, Cube, reflected};
+use super::generation::{self, GenerationMethod};
 use super::{Ask, Outcome, Strategy, StrategyEntry, StrategyOptions};
 use crate::base::random::{Key, uniform_f64};
 use crate::base::registry::Named;
@@ -43,6 +44,10 @@ impl StrategyEntry for CmaEs {
             !cube.axes().is_empty() && cube.axes().iter().all(|axis| matches!(axis, Axis::Choices(_)));
         has_choices_alone
             .then(|| "cmaes learns along numbers, and every parameter searched is a choice without an order".to_owned())
+    }
+
+    fn generations(&self) -> Option<&'static dyn GenerationMethod> {
+        Some(&generation::CMAES)
     }
 
     fn open(&self, space: Arc<Space>, options: &StrategyOptions) -> Box<dyn Strategy> {

@@ -30,14 +30,14 @@ pub(super) fn finish(
         optimum: function.optimum(),
         exact: function.evaluator().exact(point).first().copied(),
     };
-    let best_file = match history.distribution() {
-        Some(_) => {
+    let best_file = match history.keeps_the_best() {
+        true => {
             let path = dir.best();
             let io = |error: csv::Error| RunDirError::Io { path: path.clone(), source: error.into() };
             write_whole(&path, &table(closing).map_err(io)?)?;
             Some(dir.best().display().to_string())
         }
-        None => None,
+        false => None,
     };
     Ok(RunResult { function: Some(facts), best_file, ..closing.result(chosen(study, history, best), dir, clock) })
 }

@@ -2,7 +2,7 @@
 
 use super::{Objective, Resolved};
 use crate::base::random::{Key, stream};
-use crate::functions::{self, Evaluator, Function, Noise};
+use crate::functions::{self, Evaluator, Function, FunctionShader, Noise};
 use crate::study::config::StudyConfig;
 use crate::study::error::{ConfigError, StudyError};
 use crate::study::resolve::{at, placed};
@@ -85,6 +85,23 @@ impl FunctionObjective {
     /// The function, opened.
     pub fn evaluator(&self) -> Evaluator {
         Evaluator::new(self.function, self.dimensions, self.instance, self.noise)
+    }
+
+    /// What an instance adds to every value: its optimum, where instances differ, else 0. It is what the shader's
+    /// [`FunctionShader::offset`] is, without a shader made.
+    pub fn offset(&self) -> f64 {
+        self.instance().and_then(|_| self.optimum()).unwrap_or(0.0)
+    }
+
+    /// Whether a GPU can evaluate it.
+    pub fn has_shader(&self) -> bool {
+        // Asked of the least size: a large one's rotations take seconds.
+        self.function.shader(*self.function.dimensions().start(), self.instance).is_some()
+    }
+
+    /// The function for a GPU, with the noise to add to its values there.
+    pub fn shader(&self) -> Option<(FunctionShader, Noise)> {
+        Some((self.function.shader(self.dimensions, self.instance)?, self.noise))
     }
 
     pub(super) fn describe(&self) -> String {

@@ -74,7 +74,7 @@ impl Objective {
             Objective::Models(models) => {
                 let direction = |criterion: &Criterion| match criterion {
                     Criterion::Score => models.metric.direction(),
-                    Criterion::Seconds | Criterion::Size => Direction::Minimize,
+                    Criterion::Seconds | Criterion::Size | Criterion::Prediction => Direction::Minimize,
                 };
                 models.objectives.iter().map(direction).collect()
             }
@@ -101,8 +101,8 @@ impl Objective {
     /// Puts to a trained candidate the values that are not lanes' to report.
     pub fn complete(&self, trial: &mut Trial, row: &[f64]) {
         if let Objective::Models(models) = self {
-            let size = models.pipelines.of(row).cost(row);
-            trial.others = models.objectives[1..].iter().map(|one| criteria::value(*one, trial, size)).collect();
+            let model = models.pipelines.of(row).footprint(row);
+            trial.others = models.objectives[1..].iter().map(|one| criteria::value(*one, trial, model)).collect();
         }
     }
 
@@ -110,7 +110,7 @@ impl Objective {
     pub fn violation(&self, trial: &Trial, row: &[f64]) -> f64 {
         match self {
             Objective::Models(models) if !models.limits.is_empty() => {
-                models.limits.violation(trial, models.pipelines.of(row).cost(row))
+                models.limits.violation(trial, models.pipelines.of(row).footprint(row))
             }
             _ => 0.0,
         }
