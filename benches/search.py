@@ -34,6 +34,8 @@ CHECKPOINTS = [25, 50, 100, 200, 400, 1000, 2000]
 BUDGETS = {"bbob5": 200, "bbob20": 400, "mixed": 400, "real": 400}
 OURS = ["random", "sobol", "tpe", "gp", "smac", "cmaes", "de", "pso", "genetic", "auto"]
 PEERS = ["Optuna TPE", "pycma BIPOP", "SciPy DE"]
+# A GPU has f32.
+ON_CPU = "run.backend=cpu"
 MIXED = ["model_choice", "mixed_rastrigin", "choice_pairs", "training", "deep_choices"]
 REAL = ["breast_cancer", "wine", "sonar", "diabetes", "credit_g", "titanic", "pima_diabetes", "yacht", "concrete", "abalone"]
 
@@ -52,17 +54,17 @@ def problems(kinds, data):
         if kind.startswith("bbob"):
             dimensions = kind.removeprefix("bbob")
             for number in range(1, 25):
-                sets = [f"objective.function=bbob_f{number}", f"objective.dimensions={dimensions}"]
+                sets = [f"objective.function=bbob_f{number}", f"objective.dimensions={dimensions}", ON_CPU]
                 found.append(Problem(kind, f"f{number}", "-", sets + ["objective.instance={instance}"]))
         elif kind == "mixed":
             for name in MIXED:
-                found.append(Problem(kind, name, "-", [f"objective.function={name}", "objective.instance={instance}"]))
+                found.append(Problem(kind, name, "-", [f"objective.function={name}", "objective.instance={instance}", ON_CPU]))
         elif kind == "real":
             targets = {path.stem: target for path, target in read_index(data).items()}
             for name in REAL:
                 for model in ["gbdt", "mlp", "svm"]:
                     path = next(Path(data).glob(f"{name}.csv*"))
-                    sets = [f"data.file={path}", f"data.target={targets[name]}", f"model.name={model}", "run.threads=1"]
+                    sets = [f"data.file={path}", f"data.target={targets[name]}", f"model.name={model}", "run.threads=1", ON_CPU]
                     # One split of a third keeps four hundred trainings short; its rows follow the seed.
                     sets += ["validate.method=hold_out", "search.seed={seed}", *SHORT[model]]
                     found.append(Problem(kind, f"{model} on {name}", "-", sets))
