@@ -10,22 +10,23 @@ pub(super) const FULL: usize = 100;
 
 /// What is set by dimension and population (table 1).
 #[derive(Debug, Clone)]
-struct Rates {
+pub struct Rates {
     /// Of a generation's members, best first; positive ones sum to 1.
-    weights: Vec<f64>,
+    pub weights: Vec<f64>,
     /// Variance effective selection mass, eq. (8).
-    mu_eff: f64,
-    c_sigma: f64,
-    d_sigma: f64,
-    c_c: f64,
-    c_1: f64,
-    c_mu: f64,
+    pub mu_eff: f64,
+    pub c_sigma: f64,
+    pub d_sigma: f64,
+    pub c_c: f64,
+    pub c_1: f64,
+    pub c_mu: f64,
     /// Expected length of a standard normal vector.
-    chi: f64,
+    pub chi: f64,
 }
 
 impl Rates {
-    fn new(axes: usize, population: usize) -> Rates {
+    /// Of so many axes and members, where the whole covariance is learnt or its diagonal alone.
+    pub fn new(axes: usize, population: usize, is_diagonal: bool) -> Rates {
         let n = axes as f64;
         // Eq. (49): w'_i = ln((lambda + 1) / 2) - ln i.
         let half = libm::log((population as f64 + 1.0) / 2.0);
@@ -42,7 +43,7 @@ impl Rates {
         let c_c = (4.0 + mu_eff / n) / (n + 4.0 + 2.0 * mu_eff / n);
         let mut c_1 = 2.0 / ((n + 1.3) * (n + 1.3) + mu_eff);
         let mut c_mu = 2.0 * (0.25 + mu_eff + 1.0 / mu_eff - 2.0) / ((n + 2.0) * (n + 2.0) + mu_eff);
-        if axes > FULL {
+        if is_diagonal {
             // Ros & Hansen 2008, section 3: a diagonal has fewer numbers to learn, and learns them faster.
             c_1 = (c_1 * (n + 2.0) / 3.0).min(1.0);
             c_mu *= (n + 2.0) / 3.0;
@@ -173,7 +174,7 @@ impl Evolution {
             sigma,
             widening: vec![1.0; n],
             first_sigma: sigma,
-            rates: Rates::new(n, population),
+            rates: Rates::new(n, population, n > FULL),
             path_sigma: vec![0.0; n],
             path_c: vec![0.0; n],
             shape: Shape::new(n),
@@ -345,7 +346,7 @@ mod tests {
     #[test]
     fn weights_are_those_of_the_reference_implementation() {
         // pycma 4.5.0: es = cma.CMAEvolutionStrategy(10 * [0], 1); es.sp.weights, es.sp.weights.mueff
-        let rates = Rates::new(10, 10);
+        let rates = Rates::new(10, 10, false);
         let known = [
             0.45627264690340597,
             0.2707530970017852,

@@ -21,6 +21,7 @@ use crate::data::metrics::Direction;
 use crate::space::{Codec, Points, Space};
 use choices::Choices;
 use evolution::Evolution;
+pub(super) use evolution::Rates;
 use margin::Cells;
 use restarts::{FIRST_SIGMA, Plan, Progress, Restarts};
 use std::sync::Arc;

@@ -1,4 +1,7 @@
-//! What CMA-ES learns at, by dimension and population: table 1 of Hansen's tutorial (arXiv:1604.00772), computed in f64.
+//! What CMA-ES learns at, by dimension and population: what the strategy that proposes candidate by candidate learns at,
+//! rounded to f32.
+
+use crate::strategies::cmaes;
 
 /// Axes from which on variances alone are learnt.
 pub const SEPARABLE: usize = 100;
@@ -6,7 +9,7 @@ pub const SEPARABLE: usize = 100;
 /// Parts into which members are divided for sums, in the order of their ids; parts are added in theirs.
 pub const PARTS: usize = 64;
 
-/// What is set by dimension and population (table 1 of the tutorial).
+/// [`cmaes::Rates`], as generations compute with them.
 #[derive(Debug, Clone)]
 pub struct Rates {
     /// Of a generation's members, best first; positive ones sum to 1.
@@ -26,52 +29,20 @@ pub struct Rates {
 impl Rates {
     /// Of so many axes and members.
     pub fn new(axes: usize, members: usize) -> Rates {
-        let n = axes as f64;
-        let half = libm::log((members as f64 + 1.0) / 2.0);
-        let mut weights: Vec<f64> = (1..=members).map(|i| half - libm::log(i as f64)).collect();
-        let (best, rest) = weights.split_at(members / 2);
-        let mass = |weights: &[f64]| {
-            let (sum, squares) = (weights.iter().sum::<f64>(), weights.iter().map(|w| w * w).sum::<f64>());
-            if squares > 0.0 { sum * sum / squares } else { 0.0 }
-        };
-        let (mu_eff, mu_eff_minus) = (mass(best), mass(rest));
-        let c_sigma = (mu_eff + 2.0) / (n + mu_eff + 5.0);
-        let d_sigma = 1.0 + 2.0 * (f64::sqrt((mu_eff - 1.0) / (n + 1.0)) - 1.0).max(0.0) + c_sigma;
-        let c_c = (4.0 + mu_eff / n) / (n + 4.0 + 2.0 * mu_eff / n);
-        let mut c_1 = 2.0 / ((n + 1.3) * (n + 1.3) + mu_eff);
-        let mut c_mu = 2.0 * (0.25 + mu_eff + 1.0 / mu_eff - 2.0) / ((n + 2.0) * (n + 2.0) + mu_eff);
-        if axes >= SEPARABLE {
-            c_1 = (c_1 * (n + 2.0) / 3.0).min(1.0);
-            c_mu *= (n + 2.0) / 3.0;
-        }
-        c_mu = c_mu.min(1.0 - c_1);
-        let least = if c_mu > 0.0 {
-            let alpha_mu = 1.0 + c_1 / c_mu;
-            let alpha_mu_eff = 1.0 + 2.0 * mu_eff_minus / (mu_eff + 2.0);
-            let alpha_definite = (1.0 - c_1 - c_mu) / (n * c_mu);
-            alpha_mu.min(alpha_mu_eff).min(alpha_definite)
-        } else {
-            0.0
-        };
-        let positive: f64 = weights.iter().filter(|w| **w > 0.0).sum();
-        let negative: f64 = -weights.iter().filter(|w| **w < 0.0).sum::<f64>();
-        weights.iter_mut().for_each(|w| *w *= if *w >= 0.0 { 1.0 / positive } else { least / negative });
-        let chi = f64::sqrt(n) * (1.0 - 1.0 / (4.0 * n) + 1.0 / (21.0 * n * n));
+        let rates = cmaes::Rates::new(axes, members, axes >= SEPARABLE);
         Rates {
-            sum: weights.iter().sum::<f64>() as f32,
-            weights: weights.iter().map(|weight| *weight as f32).collect(),
-            mu_eff: mu_eff as f32,
-            c_sigma: c_sigma as f32,
-            d_sigma: d_sigma as f32,
-            c_c: c_c as f32,
-            c_1: c_1 as f32,
-            c_mu: c_mu as f32,
-            chi: chi as f32,
+            sum: rates.weights.iter().sum::<f64>() as f32,
+            weights: rates.weights.iter().map(|weight| *weight as f32).collect(),
+            mu_eff: rates.mu_eff as f32,
+            c_sigma: rates.c_sigma as f32,
+            d_sigma: rates.d_sigma as f32,
+            c_c: rates.c_c as f32,
+            c_1: rates.c_1 as f32,
+            c_mu: rates.c_mu as f32,
+            chi: rates.chi as f32,
         }
     }
-}
 
-impl Rates {
     /// What a step adds to sigma's path.
     pub fn sigma_gain(&self) -> f32 {
         f32::sqrt(self.c_sigma * (2.0 - self.c_sigma) * self.mu_eff)
