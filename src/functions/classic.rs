@@ -4,6 +4,7 @@
 //! sfu.ca/~ssurjano/optimization.html), unless a function says otherwise; each names who it is from. All instances are
 //! alike.
 
+use super::lanes::{self, LaneValues, values_of};
 use super::shader::{FunctionShader, MATH, SHARED, SINGLE};
 use super::{Evaluate, Function, Single};
 use crate::base::registry::Named;
@@ -22,6 +23,8 @@ pub(super) struct Classic {
     /// A minimiser's coordinates; the last holds for all that follow.
     minimizer: &'static [f64],
     value: fn(&[f64]) -> f64,
+    /// The same of sixteen points at a time.
+    lanes: Option<LaneValues>,
     /// Its number in the shader.
     number: u32,
     /// What the shader reads, of so many dimensions.
@@ -41,6 +44,7 @@ pub(super) static SPHERE: Classic = Classic {
     optimum: 0.0,
     minimizer: &[0.0],
     value: |x| x.iter().map(|x| x * x).sum(),
+    lanes: Some(values_of::<lanes::Sphere>),
     number: 0,
     constants: |_| Vec::new(),
 };
@@ -55,11 +59,13 @@ pub(super) static ELLIPSOID: Classic = Classic {
     optimum: 0.0,
     minimizer: &[0.0],
     value: |x| x.iter().enumerate().map(|(i, along)| ellipsoid_weight(i, x.len()) * along * along).sum(),
+    lanes: Some(values_of::<lanes::Ellipsoid>),
     number: 1,
     constants: |n| (0..n).map(|i| ellipsoid_weight(i, n)).collect(),
 };
 
-fn ellipsoid_weight(i: usize, n: usize) -> f64 {
+/// What axis i of n weighs.
+pub(super) fn ellipsoid_weight(i: usize, n: usize) -> f64 {
     let last = (n - 1).max(1) as f64;
     libm::pow(1e6, i as f64 / last)
 }
@@ -80,6 +86,7 @@ pub(super) static ROSENBROCK: Classic = Classic {
         };
         x.windows(2).map(term).sum()
     },
+    lanes: Some(values_of::<lanes::Rosenbrock>),
     number: 2,
     constants: |_| Vec::new(),
 };
@@ -94,6 +101,7 @@ pub(super) static RASTRIGIN: Classic = Classic {
     optimum: 0.0,
     minimizer: &[0.0],
     value: |x| x.iter().map(|x| x * x + 10.0 * (1.0 - libm::cos(2.0 * PI * x))).sum(),
+    lanes: None,
     number: 3,
     constants: |_| Vec::new(),
 };
@@ -113,6 +121,7 @@ pub(super) static ACKLEY: Classic = Classic {
         let waves: f64 = x.iter().map(|x| libm::cos(2.0 * PI * x)).sum();
         20.0 - 20.0 * libm::exp(-0.2 * (squares / n).sqrt()) + (E - libm::exp(waves / n))
     },
+    lanes: None,
     number: 4,
     constants: |_| Vec::new(),
 };
@@ -131,6 +140,7 @@ pub(super) static GRIEWANK: Classic = Classic {
         let waves: f64 = x.iter().zip(1u32..).map(|(x, i)| libm::cos(x / f64::from(i).sqrt())).product();
         1.0 + squares / 4000.0 - waves
     },
+    lanes: None,
     number: 5,
     constants: |_| Vec::new(),
 };
@@ -146,6 +156,7 @@ pub(super) static SCHWEFEL: Classic = Classic {
     optimum: 0.0,
     minimizer: &[420.968_746_359_982],
     value: |x| x.iter().map(|x| 418.982_887_272_433_7 - x * libm::sin(x.abs().sqrt())).sum(),
+    lanes: None,
     number: 6,
     constants: |_| Vec::new(),
 };
@@ -169,6 +180,7 @@ pub(super) static LEVY: Classic = Classic {
         let middle: f64 = others.iter().map(|x| term(w(x))).sum();
         squared_sine(PI * first) + middle + (last - 1.0) * (last - 1.0) * (1.0 + squared_sine(2.0 * PI * last))
     },
+    lanes: None,
     number: 7,
     constants: |_| Vec::new(),
 };
@@ -188,6 +200,7 @@ pub(super) static BRANIN: Classic = Classic {
         let square = x[1] - 5.1 / (4.0 * PI * PI) * x[0] * x[0] + 5.0 / PI * x[0] - 6.0;
         square * square + 10.0 * (1.0 - 1.0 / (8.0 * PI)) * libm::cos(x[0]) + 10.0
     },
+    lanes: None,
     number: 8,
     constants: |_| Vec::new(),
 };
@@ -210,6 +223,7 @@ pub(super) static HARTMANN6: Classic = Classic {
         };
         -HARTMANN6_HEIGHTS.iter().zip(&HARTMANN6_WIDTHS).zip(&HARTMANN6_CENTRES).map(peak).sum::<f64>()
     },
+    lanes: None,
     number: 9,
     constants: |_| hartmann6_constants(),
 };
@@ -276,6 +290,9 @@ impl Function for Classic {
     }
     fn minimizer(&self, dimensions: usize, _: u32) -> Option<Vec<f64>> {
         Some((0..dimensions).map(|index| of(self.minimizer, index)).collect())
+    }
+    fn lanes(&self) -> Option<LaneValues> {
+        self.lanes
     }
     fn shader(&self, dimensions: usize, _: u32) -> Option<FunctionShader> {
         Some(FunctionShader {

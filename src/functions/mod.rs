@@ -7,11 +7,13 @@
 mod bbob;
 mod classic;
 mod evaluator;
+mod lanes;
 mod mixed;
 mod multiobjective;
 mod shader;
 
 pub use evaluator::{Evaluator, Noise};
+pub use lanes::LaneValues;
 pub use shader::{EvaluationBatch, FunctionShader};
 
 use crate::base::registry::{self, Named, UnknownName};
@@ -56,6 +58,10 @@ pub trait Function: Named {
     /// Makes it ready for points of `dimensions` parameters, one of [`Function::dimensions`]: what belongs to the
     /// instance is drawn once, here.
     fn open(&self, dimensions: usize, instance: u32) -> Box<dyn Evaluate>;
+    /// The same for sixteen points at a time; none where it takes them one by one.
+    fn lanes(&self) -> Option<LaneValues> {
+        None
+    }
     /// The same for a GPU; none where it is evaluated on the processor alone.
     fn shader(&self, _dimensions: usize, _instance: u32) -> Option<FunctionShader> {
         None

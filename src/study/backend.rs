@@ -175,7 +175,7 @@ impl Backend {
         let Backend::Gpu(gpu) = self else {
             let (evaluator, repeats) = (function.evaluator(), function.repeats());
             let value = Box::new(move |point: &[f64]| mean_value(&evaluator, point, repeats));
-            let objective = generation::Objective { value, offset: function.offset() };
+            let objective = generation::Objective { value, lanes: function.lanes(), offset: function.offset() };
             let course = CpuCourse::new(method, space, members, key, direction, objective);
             return Ok((Box::new(course.map_err(unsuited)?), members as u64));
         };

@@ -34,6 +34,8 @@ pub trait Double: Copy {
     fn add(self, other: Self) -> Self;
     /// `self - other`
     fn sub(self, other: Self) -> Self;
+    /// `self * other`
+    fn mul(self, other: Self) -> Self;
     /// `self * factor + addend`, rounded once.
     fn mul_add(self, factor: Self, addend: Self) -> Self;
     /// `self < other`; false where either is NaN.
@@ -164,6 +166,10 @@ mod x86 {
             Wide512(halves!(|i| _mm512_sub_pd(self.0[i], other.0[i])))
         }
         #[inline(always)]
+        fn mul(self, other: Self) -> Self {
+            Wide512(halves!(|i| _mm512_mul_pd(self.0[i], other.0[i])))
+        }
+        #[inline(always)]
         fn mul_add(self, factor: Self, addend: Self) -> Self {
             Wide512(halves!(|i| _mm512_fmadd_pd(self.0[i], factor.0[i], addend.0[i])))
         }
@@ -211,6 +217,10 @@ mod x86 {
         #[inline(always)]
         fn sub(self, other: Self) -> Self {
             Wide256(quarters!(|i| _mm256_sub_pd(self.0[i], other.0[i])))
+        }
+        #[inline(always)]
+        fn mul(self, other: Self) -> Self {
+            Wide256(quarters!(|i| _mm256_mul_pd(self.0[i], other.0[i])))
         }
         #[inline(always)]
         fn mul_add(self, factor: Self, addend: Self) -> Self {
@@ -272,6 +282,10 @@ impl Double for PlainDouble {
         PlainDouble::map(|i| self.0[i] - other.0[i])
     }
     #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        PlainDouble::map(|i| self.0[i] * other.0[i])
+    }
+    #[inline(always)]
     fn mul_add(self, factor: Self, addend: Self) -> Self {
         PlainDouble::map(|i| self.0[i].mul_add(factor.0[i], addend.0[i]))
     }
@@ -299,7 +313,7 @@ mod tests {
         fn run<V: Simd>(self) -> Self::Output {
             let (x, y) = (V::Double::load(&self.0), V::Double::widen(&self.1));
             let (mut sums, mut narrowed) = (Doubles::splat(0.0), Lanes::ZERO);
-            let product = x.mul_add(y, V::Double::splat(1e-3)).sub(y.add(x));
+            let product = x.mul_add(y, V::Double::splat(1e-3)).sub(y.add(x)).mul(y);
             let picked = V::Double::select(x.less(y), product, x);
             picked.store(&mut sums);
             product.narrow(&mut narrowed);
@@ -314,7 +328,7 @@ mod tests {
         let expected = dispatch(Level::Plain, Everything(x, y));
         for (i, sum) in expected.0.0.into_iter().enumerate() {
             let (x, y) = (x.0[i], f64::from(y.0[i]));
-            let product = x.mul_add(y, 1e-3) - (y + x);
+            let product = (x.mul_add(y, 1e-3) - (y + x)) * y;
             assert_eq!(sum, if x < y { product } else { x });
             assert_eq!(expected.1.0[i], product as f32);
         }

@@ -1,7 +1,8 @@
 //! The axes of a space of numbers, and the way from a place in the unit cube to a point.
 
 use super::state::WIDTH;
-use crate::backend::cpu::simd::Lanes;
+use crate::backend::cpu::double::{Double, Doubles};
+use crate::backend::cpu::simd::{Lanes, Simd, transpose};
 use crate::space::{Codec, Scale, Space};
 
 /// How a row of places becomes a point.
@@ -16,12 +17,11 @@ pub struct Axes {
     linear: Option<Linear>,
 }
 
-/// `low + place * length`, for whole chunks of axes.
+/// `low + place * length`: each axis's low, length and high, for whole chunks of them.
 #[derive(Debug, Clone)]
-struct Linear {
-    low: Vec<f64>,
-    length: Vec<f64>,
-    high: Vec<f64>,
+pub struct Linear {
+    /// `[low, length, high][chunk]`
+    chunks: Vec<[Doubles; 3]>,
 }
 
 impl Axes {
@@ -84,22 +84,16 @@ impl Axes {
         }
     }
 
-    /// The point at a place; `point` has room for whole chunks of axes or for the parameters, whichever are more, and begins
-    /// with the [`Axes::template`].
-    #[inline(always)]
+    /// The point at a place; `point` begins with the [`Axes::template`].
     pub fn decode(&self, place: &[Lanes], point: &mut [f64]) {
-        if let Some(linear) = &self.linear {
-            linear.decode(place, point);
-            return;
-        }
         for (axis, (column, codec)) in self.columns.iter().zip(&self.codecs).enumerate() {
             point[*column] = codec.decode(f64::from(place[axis / WIDTH].0[axis % WIDTH]));
         }
     }
 
-    /// Room that [`Axes::decode`] needs.
-    pub fn room(&self) -> usize {
-        self.template.len().max(self.count().next_multiple_of(WIDTH))
+    /// What decodes sixteen axes, or sixteen points, at a time, where every parameter is an axis that runs evenly.
+    pub fn linear(&self) -> Option<&Linear> {
+        self.linear.as_ref()
     }
 }
 
@@ -110,27 +104,52 @@ impl Linear {
             _ => None,
         };
         let bounds: Vec<[f64; 3]> = codecs.iter().map(bounds).collect::<Option<_>>()?;
-        let padded = |which: usize| {
-            let mut all: Vec<f64> = bounds.iter().map(|bounds| bounds[which]).collect();
-            all.resize(all.len().next_multiple_of(WIDTH), 0.0);
-            all
+        let chunk = |bounds: &[[f64; 3]]| {
+            let which = |which: usize| std::array::from_fn(|i| bounds.get(i).map_or(0.0, |bounds| bounds[which]));
+            [Doubles(which(0)), Doubles(which(1)), Doubles(which(2))]
         };
-        Some(Linear { low: padded(0), length: padded(1), high: padded(2) })
+        Some(Linear { chunks: bounds.chunks(WIDTH).map(chunk).collect() })
     }
 
-    /// [`Codec::decode`] to the bit: both ends are met, and nothing lies outside.
+    /// The point at a place; `point` has room for whole chunks of axes.
     #[inline(always)]
-    fn decode(&self, place: &[Lanes], point: &mut [f64]) {
-        let bounds =
-            self.low.chunks_exact(WIDTH).zip(self.length.chunks_exact(WIDTH)).zip(self.high.chunks_exact(WIDTH));
-        for ((lanes, point), ((low, length), high)) in place.iter().zip(point.chunks_exact_mut(WIDTH)).zip(bounds) {
-            for i in 0..WIDTH {
-                let place = f64::from(lanes.0[i]);
-                let value = low[i] + place * length[i];
-                let value = if value < low[i] { low[i] } else { value };
-                let value = if value > high[i] { high[i] } else { value };
-                point[i] = if place == 1.0 { high[i] } else { value };
+    pub fn decode<V: Simd>(&self, place: &[Lanes], point: &mut [f64]) {
+        for ((place, point), bounds) in place.iter().zip(point.chunks_exact_mut(WIDTH)).zip(&self.chunks) {
+            let [low, length, high] = bounds;
+            let [low, length, high] = [V::Double::load(low), V::Double::load(length), V::Double::load(high)];
+            let mut lanes = Doubles::splat(0.0);
+            decoded(V::Double::widen(place), low, length, high).store(&mut lanes);
+            point.copy_from_slice(&lanes.0);
+        }
+    }
+
+    /// Points `[axis][point]` at the places of sixteen rows.
+    #[inline(always)]
+    pub fn decode_sixteen<V: Simd>(&self, rows: &[&[Lanes]; WIDTH], points: &mut [Doubles]) {
+        for (chunk, (points, bounds)) in points.chunks_mut(WIDTH).zip(&self.chunks).enumerate() {
+            let mut block = [V::zero(); WIDTH];
+            for (lanes, row) in block.iter_mut().zip(rows) {
+                *lanes = V::load(&row[chunk]);
+            }
+            let axes = transpose::<V>(block);
+            for (axis, (point, places)) in points.iter_mut().zip(axes).enumerate() {
+                let mut lanes = Lanes::ZERO;
+                places.store(&mut lanes);
+                let [low, length, high] = bounds;
+                let (low, length) = (V::Double::splat(low.0[axis]), V::Double::splat(length.0[axis]));
+                decoded(V::Double::widen(&lanes), low, length, V::Double::splat(high.0[axis])).store(point);
             }
         }
     }
+}
+
+/// [`Codec::decode`] to the bit: both ends are met, and nothing lies outside.
+#[inline(always)]
+fn decoded<D: Double>(place: D, low: D, length: D, high: D) -> D {
+    /// Between 1 and the number before it of those that a place can be.
+    const NEARLY_ONE: f64 = 1.0 - 1.0 / (1u64 << 25) as f64;
+    let value = low.add(place.mul(length));
+    let value = D::select(value.less(low), low, value);
+    let value = D::select(high.less(value), high, value);
+    D::select(D::splat(NEARLY_ONE).less(place), high, value)
 }

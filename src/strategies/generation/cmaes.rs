@@ -7,7 +7,7 @@ use super::draws::{for_each_chunk, normal, reflected};
 use super::rates::{PARTS, Rates, SEPARABLE, part};
 use super::state::{State, WIDTH, head, rank_key};
 use super::{DevicePlan, GenerationMethod, Layout, Step};
-use crate::backend::cpu::simd::{Kernel, Lanes, Simd, dispatch};
+use crate::backend::cpu::simd::{Kernel, Lanes, Level, Simd, dispatch};
 use crate::base::random::{Key, uniform};
 use rayon::prelude::*;
 
@@ -181,10 +181,9 @@ fn sample(turn: &mut Turn<'_>) {
     };
     let (places, normals) = rows.split_at_mut(members * chunks);
     let blocks = places.par_chunks_mut(BLOCK * chunks).zip(normals.par_chunks_mut(BLOCK * chunks));
-    let blocks = blocks.zip(columns.par_chunks_mut(BLOCK)).zip(turn.work.points.par_chunks_mut(problem.axes.room()));
-    blocks.enumerate().for_each(|(block, (((places, normals), values), point))| {
+    blocks.zip(columns.par_chunks_mut(BLOCK)).enumerate().for_each(|(block, ((places, normals), values))| {
         let first = block * BLOCK;
-        let sample = Sample { problem, key, first, chunks, axes, sigma, mean, shape, places, normals, values, point };
+        let sample = Sample { problem, key, first, chunks, axes, sigma, mean, shape, places, normals, values };
         dispatch(problem.level, sample);
     });
 }
@@ -202,7 +201,6 @@ struct Sample<'a> {
     places: &'a mut [Lanes],
     normals: &'a mut [Lanes],
     values: &'a mut [f32],
-    point: &'a mut [f64],
 }
 
 impl Kernel for Sample<'_> {
@@ -211,8 +209,8 @@ impl Kernel for Sample<'_> {
     fn run<V: Simd>(self) {
         let chunks = self.chunks;
         let sigma = V::splat(self.sigma);
-        let rows = self.places.chunks_exact_mut(chunks).zip(self.normals.chunks_exact_mut(chunks)).zip(self.values);
-        for (member, ((place, normals), value)) in (self.first..).zip(rows) {
+        let rows = self.places.chunks_exact_mut(chunks).zip(self.normals.chunks_exact_mut(chunks));
+        for (member, (place, normals)) in (self.first..).zip(rows) {
             for_each_chunk::<V>(
                 self.key,
                 (member * chunks * WIDTH) as u32,
@@ -235,15 +233,15 @@ impl Kernel for Sample<'_> {
                     reflected(sigma.mul_add(step, V::load(&self.mean[chunk]))).store(place);
                 }
             }
-            *value = self.problem.value(place, self.point);
         }
+        self.problem.evaluate::<V>(chunks, self.places, self.values);
     }
 }
 
 /// Each member's weights by its rank; false where no member has a value, and nothing can be learnt.
 fn weigh(turn: &mut Turn<'_>) -> bool {
-    let State { layout, columns, rows, .. } = &mut *turn.state;
-    let (members, chunks, axes) = (layout.members, layout.chunks(), layout.axes);
+    let State { layout, columns, .. } = &*turn.state;
+    let members = layout.members;
     let keys = &mut turn.work.keys;
     keys.clear();
     keys.extend(columns[..members].iter().enumerate().map(|(member, value)| rank_key(*value, member)));
@@ -253,50 +251,29 @@ fn weigh(turn: &mut Turn<'_>) -> bool {
     }
     let rates = turn.problem.rates.as_ref().map(|rates| &rates.weights[..]).unwrap_or_default();
     let (means, changes) = turn.work.columns.split_at_mut(members);
-    let normals = &rows[NORMALS * members * chunks..];
     for (key, weight) in keys.iter().zip(rates) {
         let member = (key & 0xffff_ffff) as usize;
         means[member] = weight.max(0.0);
         changes[member] = *weight;
-        if *weight < 0.0 {
-            // What was worst is taken away as if it were as long as is expected.
-            changes[member] = weight * axes as f32 / squares(&normals[member * chunks..][..chunks], axes).max(1e-30);
-        }
     }
     true
 }
 
-/// The squared length of a row: sixteen sums, halves added to halves.
-fn squares(row: &[Lanes], axes: usize) -> f32 {
-    let mut sums = [0.0f32; WIDTH];
-    for (chunk, lanes) in row.iter().enumerate() {
-        for (lane, (sum, value)) in sums.iter_mut().zip(lanes.0).enumerate() {
-            if chunk * WIDTH + lane < axes {
-                *sum += value * value;
-            }
-        }
-    }
-    for width in [8, 4, 2, 1] {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-    }
-    sums[0]
-}
-
-/// Sums of weighted normal vectors, and of their squares where variances are learnt.
+/// Sums of weighted normal vectors, and of their squares where variances are learnt; what members weigh in the shape is
+/// completed on the way.
 fn add_up(turn: &mut Turn<'_>, is_separable: bool) {
-    let (members, chunks) = (turn.state.layout.members, turn.state.layout.chunks());
+    let (members, chunks, axes) = (turn.state.layout.members, turn.state.layout.chunks(), turn.state.layout.axes);
     let normals = &turn.state.rows[NORMALS * members * chunks..];
-    let (means, changes) = turn.work.columns.split_at(members);
+    let (means, changes) = turn.work.columns.split_at_mut(members);
     let level = turn.problem.level;
     let (parts, rest) = turn.work.vectors.split_at_mut(2 * PARTS * chunks);
     let size = part(members);
-    parts.par_chunks_mut(2 * chunks).enumerate().for_each(|(index, sums)| {
-        let range = (index * size).min(members)..((index + 1) * size).min(members);
-        let normals = &normals[range.start * chunks..range.end * chunks];
-        let (means, changes) = (&means[range.clone()], &changes[range]);
-        dispatch(level, AddUp { chunks, is_separable, normals, means, changes, sums });
+    // Of few members the last parts have none.
+    parts[2 * chunks * members.div_ceil(size)..].fill(Lanes::ZERO);
+    let columns = means.par_chunks(size).zip(changes.par_chunks_mut(size));
+    let parts_of = columns.zip(normals.par_chunks(size * chunks)).zip(parts.par_chunks_mut(2 * chunks));
+    parts_of.for_each(|(((means, changes), normals), sums)| {
+        dispatch(level, AddUp { chunks, axes, is_separable, normals, means, changes, sums });
     });
     let totals = &mut rest[..2 * chunks];
     totals.fill(Lanes::ZERO);
@@ -309,10 +286,11 @@ fn add_up(turn: &mut Turn<'_>, is_separable: bool) {
 
 struct AddUp<'a> {
     chunks: usize,
+    axes: usize,
     is_separable: bool,
     normals: &'a [Lanes],
     means: &'a [f32],
-    changes: &'a [f32],
+    changes: &'a mut [f32],
     /// Of the vectors, then of the squares.
     sums: &'a mut [Lanes],
 }
@@ -331,6 +309,10 @@ impl Kernel for AddUp<'_> {
                     mean.mul_add(V::load(normals), V::load(sum)).store(sum);
                 }
             }
+            if *change < 0.0 {
+                // What was worst is taken away as if it were as long as is expected.
+                *change = *change * self.axes as f32 / squared_length::<V>(normals, self.axes).max(1e-30);
+            }
             if self.is_separable && *change != 0.0 {
                 let change = V::splat(*change);
                 for (sum, normals) in squares.iter_mut().zip(normals) {
@@ -342,8 +324,44 @@ impl Kernel for AddUp<'_> {
     }
 }
 
+/// Numbers of lanes.
+const COUNT: Lanes = Lanes([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0]);
+
+/// The squared length of a row of so many axes.
+struct SquaredLength<'a>(&'a [Lanes], usize);
+
+impl Kernel for SquaredLength<'_> {
+    type Output = f32;
+    #[inline(always)]
+    fn run<V: Simd>(self) -> f32 {
+        squared_length::<V>(self.0, self.1)
+    }
+}
+
+/// The squared length of a row: sixteen sums, halves added to halves.
+#[inline(always)]
+fn squared_length<V: Simd>(row: &[Lanes], axes: usize) -> f32 {
+    let mut sum = V::zero();
+    for (chunk, lanes) in row.iter().enumerate() {
+        let value = V::load(lanes);
+        let left = axes - chunk * WIDTH;
+        // What is behind the last axis means nothing.
+        let value =
+            if left < WIDTH { V::select(V::load(&COUNT).less(V::splat(left as f32)), value, V::zero()) } else { value };
+        sum = sum.add(value.mul(value));
+    }
+    let mut sums = Lanes::ZERO;
+    sum.store(&mut sums);
+    for width in [8, 4, 2, 1] {
+        for lane in 0..width {
+            sums.0[lane] += sums.0[lane + width];
+        }
+    }
+    sums.0[0]
+}
+
 /// Moves sigma's path by a normal vector, and sigma by its length (eqs. 43 and 44); the path's length.
-fn adapt_sigma(state: &mut State, rates: &Rates, step: &[Lanes]) -> f32 {
+fn adapt_sigma(state: &mut State, rates: &Rates, level: Level, step: &[Lanes]) -> f32 {
     let axes = state.layout.axes;
     let gain = rates.sigma_gain();
     let path = state.vector_mut(vector::PATH_SIGMA);
@@ -352,7 +370,7 @@ fn adapt_sigma(state: &mut State, rates: &Rates, step: &[Lanes]) -> f32 {
             *path = (1.0 - rates.c_sigma) * *path + gain * step;
         }
     }
-    let length = f32::sqrt(squares(path, axes));
+    let length = f32::sqrt(dispatch(level, SquaredLength(path, axes)));
     let change = (rates.c_sigma / rates.d_sigma * (length / rates.chi - 1.0)).min(1.0);
     let sigma = state.number(own::SIGMA) * libm::expf(change);
     state.set_number(own::SIGMA, sigma);
@@ -366,7 +384,7 @@ fn learn_variances(turn: &mut Turn<'_>) {
     let (chunks, axes) = (state.layout.chunks(), state.layout.axes);
     let (steps, squares) = turn.work.vectors[2 * PARTS * chunks..].split_at(chunks);
     let sigma = state.number(own::SIGMA);
-    let length = adapt_sigma(state, rates, steps);
+    let length = adapt_sigma(state, rates, turn.problem.level, steps);
     let age = state.generation() - state.head[own::BEGAN];
     let faded = libm::powf(1.0 - rates.c_sigma, 2.0 * (age as f32 + 2.0));
     let is_moving = length / f32::sqrt(1.0 - faded) < (1.4 + 2.0 / (axes as f32 + 1.0)) * rates.chi;
@@ -396,7 +414,7 @@ fn learn_matrix(turn: &mut Turn<'_>) {
     let (sums, changes) = turn.work.vectors[2 * PARTS * chunks..].split_at_mut(2 * chunks);
     let steps = &sums[..chunks];
     let sigma = state.number(own::SIGMA);
-    adapt_sigma(state, rates, steps);
+    adapt_sigma(state, rates, level, steps);
     // The mean moves by the stretched step.
     for axis in 0..axes {
         let weight = sigma * steps[axis / WIDTH].0[axis % WIDTH];

@@ -1,15 +1,18 @@
 //! The processor's executor: blocks of members on all threads of the pool that calls, each varied, decoded and evaluated
 //! while it is in the cache. Nothing is allocated in a generation.
 
-use super::axes::Axes;
+use super::axes::{Axes, Linear};
 use super::rates::Rates;
-use super::state::{Layout, State, head, rank_key};
+use super::state::{Layout, State, WIDTH, head, rank_key};
 use super::{Course, CourseError, GenerationMethod};
-use crate::backend::cpu::simd::{Kernel, Lanes, Level, dispatch};
+use crate::backend::cpu::double::Doubles;
+use crate::backend::cpu::simd::{Kernel, Lanes, Level, Simd, dispatch};
 use crate::base::random::{Key, uniform};
 use crate::data::metrics::Direction;
+use crate::functions::LaneValues;
 use crate::space::Space;
 use rayon::prelude::*;
+use std::cell::RefCell;
 
 /// A point's value, NaN where it has none.
 pub type Value = dyn Fn(&[f64]) -> f64 + Send + Sync;
@@ -18,6 +21,8 @@ pub type Value = dyn Fn(&[f64]) -> f64 + Send + Sync;
 pub struct Objective {
     /// Its values.
     pub value: Box<Value>,
+    /// The same of sixteen points at a time, if it has such a form.
+    pub lanes: Option<LaneValues>,
     /// What is taken off every value before it is rounded to f32, so that it keeps its digits near the best; a device's
     /// functions give their values without it.
     pub offset: f64,
@@ -37,12 +42,72 @@ pub struct Problem {
     pub level: Level,
 }
 
+/// Where a thread decodes places: one, or sixteen `[axis][point]`.
+#[derive(Default)]
+struct Room {
+    point: Vec<f64>,
+    points: Vec<Doubles>,
+}
+
+thread_local! {
+    /// It grows once, whatever a thread's blocks are.
+    static ROOM: RefCell<Room> = RefCell::default();
+}
+
 impl Problem {
-    /// The value of a place, to be minimised.
+    /// Values of places in a row, to be minimised.
     #[inline(always)]
-    pub fn value(&self, place: &[Lanes], point: &mut [f64]) -> f32 {
-        self.axes.decode(place, point);
-        (self.sign * ((self.objective.value)(&point[..self.axes.parameters()]) - self.objective.offset)) as f32
+    pub fn evaluate<V: Simd>(&self, chunks: usize, places: &[Lanes], values: &mut [f32]) {
+        // It is taken out, because a closure that borrowed it would be compiled without the processor's features.
+        let mut room = ROOM.take();
+        match (self.objective.lanes, self.axes.linear()) {
+            (Some(of), Some(linear)) => {
+                self.evaluate_sixteen::<V>(of, linear, chunks, places, values, &mut room.points)
+            }
+            (_, linear) => {
+                room.point.clear();
+                room.point.extend_from_slice(self.axes.template());
+                room.point.resize(self.axes.parameters().next_multiple_of(WIDTH), 0.0);
+                let point = &mut room.point[..];
+                for (value, place) in values.iter_mut().zip(places.chunks_exact(chunks)) {
+                    match linear {
+                        Some(linear) => linear.decode::<V>(place, point),
+                        None => self.axes.decode(place, point),
+                    }
+                    *value = self.minimized((self.objective.value)(&point[..self.axes.parameters()]));
+                }
+            }
+        }
+        ROOM.set(room);
+    }
+
+    #[inline(always)]
+    fn evaluate_sixteen<V: Simd>(
+        &self,
+        of: LaneValues,
+        linear: &Linear,
+        chunks: usize,
+        places: &[Lanes],
+        values: &mut [f32],
+        points: &mut Vec<Doubles>,
+    ) {
+        points.resize(self.axes.count(), Doubles::splat(0.0));
+        for (values, places) in values.chunks_mut(WIDTH).zip(places.chunks(WIDTH * chunks)) {
+            // Where there are fewer than sixteen, the last stands for the others.
+            let last = values.len() - 1;
+            let mut rows = [&places[last * chunks..]; WIDTH];
+            rows.iter_mut().zip(places.chunks_exact(chunks)).for_each(|(row, place)| *row = place);
+            linear.decode_sixteen::<V>(&rows, points);
+            for (value, found) in values.iter_mut().zip(of(points, self.level).0) {
+                *value = self.minimized(if found.is_finite() { found } else { f64::NAN });
+            }
+        }
+    }
+
+    /// A value as generations know it.
+    #[inline(always)]
+    fn minimized(&self, value: f64) -> f32 {
+        (self.sign * (value - self.objective.offset)) as f32
     }
 }
 
@@ -58,32 +123,17 @@ pub struct Work {
     pub keys: Vec<u64>,
     /// Members by rank, or whatever a method lists.
     pub ids: Vec<u32>,
-    /// A point for each block.
-    pub points: Vec<f64>,
 }
 
 impl Work {
-    fn new(layout: &Layout, axes: &Axes) -> Work {
-        let blocks = layout.members.div_ceil(BLOCK);
+    fn new(layout: &Layout) -> Work {
         Work {
             rows: vec![Lanes::ZERO; layout.scratch_rows * layout.members * layout.chunks()],
             columns: vec![0.0; layout.scratch_columns * layout.members],
             vectors: vec![Lanes::ZERO; layout.scratch_vectors * layout.chunks()],
             keys: Vec::with_capacity(2 * layout.members),
             ids: Vec::with_capacity(2 * layout.members),
-            points: (0..blocks).flat_map(|_| Linearized::new(axes).0).collect(),
         }
-    }
-}
-
-/// A point that [`Axes::decode`] can write to.
-struct Linearized(Vec<f64>);
-
-impl Linearized {
-    fn new(axes: &Axes) -> Linearized {
-        let mut point = axes.template().to_vec();
-        point.resize(axes.room(), 0.0);
-        Linearized(point)
     }
 }
 
@@ -102,9 +152,10 @@ impl Turn<'_> {
 
     /// Evaluates every member's place.
     pub fn evaluate(&mut self) {
-        let Turn { state, work, problem } = self;
+        let Turn { state, problem, .. } = self;
         let (chunks, members) = (state.layout.chunks(), state.layout.members);
-        evaluate(problem, chunks, &state.rows[..members * chunks], &mut state.columns[..members], &mut work.points);
+        let blocks = state.columns[..members].par_chunks_mut(BLOCK).zip(state.rows.par_chunks(BLOCK * chunks));
+        blocks.for_each(|(values, places)| dispatch(problem.level, Evaluate { problem, chunks, places, values }));
     }
 
     /// Takes note of the best value so far and of its place.
@@ -132,30 +183,18 @@ pub fn least(values: &[f32]) -> Option<(usize, f32)> {
     best
 }
 
-/// Evaluates rows.
-pub fn evaluate(problem: &Problem, chunks: usize, places: &[Lanes], values: &mut [f32], points: &mut [f64]) {
-    let room = problem.axes.room();
-    let blocks = values.par_chunks_mut(BLOCK).zip(places.par_chunks(BLOCK * chunks)).zip(points.par_chunks_mut(room));
-    blocks.for_each(|((values, places), point)| {
-        dispatch(problem.level, Evaluate { problem, chunks, places, values, point });
-    });
-}
-
 struct Evaluate<'a> {
     problem: &'a Problem,
     chunks: usize,
     places: &'a [Lanes],
     values: &'a mut [f32],
-    point: &'a mut [f64],
 }
 
 impl Kernel for Evaluate<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<V: crate::backend::cpu::simd::Simd>(self) {
-        for (value, place) in self.values.iter_mut().zip(self.places.chunks_exact(self.chunks)) {
-            *value = self.problem.value(place, self.point);
-        }
+    fn run<V: Simd>(self) {
+        self.problem.evaluate::<V>(self.chunks, self.places, self.values);
     }
 }
 
@@ -182,7 +221,7 @@ impl CpuCourse {
     ) -> Result<CpuCourse, String> {
         let axes = Axes::new(space)?;
         let state = founded(method, space, &axes, members, key);
-        let work = Work::new(&state.layout, &axes);
+        let work = Work::new(&state.layout);
         let rates = method.rates(axes.count(), members);
         let problem = Problem { axes, objective, sign: -direction.sign(), rates, level: Level::detect() };
         Ok(CpuCourse { method, state, work, problem })
@@ -222,10 +261,10 @@ pub fn best_of(state: &State, axes: &Axes, [sign, offset]: [f64; 2], count: usiz
     if state.best().is_nan() || count == 0 {
         return Vec::new();
     }
-    let mut point = Linearized::new(axes).0;
+    let mut point = axes.template().to_vec();
     let mut decoded = |value: f32, place: &[Lanes]| {
         axes.decode(place, &mut point);
-        (sign * f64::from(value) + offset, point[..axes.parameters()].to_vec())
+        (sign * f64::from(value) + offset, point.clone())
     };
     let mut best = vec![decoded(state.best(), state.vector(0))];
     if count == 1 {

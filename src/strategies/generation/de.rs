@@ -121,11 +121,10 @@ fn attempt(turn: &mut Turn<'_>) {
     let (scales, crossovers) = rates.split_at_mut(members);
     let columns = values.par_chunks_mut(BLOCK).zip(scales.par_chunks_mut(BLOCK)).zip(crossovers.par_chunks_mut(BLOCK));
     let blocks = columns.zip(work.rows.par_chunks_mut(BLOCK * chunks));
-    let blocks = blocks.zip(work.points.par_chunks_mut(problem.axes.room())).enumerate();
     let (ids, key) = (&work.ids[..], state.generation_key());
-    blocks.for_each(|(block, ((((values, scales), crossovers), trials), point))| {
+    blocks.enumerate().for_each(|(block, (((values, scales), crossovers), trials))| {
         let first = block * BLOCK;
-        let attempt = Attempt { problem, state, ids, key, first, values, scales, crossovers, trials, point };
+        let attempt = Attempt { problem, state, ids, key, first, values, scales, crossovers, trials };
         dispatch(problem.level, attempt);
     });
 }
@@ -141,7 +140,6 @@ struct Attempt<'a> {
     scales: &'a mut [f32],
     crossovers: &'a mut [f32],
     trials: &'a mut [Lanes],
-    point: &'a mut [f64],
 }
 
 /// Kinds of words of a member: so many times all members, rounded up to whole groups, before its counter.
@@ -164,16 +162,22 @@ impl Kernel for Attempt<'_> {
         let count = self.values.len();
         for group in (0..count).step_by(LANES) {
             let drawn = draw::<V>(self.state, self.key, self.first + group);
+            let donors_of = |lane: usize| donors(self.state, self.ids, self.first + group + lane, &drawn, lane);
             for lane in 0..LANES.min(count - group) {
                 let place = group + lane;
                 let (scale, crossover) = (drawn.scales.0[lane], drawn.crossovers.0[lane]);
                 (self.scales[place], self.crossovers[place]) = (scale, crossover);
-                let donors = donors(self.state, self.ids, self.first + place, &drawn, lane);
+                let donors = donors_of(lane);
+                // The next trial's lie anywhere.
+                if lane + 1 < LANES.min(count - group) {
+                    let next = donors_of(lane + 1);
+                    [next.leader, next.first, next.second].into_iter().for_each(V::prefetch);
+                }
                 let trial = &mut self.trials[place * chunks..][..chunks];
                 mutate::<V>(self.key, ((self.first + place) * chunks * LANES) as u32, trial, &donors, scale, crossover);
-                self.values[place] = self.problem.value(&self.trials[place * chunks..][..chunks], self.point);
             }
         }
+        self.problem.evaluate::<V>(chunks, self.trials, self.values);
     }
 }
 

@@ -73,12 +73,11 @@ impl GenerationMethod for Genetic {
 /// Makes and evaluates as many children as there are members.
 fn breed(turn: &mut Turn<'_>) {
     let (problem, state) = (turn.problem, &*turn.state);
-    let (key, chunks) = (state.generation_key(), state.layout.chunks());
+    let (key, chunks, members) = (state.generation_key(), state.layout.chunks(), state.layout.members);
     let work = &mut *turn.work;
-    let blocks = work.rows.par_chunks_mut(BLOCK * chunks).zip(work.columns.par_chunks_mut(BLOCK));
-    let blocks = blocks.zip(work.points.par_chunks_mut(problem.axes.room())).enumerate();
-    blocks.for_each(|(block, ((children, values), point))| {
-        dispatch(problem.level, Breed { problem, state, key, first: block * BLOCK, children, values, point });
+    let blocks = work.rows.par_chunks_mut(BLOCK * chunks).zip(work.columns[..members].par_chunks_mut(BLOCK));
+    blocks.enumerate().for_each(|(block, (children, values))| {
+        dispatch(problem.level, Breed { problem, state, key, first: block * BLOCK, children, values });
     });
 }
 
@@ -89,7 +88,6 @@ struct Breed<'a> {
     first: usize,
     children: &'a mut [Lanes],
     values: &'a mut [f32],
-    point: &'a mut [f64],
 }
 
 /// Kinds of words of a member.
@@ -109,9 +107,11 @@ impl Kernel for Breed<'_> {
         let (members, chunks) = (layout.members, layout.chunks());
         let padded = members.next_multiple_of(LANES) as u32;
         let place = |member: usize| &self.state.rows[member * chunks..][..chunks];
-        let children = self.children.chunks_exact_mut(chunks).zip(self.values);
         let mut words = [Lanes::ZERO; 6];
-        for (index, (child, value)) in children.enumerate() {
+        // Parents lie anywhere, so that those of sixteen children are known, and the next child's asked for, before they
+        // are read.
+        let mut parents = [[0; 2]; LANES];
+        for (index, child) in self.children.chunks_exact_mut(chunks).enumerate() {
             let (member, lane) = (self.first + index, index % LANES);
             if lane == 0 {
                 for (kind, words) in
@@ -120,21 +120,28 @@ impl Kernel for Breed<'_> {
                     let drawn = pair::<V>(self.key, purpose::MEMBER, kind * padded + member as u32);
                     drawn.into_iter().zip(words).for_each(|(drawn, words)| drawn.store(words));
                 }
+                for (lane, parents) in parents.iter_mut().enumerate() {
+                    let winner = |which: usize| {
+                        let drawn = |which: usize| below(words[which].0[lane].to_bits(), members);
+                        let [a, b] = [drawn(which), drawn(which + 1)];
+                        let key = |member: usize| rank_key(self.state.columns[member], member);
+                        if key(b) < key(a) { b } else { a }
+                    };
+                    *parents = [winner(0), winner(2)];
+                }
             }
             let word = |which: usize| words[which].0[lane].to_bits();
-            let winner = |which: usize| {
-                let [a, b] = [below(word(which), members), below(word(which + 1), members)];
-                let key = |member: usize| rank_key(self.state.columns[member], member);
-                if key(b) < key(a) { b } else { a }
-            };
-            let (mother, father) = (winner(0), winner(2));
+            let [mother, father] = parents[lane];
+            if let Some(next) = parents.get(lane + 1) {
+                next.iter().for_each(|parent| V::prefetch(place(*parent)));
+            }
             let is_crossed = uniform_of(word(4)) < CROSSOVER;
             let certain = below(word(5), layout.axes);
             let first = (member * chunks * LANES) as u32;
             let made = Child { mother: place(mother), father: place(father), is_crossed, certain, axes: layout.axes };
             made.write::<V>(self.key, first, child);
-            *value = self.problem.value(child, self.point);
         }
+        self.problem.evaluate::<V>(chunks, self.children, self.values);
     }
 }
 

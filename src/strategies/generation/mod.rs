@@ -119,7 +119,7 @@ mod testing {
             value[0]
         };
         let offset = function.shader(dimensions, 1).map_or(0.0, |shader| shader.offset);
-        let objective = Objective { value: Box::new(value), offset };
+        let objective = Objective { value: Box::new(value), lanes: function.lanes(), offset };
         let (space, key) = (function.space(dimensions), Key::from_seed(seed));
         let course = CpuCourse::new(method, &space, members, key, Direction::Minimize, objective);
         course.unwrap_or_else(|refusal| panic!("{refusal}"))

@@ -86,12 +86,11 @@ impl GenerationMethod for Pso {
         let rows = places.par_chunks_mut(BLOCK * chunks).zip(velocities.par_chunks_mut(BLOCK * chunks));
         let rows = rows.zip(bests.par_chunks_mut(BLOCK * chunks));
         let columns = values.par_chunks_mut(BLOCK).zip(records.par_chunks_mut(BLOCK));
-        let blocks = rows.zip(columns).zip(turn.work.points.par_chunks_mut(problem.axes.room())).enumerate();
         let moves = !self.is_ring && !is_first;
-        blocks.for_each(|(block, ((((places, velocities), bests), (values, records)), point))| {
+        rows.zip(columns).enumerate().for_each(|(block, (((places, velocities), bests), (values, records)))| {
             let first = block * BLOCK;
             let leader = moves.then_some(leader);
-            let keep = Keep { problem, key, chunks, first, places, velocities, bests, values, records, point, leader };
+            let keep = Keep { problem, key, chunks, first, places, velocities, bests, values, records, leader };
             dispatch(problem.level, keep);
         });
     }
@@ -182,7 +181,6 @@ struct Keep<'a> {
     bests: &'a mut [Lanes],
     values: &'a mut [f32],
     records: &'a mut [f32],
-    point: &'a mut [f64],
     leader: Option<&'a [Lanes]>,
 }
 
@@ -191,13 +189,15 @@ impl Kernel for Keep<'_> {
     #[inline(always)]
     fn run<V: Simd>(self) {
         let chunks = self.chunks;
-        let rows = self.places.chunks_exact_mut(chunks).zip(self.velocities.chunks_exact_mut(chunks));
-        let rows = rows.zip(self.bests.chunks_exact_mut(chunks)).zip(self.values.iter_mut().zip(self.records));
-        for (member, (((place, velocity), best), (value, record))) in (self.first..).zip(rows) {
-            if let Some(leader) = self.leader {
+        if let Some(leader) = self.leader {
+            let rows = self.places.chunks_exact_mut(chunks).zip(self.velocities.chunks_exact_mut(chunks));
+            for (member, ((place, velocity), best)) in (self.first..).zip(rows.zip(self.bests.chunks_exact(chunks))) {
                 fly_one::<V>(self.key, (member * chunks * 16) as u32, place, velocity, best, leader);
             }
-            *value = self.problem.value(place, self.point);
+        }
+        self.problem.evaluate::<V>(chunks, self.places, self.values);
+        let rows = self.places.chunks_exact(chunks).zip(self.bests.chunks_exact_mut(chunks));
+        for ((place, best), (value, record)) in rows.zip(self.values.iter().zip(self.records)) {
             if *value <= *record || record.is_nan() && !value.is_nan() {
                 *record = *value;
                 best.copy_from_slice(place);

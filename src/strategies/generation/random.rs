@@ -40,9 +40,8 @@ impl GenerationMethod for Random {
         let (key, chunks) = (turn.state.generation_key(), turn.state.layout.chunks());
         let problem = turn.problem;
         let blocks = turn.state.rows.par_chunks_mut(BLOCK * chunks).zip(turn.state.columns.par_chunks_mut(BLOCK));
-        let blocks = blocks.zip(turn.work.points.par_chunks_mut(problem.axes.room())).enumerate();
-        blocks.for_each(|(block, ((places, values), point))| {
-            dispatch(problem.level, Draw { problem, key, chunks, first: block * BLOCK, places, values, point });
+        blocks.enumerate().for_each(|(block, (places, values))| {
+            dispatch(problem.level, Draw { problem, key, chunks, first: block * BLOCK, places, values });
         });
     }
 }
@@ -55,15 +54,13 @@ struct Draw<'a> {
     first: usize,
     places: &'a mut [Lanes],
     values: &'a mut [f32],
-    point: &'a mut [f64],
 }
 
 impl Kernel for Draw<'_> {
     type Output = ();
     #[inline(always)]
     fn run<V: Simd>(self) {
-        let rows = self.places.chunks_exact_mut(self.chunks).zip(self.values);
-        for (member, (place, value)) in (self.first..).zip(rows) {
+        for (member, place) in (self.first..).zip(self.places.chunks_exact_mut(self.chunks)) {
             let first = (member * self.chunks * 16) as u32;
             for_each_chunk::<V>(
                 self.key,
@@ -72,7 +69,7 @@ impl Kernel for Draw<'_> {
                 #[inline(always)]
                 |_, words, chunk| uniform(words).store(chunk),
             );
-            *value = self.problem.value(place, self.point);
         }
+        self.problem.evaluate::<V>(self.chunks, self.places, self.values);
     }
 }

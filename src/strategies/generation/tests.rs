@@ -2,7 +2,8 @@
 
 use super::testing::course;
 use super::*;
-use crate::backend::cpu::simd::Level;
+use crate::backend::cpu::double::Doubles;
+use crate::backend::cpu::simd::{self, Lanes, Level};
 use crate::backend::gpu::{Gpu, GpuOptions, Kernel};
 use crate::base::hash::Hasher;
 use crate::base::random::Key;
@@ -28,8 +29,9 @@ fn six_strategies_have_whole_generations() {
 #[test]
 fn threads_width_and_interruptions_do_not_matter() {
     for (name, method) in methods() {
-        for dimensions in [7, 120] {
-            let begin = || course(method, "rastrigin", dimensions, 150, 5);
+        // Of the second function sixteen points are evaluated at a time.
+        for (function, dimensions) in [("rastrigin", 7), ("rastrigin", 120), ("sphere", 7), ("sphere", 120)] {
+            let begin = || course(method, function, dimensions, 150, 5);
             let mut whole = begin();
             advance(&mut whole, 12);
             let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap_or_else(|error| panic!("{error}"));
@@ -38,13 +40,37 @@ fn threads_width_and_interruptions_do_not_matter() {
             let mut second = begin();
             assert!(second.restore(&first.state()));
             advance(&mut second, 7);
-            assert!(second.state() == whole.state(), "{name} in {dimensions}");
+            assert!(second.state() == whole.state(), "{name}, {function} in {dimensions}");
             assert_eq!(second.best(3), whole.best(3));
             assert_eq!((second.generation(), second.evaluated()), (12, 12 * 150));
             assert!(!second.restore(&[1, 2, 3]));
-            let mut other = course(method, "rastrigin", dimensions, 150, 6);
+            let mut other = course(method, function, dimensions, 150, 6);
             assert!(!other.restore(&whole.state()), "of another key");
         }
+    }
+}
+
+#[test]
+fn members_evaluated_sixteen_at_a_time_take_the_course_of_those_evaluated_alone() {
+    for (name, method) in methods() {
+        let Ok(function) = functions::find("rosenbrock") else { panic!("there is no such function") };
+        let begin = |lanes| {
+            let opened = function.open(20, 1);
+            let value = move |point: &[f64]| {
+                let mut value = [0.0];
+                opened.evaluate(point, &mut value);
+                value[0]
+            };
+            let objective = Objective { value: Box::new(value), lanes, offset: 0.0 };
+            let (space, key) = (function.space(20), Key::from_seed(1));
+            let course = CpuCourse::new(method, &space, 150, key, Direction::Minimize, objective);
+            course.unwrap_or_else(|refusal| panic!("{refusal}"))
+        };
+        assert!(function.lanes().is_some());
+        let [mut alone, mut together] = [begin(None), begin(function.lanes())];
+        advance(&mut alone, 6);
+        advance(&mut together, 6);
+        assert!(alone.state() == together.state(), "{name}");
     }
 }
 
@@ -68,7 +94,7 @@ fn smooth_optima_are_found_nearer_than_by_chance() {
 }
 
 fn objective(value: impl Fn(&[f64]) -> f64 + Send + Sync + 'static) -> Objective {
-    Objective { value: Box::new(value), offset: 0.0 }
+    Objective { value: Box::new(value), lanes: None, offset: 0.0 }
 }
 
 /// Numbers on every scale, with one value among them that is no axis.
@@ -129,6 +155,27 @@ fn spaces_with_more_than_numbers_are_refused() {
     }
 }
 
+/// Points of sixteen rows: each alone, and all at a time.
+struct Decode<'a>(&'a axes::Linear, [&'a [Lanes]; 16]);
+
+impl simd::Kernel for Decode<'_> {
+    type Output = [Vec<Vec<f64>>; 2];
+    #[inline(always)]
+    fn run<V: simd::Simd>(self) -> Self::Output {
+        let Decode(linear, rows) = self;
+        let axes = 16 * rows[0].len();
+        let alone = |row: &&[Lanes]| {
+            let mut point = vec![0.0; axes];
+            linear.decode::<V>(row, &mut point);
+            point
+        };
+        let mut points = vec![Doubles::splat(0.0); axes];
+        linear.decode_sixteen::<V>(&rows, &mut points);
+        let together = |row: usize| points.iter().map(|axis| axis.0[row]).collect();
+        [rows.iter().map(alone).collect(), (0..16).map(together).collect()]
+    }
+}
+
 #[test]
 fn places_become_the_points_that_candidates_have() {
     let space =
@@ -136,15 +183,27 @@ fn places_become_the_points_that_candidates_have() {
     for space in [space, numbers()] {
         let axes = Axes::new(&space).unwrap_or_else(|refusal| panic!("{refusal}"));
         let cube = crate::strategies::cube::Cube::new(std::sync::Arc::new(space));
+        let place = |step: i32| [Lanes([step as f32 / 64.0; 16]); 2];
+        let expected = |step: i32| cube.decode(&vec![f64::from(step) / 64.0; axes.count()]);
         let mut point = axes.template().to_vec();
-        point.resize(axes.room(), 0.0);
         for step in 0..=64 {
-            let lanes = crate::backend::cpu::simd::Lanes([step as f32 / 64.0; 16]);
-            axes.decode(&[lanes; 2], &mut point);
-            let expected = cube.decode(&vec![f64::from(step) / 64.0; axes.count()]);
-            assert_eq!(point[..axes.parameters()], expected);
+            axes.decode(&place(step), &mut point);
+            assert_eq!(point, expected(step));
+        }
+        let Some(linear) = axes.linear() else { continue };
+        for first in (0..=64).step_by(16) {
+            let places: [[Lanes; 2]; 16] = std::array::from_fn(|row| place(64.min(first + row as i32)));
+            for level in Level::available() {
+                let rows = std::array::from_fn(|row| &places[row][..]);
+                for points in simd::dispatch(level, Decode(linear, rows)) {
+                    for (row, point) in (first..).zip(points) {
+                        assert_eq!(point[..axes.count()], expected(64.min(row)), "on {}", level.name());
+                    }
+                }
+            }
         }
     }
+    assert!(Axes::new(&numbers()).is_ok_and(|axes| axes.linear().is_none()));
 }
 
 /// The first adapter; `None`, with the reason on the screen, where there is none and none is required.
@@ -242,7 +301,7 @@ fn a_device_decodes_every_scale_and_can_want_the_greatest() {
         let sums = DeviceObjective { define: &define, constants: vec![0.0], scratch: 1, offset: 0.0 };
         let device = DeviceCourse::new(method, &space, 40, key, greatest, &gpu, &sums);
         let mut device = device.unwrap_or_else(|error| panic!("{error}"));
-        let sums = Objective { value: Box::new(|point: &[f64]| point.iter().sum()), offset: 0.0 };
+        let sums = objective(|point| point.iter().sum());
         let host = CpuCourse::new(method, &space, 40, key, greatest, sums);
         let mut host = host.unwrap_or_else(|error| panic!("{error}"));
         advance(&mut device, 3);

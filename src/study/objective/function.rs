@@ -2,7 +2,7 @@
 
 use super::{Objective, Resolved};
 use crate::base::random::{Key, stream};
-use crate::functions::{self, Evaluator, Function, FunctionShader, Noise};
+use crate::functions::{self, Evaluator, Function, FunctionShader, LaneValues, Noise};
 use crate::study::config::StudyConfig;
 use crate::study::error::{ConfigError, StudyError};
 use crate::study::resolve::{at, placed};
@@ -85,6 +85,11 @@ impl FunctionObjective {
     /// The function, opened.
     pub fn evaluator(&self) -> Evaluator {
         Evaluator::new(self.function, self.dimensions, self.instance, self.noise)
+    }
+
+    /// The values of sixteen points at a time, where the function has that form and a candidate's value is the function's.
+    pub fn lanes(&self) -> Option<LaneValues> {
+        self.function.lanes().filter(|_| self.noise.deviation == 0.0 && self.repeats == 1)
     }
 
     /// What an instance adds to every value: its optimum, where instances differ, else 0. It is what the shader's

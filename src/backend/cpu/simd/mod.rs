@@ -118,6 +118,8 @@ pub trait Simd: Copy {
     fn load(from: &Lanes) -> Self;
     /// To memory.
     fn store(self, to: &mut Lanes);
+    /// Asks for a row of memory that is soon to be read, where the processor can be asked.
+    fn prefetch(_row: &[Lanes]) {}
     /// `self + other`
     fn add(self, other: Self) -> Self;
     /// `self - other`

@@ -61,6 +61,10 @@ impl Simd for Avx512 {
         Avx512(unsafe { _mm512_load_ps(from.0.as_ptr()) })
     }
     #[inline(always)]
+    fn prefetch(row: &[Lanes]) {
+        prefetch(row);
+    }
+    #[inline(always)]
     fn store(self, to: &mut Lanes) {
         // SAFETY: `Lanes` is 64 bytes at a multiple of 64.
         unsafe { _mm512_store_ps(to.0.as_mut_ptr(), self.0) }
@@ -137,6 +141,15 @@ impl Simd for Avx512 {
 #[derive(Clone, Copy)]
 pub struct Avx2(__m256, __m256);
 
+/// Every [`Lanes`] is one cache line.
+#[inline(always)]
+fn prefetch(row: &[Lanes]) {
+    for lanes in row {
+        // SAFETY: a prefetch reads nothing, and every x86-64 processor has it.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(lanes.0.as_ptr().cast()) }
+    }
+}
+
 macro_rules! avx2 {
     ($($name:ident($($arg:ident),*) = $body:expr;)*) => {
         $(#[inline(always)]
@@ -163,6 +176,10 @@ impl Simd for Avx2 {
     fn load(from: &Lanes) -> Self {
         // SAFETY: `Lanes` is 64 bytes at a multiple of 64.
         unsafe { Avx2(_mm256_load_ps(from.0.as_ptr()), _mm256_load_ps(from.0.as_ptr().add(8))) }
+    }
+    #[inline(always)]
+    fn prefetch(row: &[Lanes]) {
+        prefetch(row);
     }
     #[inline(always)]
     fn store(self, to: &mut Lanes) {
