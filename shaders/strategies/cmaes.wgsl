@@ -65,16 +65,12 @@ fn weigh(
     if (member >= MEMBERS) {
         return;
     }
-    let key = sortable(columns[member]);
-    var rank = 0u;
-    for (var other = 0u; other < MEMBERS; other += 1u) {
-        rank += select(0u, 1u, stands_before(sortable(columns[other]), other, key, member));
-    }
+    let rank = rank_of(member);
     let weight = axes[WEIGHTS + rank];
     columns[MEMBERS + member] = max(weight, 0.0);
     columns[2u * MEMBERS + member] = weight;
     if (rank == 0u) {
-        order[0] = select(0u, 1u, key != 0xffffffffu);
+        order[0] = select(0u, 1u, !not_a_number(columns[member]));
     }
     if (weight >= 0.0) {
         return;

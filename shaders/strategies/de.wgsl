@@ -17,11 +17,7 @@ fn lead(
     if (member >= MEMBERS) {
         return;
     }
-    let key = sortable(columns[member]);
-    var rank = 0u;
-    for (var other = 0u; other < MEMBERS; other += 1u) {
-        rank += select(0u, 1u, stands_before(sortable(columns[other]), other, key, member));
-    }
+    let rank = rank_of(member);
     if (rank < LEADERS) {
         order[rank] = member;
     }
@@ -136,29 +132,38 @@ fn learn(@builtin(local_invocation_index) thread: u32) {
     }
 }
 
-// One invocation a member: a trial that is no worse takes its place, and what it beat goes to the archive.
+// One invocation an axis of a member: a trial that is no worse takes its place, and what it beat goes to the archive.
 @compute @workgroup_size(WORKGROUP)
 fn replace(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
+    let place = invocation(group, groups, thread);
+    if (place >= MEMBERS * STRIDE || !is_accepted(place / STRIDE)) {
+        return;
+    }
+    let member = place / STRIDE;
+    if (sortable(columns[TRIAL_VALUE + member]) < sortable(columns[member])) {
+        rows[MEMBERS * STRIDE + place] = rows[place];
+    }
+    rows[place] = rows[TRIAL + place];
+}
+
+// One invocation a member: the same of its value, once nobody asks any more.
+@compute @workgroup_size(WORKGROUP)
+fn accept(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
     let member = invocation(group, groups, thread);
-    if (member >= MEMBERS) {
-        return;
+    if (member < MEMBERS && is_accepted(member)) {
+        columns[member] = columns[TRIAL_VALUE + member];
     }
+}
+
+fn is_accepted(member: u32) -> bool {
     let trial = columns[TRIAL_VALUE + member];
-    let before = sortable(columns[member]);
-    if (not_a_number(trial) || sortable(trial) > before) {
-        return;
-    }
-    let is_better = sortable(trial) < before;
-    for (var axis = 0u; axis < STRIDE; axis += 1u) {
-        let place = member * STRIDE + axis;
-        if (is_better) {
-            rows[MEMBERS * STRIDE + place] = rows[place];
-        }
-        rows[place] = rows[TRIAL + place];
-    }
-    columns[member] = trial;
+    return !not_a_number(trial) && sortable(trial) <= sortable(columns[member]);
 }

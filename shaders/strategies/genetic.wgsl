@@ -83,50 +83,71 @@ fn rank(
     if (one >= 2u * MEMBERS) {
         return;
     }
-    let key = sortable(columns[one]);
-    var before = 0u;
-    for (var other = 0u; other < 2u * MEMBERS; other += 1u) {
-        before += select(0u, 1u, stands_before(sortable(columns[other]), other, key, one));
-    }
-    columns[2u * MEMBERS + one] = select(0.0, 1.0, before < MEMBERS);
+    columns[2u * MEMBERS + one] = select(0.0, 1.0, rank_of(one) < MEMBERS);
 }
 
-// One invocation a child: those that live are listed in their order.
+var<workgroup> counts: array<vec2<u32>, WORKGROUP>;
+
+// One workgroup: children that live and members that fall out, each listed in their order; they are equally many.
 @compute @workgroup_size(WORKGROUP)
-fn list(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
-) {
-    let child = invocation(group, groups, thread);
-    if (child >= MEMBERS || columns[3u * MEMBERS + child] == 0.0) {
-        return;
+fn list(@builtin(local_invocation_index) thread: u32) {
+    let each = (MEMBERS + WORKGROUP - 1u) / WORKGROUP;
+    let first = min(MEMBERS, thread * each);
+    let last = min(MEMBERS, first + each);
+    var count = vec2<u32>(0u);
+    for (var one = first; one < last; one += 1u) {
+        count += listed(one);
     }
-    var place = 0u;
-    for (var other = 0u; other < child; other += 1u) {
-        place += u32(columns[3u * MEMBERS + other]);
+    counts[thread] = count;
+    workgroupBarrier();
+    for (var width = 1u; width < WORKGROUP; width *= 2u) {
+        var before = vec2<u32>(0u);
+        if (thread >= width) {
+            before = counts[thread - width];
+        }
+        workgroupBarrier();
+        counts[thread] += before;
+        workgroupBarrier();
     }
-    order[place] = child;
+    var place = counts[thread] - count;
+    for (var one = first; one < last; one += 1u) {
+        let is_listed = listed(one);
+        if (is_listed.x == 1u) {
+            order[place.x] = one;
+        }
+        if (is_listed.y == 1u) {
+            order[MEMBERS + place.y] = one;
+        }
+        place += is_listed;
+    }
+    for (var rest = counts[WORKGROUP - 1u].x + thread; rest < MEMBERS; rest += WORKGROUP) {
+        order[rest] = NOBODY;
+    }
 }
 
-// One invocation a member: where it falls out, the child of the same number takes its place.
+const NOBODY: u32 = 0xffffffffu;
+
+// Whether the child of a number lives, and whether the member of that number falls out.
+fn listed(one: u32) -> vec2<u32> {
+    return vec2<u32>(u32(columns[3u * MEMBERS + one]), 1u - u32(columns[2u * MEMBERS + one]));
+}
+
+// One invocation an axis of a child that lives: it takes the place of the member of the same number that falls out.
 @compute @workgroup_size(WORKGROUP)
 fn replace(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let member = invocation(group, groups, thread);
-    if (member >= MEMBERS || columns[2u * MEMBERS + member] != 0.0) {
+    let place = invocation(group, groups, thread);
+    if (place >= MEMBERS * STRIDE || order[place / STRIDE] == NOBODY) {
         return;
     }
-    var place = 0u;
-    for (var other = 0u; other < member; other += 1u) {
-        place += 1u - u32(columns[2u * MEMBERS + other]);
-    }
-    let child = order[place];
-    columns[member] = columns[MEMBERS + child];
-    for (var axis = 0u; axis < STRIDE; axis += 1u) {
-        rows[member * STRIDE + axis] = rows[CHILD_ROW + child * STRIDE + axis];
+    let child = order[place / STRIDE];
+    let member = order[MEMBERS + place / STRIDE];
+    let axis = place % STRIDE;
+    rows[member * STRIDE + axis] = rows[CHILD_ROW + child * STRIDE + axis];
+    if (axis == 0u) {
+        columns[member] = columns[MEMBERS + child];
     }
 }

@@ -1,7 +1,7 @@
 // What whole generations have in common: src/strategies/generation/draws.rs and state.rs on a device. Products that are
 // added to go through `product`, so that no compiler rounds them otherwise than the processor does.
 //   head: counters and single numbers; vectors, columns [column][member] and rows [row][member][STRIDE] as State has them,
-//   each with scratch behind; order: members by rank; axes: AXIS_WORDS an axis, then the method's table.
+//   each with scratch behind; order: members by rank, and behind 2 MEMBERS of them sorted tiles: keys, then whose they are; axes: AXIS_WORDS an axis, then the method's table.
 
 const LANES: u32 = 16u;
 const CHILD: u32 = 0x6b657973u;
@@ -117,4 +117,26 @@ fn sortable(value: f32) -> u32 {
 // Whether a member stands before another: by value, of equal ones the earlier.
 fn stands_before(a: u32, a_member: u32, b: u32, b_member: u32) -> bool {
     return a < b || (a == b && a_member < b_member);
+}
+
+const SORTED: u32 = 2u * MEMBERS;
+
+// How many stand before one of those that `sort_tiles` sorted: a search in each tile.
+fn rank_of(one: u32) -> u32 {
+    let key = sortable(columns[one]);
+    var rank = 0u;
+    for (var tile = 0u; tile < TILES; tile += 1u) {
+        let first = SORTED + tile * TILE;
+        var before = 0u;
+        for (var width = TILE / 2u; width > 0u; width /= 2u) {
+            let place = first + before + width - 1u;
+            if (stands_before(order[place], order[place + TILES * TILE], key, one)) {
+                before += width;
+            }
+        }
+        // That finds all but a last one.
+        let place = first + before;
+        rank += before + select(0u, 1u, stands_before(order[place], order[place + TILES * TILE], key, one));
+    }
+    return rank;
 }

@@ -42,9 +42,9 @@ fn cpu_options(run: &RunOptions) -> CpuOptions {
     CpuOptions { threads: run.threads, memory: bytes(run), simd: None }
 }
 
-/// Members of a generation on a software driver, each of which is compared with all others; a function's two rotations of so
-/// many parameters are as long.
-const SOFTWARE_MEMBERS: usize = 30_000;
+/// Members of a generation on a software driver: `cmaes` adds up their products in one loop where it learns a matrix. A
+/// function's two rotations of so many parameters are as long.
+const SOFTWARE_MEMBERS: usize = 60_000;
 /// See [`SOFTWARE_MEMBERS`].
 const SOFTWARE_AXES: usize = 150;
 

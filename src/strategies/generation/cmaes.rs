@@ -90,7 +90,8 @@ impl GenerationMethod for CmaEs {
         };
         let matrix = axes * layout.stride();
         let draw = [Step::Over("draw", members * layout.stride()), Step::Over("settle", members * layout.stride())];
-        let learn = [Step::Over("weigh", members), Step::Over("add_up", PARTS * layout.stride()), Step::Alone("adapt")];
+        let add_up = Step::Over("add_up", PARTS * layout.stride());
+        let learn = [Step::Rank, Step::Over("weigh", members), add_up, Step::Alone("adapt")];
         let shape =
             if is_separable { vec![] } else { vec![Step::Over("factor", matrix), Step::Over("multiply", matrix)] };
         let steps =
@@ -125,6 +126,7 @@ impl GenerationMethod for CmaEs {
                 ("MOST_SIGMA", MOST_SIGMA),
             ],
             table: rates.weights,
+            ranked: members,
             first: steps.clone(),
             steps,
         }

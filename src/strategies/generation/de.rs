@@ -75,14 +75,17 @@ impl GenerationMethod for De {
             counts: vec![("LEADERS", leaders(members)), ("MEMORY", MEMORY), ("SCALE_DRAWS", SCALE_DRAWS)],
             numbers: vec![("SPREAD", SPREAD)],
             table: Vec::new(),
+            ranked: members,
             first: vec![Step::Evaluate { row: 0, column: 0 }],
             steps: vec![
+                Step::Rank,
                 Step::Over("lead", members),
                 Step::Over("rate", members),
                 Step::Over("mutate", members * layout.stride()),
                 Step::Evaluate { row: 2, column: 1 },
                 Step::Alone("learn"),
-                Step::Over("replace", members),
+                Step::Over("replace", members * layout.stride()),
+                Step::Over("accept", members),
             ],
         }
     }

@@ -18,6 +18,8 @@ const AXIS_WORDS: usize = 8;
 /// Seconds that a submission is meant to take, and generations that it has at most.
 const SUBMISSION: f64 = 0.1;
 const MOST_AT_ONCE: u64 = 64;
+/// Members that one workgroup sorts: their keys and numbers take 8 KiB of its memory.
+const MOST_OF_A_TILE: usize = 1024;
 
 /// A function of the device's, as its kernels call it.
 pub struct DeviceObjective<'a> {
@@ -46,6 +48,8 @@ pub enum Step {
     Over(&'static str, usize),
     /// One of its entry points in one workgroup.
     Alone(&'static str),
+    /// Sorts what is ranked, so that `rank_of` gives ranks.
+    Rank,
     /// Values of a row's places to a column.
     Evaluate {
         /// The row of members' places.
@@ -65,6 +69,8 @@ pub struct DevicePlan {
     pub numbers: Vec<(&'static str, f32)>,
     /// Numbers behind those of the axes.
     pub table: Vec<f32>,
+    /// How many values, from the first column's on, [`Step::Rank`] ranks.
+    pub ranked: usize,
     /// The first generation, of founders.
     pub first: Vec<Step>,
     /// Every other.
@@ -77,6 +83,7 @@ const HELD: &str = include_str!("../../../shaders/shared/held.wgsl");
 const EXACT: &str = include_str!("../../../shaders/shared/exact.wgsl");
 const SHARED: &str = include_str!("../../../shaders/strategies/shared.wgsl");
 const OBJECTIVE: &str = include_str!("../../../shaders/strategies/objective.wgsl");
+const RANK: &str = include_str!("../../../shaders/strategies/rank.wgsl");
 const RECORD: &str = include_str!("../../../shaders/strategies/record.wgsl");
 
 /// The buffers in the order of their bindings.
@@ -100,6 +107,7 @@ fn kernels(
         let workgroups = match step {
             Step::Over(_, count) => count.div_ceil(WORKGROUP),
             Step::Alone(_) => 1,
+            Step::Rank => tiles(plan.ranked).1,
             Step::Evaluate { .. } => layout.members.div_ceil(WORKGROUP),
         };
         let found = known.iter().position(|other| *other == step).unwrap_or_else(|| {
@@ -117,13 +125,21 @@ fn kernels(
     (kernels, passes)
 }
 
+/// Members of a tile, a power of two, and how many tiles so many members fill.
+fn tiles(ranked: usize) -> (usize, usize) {
+    let tile = ranked.next_power_of_two().clamp(2, MOST_OF_A_TILE);
+    (tile, ranked.div_ceil(tile))
+}
+
 fn kernel(plan: &DevicePlan, layout: &Layout, sign: f32, objective: &DeviceObjective<'_>, step: Step) -> Kernel {
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let (entry, source) = match step {
         Step::Alone("record") => ("record", RECORD),
+        Step::Rank => ("sort_tiles", RANK),
         Step::Over(entry, _) | Step::Alone(entry) => (entry, plan.source),
         Step::Evaluate { .. } => ("evaluate_member", OBJECTIVE),
     };
+    let (tile, tiles) = tiles(plan.ranked);
     let mut kernel = Kernel::new(entry, entry, &[MATH, RANDOM, HELD, EXACT, SHARED, source])
         .constant("WORKGROUP", count(WORKGROUP))
         .constant("HEAD", count(HEAD))
@@ -132,7 +148,10 @@ fn kernel(plan: &DevicePlan, layout: &Layout, sign: f32, objective: &DeviceObjec
         .constant("PADDED_MEMBERS", count(layout.members.next_multiple_of(WIDTH)))
         .constant("AXES", count(layout.axes))
         .constant("STRIDE", count(layout.stride()))
-        .constant("AXIS_WORDS", count(AXIS_WORDS));
+        .constant("AXIS_WORDS", count(AXIS_WORDS))
+        .constant("RANKED", count(plan.ranked))
+        .constant("TILE", count(tile))
+        .constant("TILES", count(tiles));
     let named = |role: fn(usize) -> Role, index, name, kind| Binding::new(role(index), name, kind);
     let bindings = [
         named(Role::Prepare, buffer::HEAD, "head", "array<u32>"),
@@ -222,13 +241,14 @@ impl DeviceCourse {
         let words = |count: usize, rows: usize| (count * rows).max(1) as u64;
         let table = axes.codecs().iter().flat_map(axis_words).chain(plan.table.iter().copied());
         let bits = |numbers: &[f32]| numbers.iter().map(|number| number.to_bits()).collect::<Vec<u32>>();
+        let (tile, tiles) = tiles(plan.ranked);
         let (stride, own) = (layout.stride(), |label, words| ResidentBuffer::of_words(label, words));
         let buffers = vec![
             own("head", HEAD as u64),
             own("vectors", words(stride, layout.vectors + layout.scratch_vectors)),
             own("columns", words(members, layout.columns + layout.scratch_columns)),
             own("rows", words(members * stride, layout.rows + layout.scratch_rows)),
-            own("order", words(members, 2)),
+            own("order", words(members, 2) + words(tile * tiles, 2)),
             ResidentBuffer::holding("axes", bits(&table.collect::<Vec<f32>>())),
             ResidentBuffer::holding("constants", bits(&objective.constants)),
             own("memory", words(members, objective.scratch)),

@@ -49,13 +49,15 @@ impl GenerationMethod for Genetic {
                 ("APART", APART),
             ],
             table: Vec::new(),
+            ranked: 2 * members,
             first: vec![Step::Evaluate { row: 0, column: 0 }],
             steps: vec![
                 Step::Over("breed", members * layout.stride()),
                 Step::Evaluate { row: 1, column: 1 },
+                Step::Rank,
                 Step::Over("rank", 2 * members),
-                Step::Over("list", members),
-                Step::Over("replace", members),
+                Step::Alone("list"),
+                Step::Over("replace", members * layout.stride()),
             ],
         }
     }

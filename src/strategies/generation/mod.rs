@@ -67,7 +67,7 @@ pub fn members(method: &dyn GenerationMethod, axes: usize, options: &StrategyOpt
     wanted.max(method.fewest_members()).min(most.min(MOST_MEMBERS)) as usize
 }
 
-/// More members are no better, and a device ranks them in the square of their number.
+/// More members are no better, and a device searches tiles of 1,024 for the rank of each.
 const MOST_MEMBERS: u64 = 1 << 20;
 
 /// A search by whole generations, wherever it runs.

@@ -66,6 +66,7 @@ impl GenerationMethod for Pso {
             counts: vec![("IS_RING", usize::from(self.is_ring))],
             numbers: vec![("CONSTRICTION", CONSTRICTION), ("PULL", PULL)],
             table: Vec::new(),
+            ranked: 0,
             first: learn.to_vec(),
             steps: [&[Step::Over("fly", members * layout.stride())][..], &learn].concat(),
         }

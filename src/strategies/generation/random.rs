@@ -27,6 +27,7 @@ impl GenerationMethod for Random {
             counts: Vec::new(),
             numbers: Vec::new(),
             table: Vec::new(),
+            ranked: 0,
             first: vec![evaluate],
             steps: vec![Step::Over("draw", layout.members * layout.stride()), evaluate],
         }

@@ -314,6 +314,79 @@ fn a_device_decodes_every_scale_and_can_want_the_greatest() {
 }
 
 #[test]
+fn a_device_ranks_as_many_members_as_fill_several_tiles_and_equal_ones_by_their_numbers() {
+    const SUM: &str =
+        "fn evaluate(member: u32) { set_value(member, 0u, coordinate(member, 0u) + coordinate(member, 1u)); }\n";
+    let Some(gpu) = gpu() else { return };
+    // Sums of whole numbers are the same everywhere, and many are equal.
+    let space = SpaceBuilder::new().int("a", 0, 30, 7).int("b", 0, 30, 7).build();
+    let define = |mut kernel: Kernel| {
+        kernel.sources.push(SUM);
+        kernel
+    };
+    for (name, method) in methods() {
+        let (key, least) = (Key::from_seed(3), Direction::Minimize);
+        let sums = DeviceObjective { define: &define, constants: vec![0.0], scratch: 1, offset: 0.0 };
+        let device = DeviceCourse::new(method, &space, 2500, key, least, &gpu, &sums);
+        let mut device = device.unwrap_or_else(|error| panic!("{error}"));
+        let host = CpuCourse::new(method, &space, 2500, key, least, objective(|point| point.iter().sum()));
+        let mut host = host.unwrap_or_else(|error| panic!("{error}"));
+        advance(&mut device, 3);
+        advance(&mut host, 3);
+        let found = difference(&host.state(), &device.state());
+        assert!(found < 1e-5, "{name}: {found:e}");
+    }
+}
+
+#[test]
+fn a_device_begins_a_run_anew_where_the_processor_does() {
+    const NOTHING: &str =
+        "fn evaluate(member: u32) { set_value(member, 0u, bitcast<f32>(0x7fc00000u | (member & 1u))); }\n";
+    const SIGMA: usize = state::head::OWN;
+    const BEGAN: usize = SIGMA + 1;
+    let Some(gpu) = gpu() else { return };
+    for dimensions in [5, 110] {
+        let mut host = course(&CMAES, "sphere", dimensions, 70, 8);
+        advance(&mut host, 3);
+        assert_eq!(host.state()[BEGAN], 0);
+        // A Gaussian that has become a point.
+        let mut words = host.state();
+        words[SIGMA] = 1e-12f32.to_bits();
+        let mut device = on_device(&gpu, &CMAES, "sphere", dimensions, 70, 8);
+        assert!(host.restore(&words) && device.restore(&words));
+        advance(&mut host, 1);
+        advance(&mut device, 1);
+        let (host_words, device_words) = (host.state(), device.state());
+        assert_eq!((host_words[BEGAN], device_words[BEGAN]), (4, 4), "in {dimensions}");
+        assert_eq!(host_words[SIGMA], device_words[SIGMA]);
+        // Nothing but the members' values is rounded otherwise; the mean that was drawn is the same.
+        let found = difference(&host_words, &device_words);
+        assert!(found < 2e-6, "in {dimensions}: {found:e}");
+        advance(&mut host, 3);
+        advance(&mut device, 3);
+        let found = difference(&host.state(), &device.state());
+        assert!(found < 2e-4, "in {dimensions}, three generations later: {found:e}");
+        // Every member failed.
+        let define = |mut kernel: Kernel| {
+            kernel.sources.push(NOTHING);
+            kernel
+        };
+        let Ok(function) = functions::find("sphere") else { panic!("there is no sphere") };
+        let (space, key) = (function.space(dimensions), Key::from_seed(2));
+        let nothing = DeviceObjective { define: &define, constants: vec![0.0], scratch: 1, offset: 0.0 };
+        let device = DeviceCourse::new(&CMAES, &space, 70, key, Direction::Minimize, &gpu, &nothing);
+        let mut device = device.unwrap_or_else(|error| panic!("{error}"));
+        let host = CpuCourse::new(&CMAES, &space, 70, key, Direction::Minimize, objective(|_| f64::NAN));
+        let mut host = host.unwrap_or_else(|error| panic!("{error}"));
+        advance(&mut host, 2);
+        advance(&mut device, 2);
+        assert_eq!((host.state()[BEGAN], device.state()[BEGAN]), (2, 2));
+        let found = difference(&host.state(), &device.state());
+        assert!(found < 2e-6, "all failed in {dimensions}: {found:e}");
+    }
+}
+
+#[test]
 fn a_device_goes_on_from_where_it_was() {
     let Some(gpu) = gpu() else { return };
     for (name, method) in methods() {
