@@ -178,9 +178,12 @@ impl simd::Kernel for Decode<'_> {
 
 #[test]
 fn places_become_the_points_that_candidates_have() {
+    let bounds = |i: i32| (-f64::from(i + 1) / 7.0, f64::from(i * i + 1) / 11.0);
     let space =
-        functions::find("rosenbrock").map(|function| function.space(19)).unwrap_or_else(|error| panic!("{error}"));
-    for space in [space, numbers()] {
+        (0..19).fold(SpaceBuilder::new(), |space, i| space.float(&format!("x{i}"), bounds(i).0, bounds(i).1, 0.0));
+    // Some of them would round to just below their upper bound.
+    assert!((0..19).map(bounds).any(|(low, high)| low + (high - low) < high));
+    for space in [space.build(), numbers()] {
         let axes = Axes::new(&space).unwrap_or_else(|refusal| panic!("{refusal}"));
         let cube = crate::strategies::cube::Cube::new(std::sync::Arc::new(space));
         let place = |step: i32| [Lanes([step as f32 / 64.0; 16]); 2];
