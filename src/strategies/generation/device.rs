@@ -382,7 +382,8 @@ pub fn device_kernels() -> Vec<Kernel> {
     let mut all: Vec<Kernel> = Vec::new();
     for method in methods {
         for axes in [5, 120] {
-            let layout = method.layout(axes, 40);
+            // As many as fill more than one tile.
+            let layout = method.layout(axes, 1100);
             all.extend(kernels(&method.device(&layout), &layout, 1.0, &objective).0);
         }
     }
