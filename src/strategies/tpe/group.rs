@@ -9,15 +9,18 @@ use crate::strategies::cube::Cube;
 use rayon::prelude::*;
 use std::collections::HashMap;
 
-/// Draws from l that are compared for each proposal and group.
-const DRAWS: u32 = 24;
+/// Most draws from l that are compared for each proposal and group.
+const DRAWS: usize = 24;
+/// So many an axis where there are several groups, drawn for one after another: of 24 draws of one choice every value is among
+/// them, the likeliest always wins, and a batch goes down one branch.
+const DRAWS_AN_AXIS: usize = 4;
 /// So many times as many are drawn where most are no candidate.
-const PATIENCE: u32 = 4;
+const PATIENCE: usize = 4;
 /// Outcomes before l is more than the prior.
-pub(super) const STARTUP: usize = 10;
+const STARTUP: usize = 10;
 /// Most kernels of g; of more outcomes, a sample stands for the others.
 const BAD: usize = 768;
-/// Fewest good outcomes: of one alone the spread says nothing.
+/// Fewest good outcomes in all: of one alone the spread says nothing. A branch may hold one of them or none.
 const FEWEST: usize = 2;
 /// Least bandwidth of l by that of g, where it follows the spread, times the square root of the axes and up to 1. The search
 /// gets no nearer than l's kernels are wide; along many axes it is far from the best for longer, and narrow kernels end it
@@ -38,6 +41,8 @@ pub(super) struct Group {
     /// Their axes.
     pub(super) axes: Vec<usize>,
     dimensions: Vec<Dimension>,
+    /// Draws from l that are compared for a proposal.
+    draws: usize,
     /// Outcomes in which the group exists, by number.
     members: Vec<u32>,
     /// The best of these.
@@ -81,6 +86,10 @@ pub(super) fn groups(space: &Space, cube: &Cube, codecs: &[Codec], objectives: u
             groups[number].dimensions.push(Dimension::new(cube.axes()[axis], *codec));
         }
     }
+    let is_one = groups.len() == 1;
+    for group in &mut groups {
+        group.draws = if is_one { DRAWS } else { DRAWS.min(DRAWS_AN_AXIS * group.axes.len()) };
+    }
     groups
 }
 
@@ -104,14 +113,14 @@ impl Group {
         self.axes.first().is_some_and(|axis| !places[*axis].is_nan())
     }
 
-    /// Models outcomes anew: `top` are the best of all, by number, empty where the groups are one or too little is known;
-    /// `places` are those of all axes, `width` an outcome.
+    /// Models outcomes anew: `top` are the best of all, by number, None where this group has all parameters; `places` are
+    /// those of all axes, `width` an outcome.
     pub(super) fn learn(
         &mut self,
         places: &[f64],
         width: usize,
         told: usize,
-        top: &[u32],
+        top: Option<&[u32]>,
         width_of_good: Width,
         key: Key,
     ) {
@@ -138,11 +147,12 @@ impl Group {
     }
 
     /// How many outcomes count as good: those of the group that are among the best of all, so that a branch that holds them
-    /// is looked at as closely as it deserves; in a branch that holds none, the best of its own.
-    fn goods(&self, top: &[u32]) -> usize {
-        match top.iter().filter(|number| self.members.binary_search(number).is_ok()).count() {
-            0 => goods(self.members.len()),
-            among => among,
+    /// is looked at as closely as it deserves. A branch that holds none is drawn from at random: the best of its own are no
+    /// good ones, and to go on there would pass by the rest of it.
+    fn goods(&self, top: Option<&[u32]>) -> usize {
+        match top {
+            Some(top) => top.iter().filter(|number| self.members.binary_search(number).is_ok()).count(),
+            None => goods(self.members.len()),
         }
     }
 
@@ -176,8 +186,8 @@ impl Group {
     /// Draws that are no candidate count only where there are no others.
     pub(super) fn propose(&self, key: Key, is_candidate: impl Fn(&[f64]) -> bool) -> Vec<f64> {
         let Some(Models { good, bad }) = &self.models else { return vec![0.5; self.axes.len()] };
-        let all = (0..DRAWS * PATIENCE).map(|draw| good.draw(key.child(draw)));
-        let mut points: Vec<Vec<f64>> = all.filter(|point| is_candidate(point)).take(DRAWS as usize).collect();
+        let all = (0..(self.draws * PATIENCE) as u32).map(|draw| good.draw(key.child(draw)));
+        let mut points: Vec<Vec<f64>> = all.filter(|point| is_candidate(point)).take(self.draws).collect();
         if points.is_empty() {
             points.push(good.draw(key));
         }
@@ -203,7 +213,81 @@ impl Group {
 mod tests {
     use super::*;
     use crate::space::SpaceBuilder;
+    use crate::strategies::cube;
     use std::sync::Arc;
+
+    /// The groups of a choice and a number under each of its values, and their cube.
+    fn branches() -> (Vec<Group>, Cube) {
+        let space = SpaceBuilder::new().categorical("kind", &["a", "b", "c", "d"], "a");
+        let space = space.float("x", 0.0, 1.0, 0.5).float("y", 0.0, 1.0, 0.5).when("x", "kind", &["a"]);
+        let space = Arc::new(space.when("y", "kind", &["b"]).build());
+        let cube = Cube::new(space.clone());
+        (groups(&space, &cube, &space.codecs(), 1), cube)
+    }
+
+    /// Tells rows with their values, and learns.
+    fn learn(groups: &mut [Group], cube: &Cube, outcomes: &[([f64; 3], f64)]) {
+        let mut all = Ranking::new(1);
+        let mut places = Vec::new();
+        for (number, (row, value)) in (0..).zip(outcomes) {
+            let place = cube.encode(row);
+            groups.iter_mut().for_each(|group| group.tell(number, &place, &[*value], 0.0));
+            all.tell(number, &[*value], 0.0);
+            places.extend(place);
+        }
+        let top = all.best(goods(outcomes.len()));
+        let width = cube.axes().len();
+        groups.iter_mut().for_each(|group| {
+            group.learn(&places, width, outcomes.len(), Some(&top), Width::Spread, Key::from_seed(1));
+        });
+    }
+
+    /// Kernels of the group's good outcomes, the prior's not counted.
+    fn kernels(group: &Group) -> usize {
+        group.models.as_ref().map_or(0, |models| models.good.len() - 1)
+    }
+
+    fn draw(group: &Group, count: u32) -> Vec<f64> {
+        (0..count).map(|number| group.propose(Key::from_seed(2).child(number), |_| true)[0]).collect()
+    }
+
+    #[test]
+    fn a_branch_is_looked_at_where_the_best_of_all_are_and_at_random_where_it_has_none() {
+        const NONE: f64 = f64::NAN;
+        let (mut groups, cube) = branches();
+        // Four of forty are good: three in b, around 0.9, and one in neither branch. a is best near 0.1, and bad.
+        let outcome = |index: usize| {
+            let step = index as f64 / 40.0;
+            match index {
+                0 => ([2.0, NONE, NONE], 0.0),
+                1..4 => ([1.0, NONE, 0.88 + 0.01 * index as f64], 0.1 * index as f64),
+                _ if index % 2 == 0 => ([0.0, step, NONE], 10.0 + step),
+                _ => ([1.0, NONE, 0.8 * step], 10.0 + step),
+            }
+        };
+        learn(&mut groups, &cube, &(0..40).map(outcome).collect::<Vec<_>>());
+        assert_eq!(groups.iter().map(kernels).collect::<Vec<_>>(), [4, 0, 3]);
+        let near = |places: &[f64], place: f64| places.iter().filter(|other| (*other - place).abs() < 0.1).count();
+        let (x, y) = (draw(&groups[1], 400), draw(&groups[2], 400));
+        assert!(near(&y, 0.9) > 200, "{}", near(&y, 0.9));
+        // A fifth of the range.
+        assert!((40..130).contains(&near(&x, 0.1)), "{}", near(&x, 0.1));
+        assert!((40..130).contains(&near(&x, 0.6)), "{}", near(&x, 0.6));
+    }
+
+    #[test]
+    fn the_likeliest_branch_is_not_the_only_one() {
+        let (mut groups, cube) = branches();
+        let outcome = |index: usize| {
+            let kind = (index % 4) as f64;
+            let row = [kind, if kind == 0.0 { 0.5 } else { f64::NAN }, if kind == 1.0 { 0.5 } else { f64::NAN }];
+            (row, kind)
+        };
+        learn(&mut groups, &cube, &(0..40).map(outcome).collect::<Vec<_>>());
+        let kinds: Vec<u64> = draw(&groups[0], 400).into_iter().map(|place| cube::choice(place, 4)).collect();
+        let counts = [0, 1, 2, 3].map(|kind| kinds.iter().filter(|other| **other == kind).count());
+        assert!(counts[0] > 200 && counts[1..].iter().sum::<usize>() > 4, "{counts:?}");
+    }
 
     #[test]
     fn kernels_stay_the_wider_the_more_axes_there_are() {
@@ -220,7 +304,7 @@ mod tests {
                 groups[0].tell(number, &place, &[f64::from(number)], 0.0);
                 places.extend(place);
             }
-            groups[0].learn(&places, axes, 200, &[], Width::Spread, Key::from_seed(1));
+            groups[0].learn(&places, axes, 200, None, Width::Spread, Key::from_seed(1));
             let good = &groups[0].models.as_ref().expect("models").good;
             let draws = (0..1000).map(|draw| (good.draw(Key::from_seed(3).child(draw))[0] - 0.5).abs());
             let mut draws: Vec<f64> = draws.collect();

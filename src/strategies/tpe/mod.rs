@@ -15,7 +15,7 @@ use crate::base::random::Key;
 use crate::base::registry::Named;
 use crate::data::metrics::Direction;
 use crate::space::{Codec, Points, Space};
-use group::{Group, STARTUP, goods, groups};
+use group::{Group, goods, groups};
 use parzen::Width;
 use ranking::Ranking;
 use rayon::prelude::*;
@@ -126,8 +126,9 @@ impl Search {
         let (places, width, told) = (&self.places, self.cube.axes().len(), self.told);
         let width_of_good = self.width_of_good;
         let key = self.key.child(LEARNING).child(told as u32);
-        let top = self.best.as_ref().filter(|_| told >= STARTUP).map_or(Vec::new(), |best| best.best(goods(told)));
-        self.groups.par_iter_mut().for_each(|group| group.learn(places, width, told, &top, width_of_good, key));
+        let top = self.best.as_ref().map(|best| best.best(goods(told)));
+        let learn = |group: &mut Group| group.learn(places, width, told, top.as_deref(), width_of_good, key);
+        self.groups.par_iter_mut().for_each(learn);
         for (_, places) in &self.awaited {
             self.groups.iter_mut().for_each(|group| group.await_outcome(places, self.weight_of_awaited));
         }
