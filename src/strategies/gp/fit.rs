@@ -8,6 +8,7 @@ use super::features::Dimension;
 use super::kernel::{Columns, Kernel, MEAN_VARIANCE};
 use super::lbfgs::{self, Limits};
 use super::posterior::dot;
+use super::warp::{Bent, Warp};
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{cholesky_in_place, cholesky_in_place_scratch};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul};
@@ -24,11 +25,14 @@ const LENGTH_VARIANCE: f64 = 12.0;
 const SIGNAL: Normal = Normal { mean: 0.0, variance: 0.02 };
 /// Of the logarithm of the noise's variance: a twentieth of the values' deviation, anything from none to all.
 const NOISE: Normal = Normal { mean: -6.0, variance: 9.0 };
+/// Of the logarithm of a bend's exponent: most axes are straight.
+const BEND: Normal = Normal { mean: 0.0, variance: 0.15 };
 /// Bounds of the logarithms.
 const LEAST_NOISE: f64 = -18.0;
 const MOST_NOISE: f64 = 1.0;
 const SIGNAL_RANGE: [f64; 2] = [-7.0, 7.0];
 const WEIGHT_RANGE: [f64; 2] = [-16.0, 14.0];
+const MOST_BEND: f64 = 2.5;
 
 struct Normal {
     mean: f64,
@@ -51,46 +55,65 @@ fn weight_prior(dimensions: usize) -> Normal {
 
 /// The kernel before there are data.
 pub(super) fn prior_kernel(dimensions: usize) -> Kernel {
-    kernel(&start(dimensions, 0.0))
+    kernel(&start(dimensions, 0, 0.0), &vec![Dimension::Choice; dimensions])
 }
 
 /// Logarithms to start from, `shift` away from the prior's weights.
-fn start(dimensions: usize, shift: f64) -> Vec<f64> {
+fn start(dimensions: usize, bent: usize, shift: f64) -> Vec<f64> {
     let mut start = vec![weight_prior(dimensions).mean + shift; dimensions];
     start.extend([SIGNAL.mean, NOISE.mean]);
+    start.resize(dimensions + 2 + 2 * bent, 0.0);
     start
 }
 
-fn kernel(logarithms: &[f64]) -> Kernel {
-    let (weights, rest) = logarithms.split_at(logarithms.len() - 2);
+/// Of logarithms: the weights', the signal's, the noise's, and, where there are more, two a dimension of numbers.
+fn kernel(logarithms: &[f64], dimensions: &[Dimension]) -> Kernel {
+    let (weights, rest) = logarithms.split_at(dimensions.len());
+    let (rest, bends) = rest.split_at(2);
+    let mut bends = bends.chunks_exact(2).map(|pair| Warp { a: libm::exp(pair[0]), b: libm::exp(pair[1]) });
+    let is_bent = bends.len() > 0;
+    let warp = |dimension: &Dimension| if *dimension == Dimension::Number { bends.next() } else { None };
     Kernel {
         weights: weights.iter().map(|log| libm::exp(*log)).collect(),
         signal: libm::exp(rest[0]),
         noise: libm::exp(rest[1]),
+        warps: if is_bent { dimensions.iter().map(warp).collect() } else { Vec::new() },
     }
 }
 
+/// The logarithms that a kernel is of, with bends of so many dimensions.
+fn logarithms(kernel: &Kernel, bent: usize) -> Vec<f64> {
+    let mut logarithms: Vec<f64> =
+        kernel.weights.iter().chain([&kernel.signal, &kernel.noise]).map(|x| libm::log(*x)).collect();
+    let plain = logarithms.len();
+    if bent > 0 {
+        logarithms.extend(kernel.warps.iter().flatten().flat_map(|warp| [libm::log(warp.a), libm::log(warp.b)]));
+    }
+    logarithms.resize(plain + 2 * bent, 0.0);
+    logarithms
+}
+
 /// Fits anew: from the kernel that was, and, where it is `thorough`, from the prior and from lengths a fifth of the prior's.
+/// Where it `bends`, dimensions of numbers are bent.
 pub(super) fn fit(
     dimensions: &[Dimension],
     points: &Columns,
     values: &[f64],
     before: Option<&Kernel>,
-    thorough: bool,
+    [thorough, bends]: [bool; 2],
     calls: u32,
 ) -> Option<Kernel> {
-    let mut starts = Vec::new();
-    if let Some(kernel) = before {
-        let logarithms = kernel.weights.iter().chain([&kernel.signal, &kernel.noise]);
-        starts.push(logarithms.map(|x| libm::log(*x)).collect());
-    }
+    let bent = if bends { dimensions.iter().filter(|dimension| **dimension == Dimension::Number).count() } else { 0 };
+    let mut starts: Vec<Vec<f64>> = before.map(|kernel| logarithms(kernel, bent)).into_iter().collect();
     if thorough || starts.is_empty() {
-        starts.extend([0.0, 3.2].map(|shift| start(dimensions.len(), shift)));
+        starts.extend([0.0, 3.2].map(|shift| start(dimensions.len(), bent, shift)));
     }
     let mut low = vec![WEIGHT_RANGE[0]; dimensions.len()];
     let mut high = vec![WEIGHT_RANGE[1]; dimensions.len()];
     low.extend([SIGNAL_RANGE[0], LEAST_NOISE]);
     high.extend([SIGNAL_RANGE[1], MOST_NOISE]);
+    low.resize(low.len() + 2 * bent, -MOST_BEND);
+    high.resize(high.len() + 2 * bent, MOST_BEND);
     let limits = Limits { calls, first_step: 0.5, least_gain: 1e-3 };
     let minima: Vec<Option<lbfgs::Minimum>> = starts
         .par_iter()
@@ -101,7 +124,7 @@ pub(super) fn fit(
         .collect();
     let best =
         minima.into_iter().flatten().reduce(|best, other| if other.value < best.value { other } else { best })?;
-    Some(kernel(&best.place))
+    Some(kernel(&best.place, dimensions))
 }
 
 /// Minus the logarithm of likelihood and prior, with the memory that it takes.
@@ -109,6 +132,11 @@ struct Likelihood<'a> {
     dimensions: &'a [Dimension],
     points: &'a Columns,
     values: &'a [f64],
+    /// Points, bent; and of each bent dimension how its column changes with the two logarithms.
+    bent: Columns,
+    bends: Vec<[Vec<f64>; 2]>,
+    /// For each bent dimension, by point: the sum of pulls times differences.
+    leanings: Vec<Vec<f64>>,
     /// The kernel's matrix, its factor, its inverse.
     matrix: Mat<f64>,
     inverse_factor: Mat<f64>,
@@ -124,6 +152,9 @@ impl<'a> Likelihood<'a> {
             dimensions,
             points,
             values,
+            bent: points.clone(),
+            bends: Vec::new(),
+            leanings: Vec::new(),
             matrix: Mat::zeros(n, n),
             inverse_factor: Mat::zeros(n, n),
             slopes: Mat::zeros(n, n),
@@ -133,12 +164,13 @@ impl<'a> Likelihood<'a> {
 
     /// NaN where the matrix has no factor.
     fn cost(&mut self, logarithms: &[f64], gradient: &mut [f64]) -> f64 {
-        let kernel = kernel(logarithms);
+        let kernel = kernel(logarithms, self.dimensions);
         let n = self.points.len();
+        self.bend(&kernel);
         for j in 0..n {
             let column = &mut self.matrix.col_as_slice_mut(j)[j..];
             let slopes = &mut self.slopes.col_as_slice_mut(j)[j..];
-            kernel.squares(self.dimensions, |i| self.points.at(i, j), self.points, j, column);
+            kernel.squares(self.dimensions, |i| self.bent.at(i, j), &self.bent, j, column);
             kernel.covariances_and_slopes(column, slopes);
             column[0] += kernel.noise;
         }
@@ -167,12 +199,30 @@ impl<'a> Likelihood<'a> {
         let mut cost = 0.5 * fit + log_determinant;
         let weights = weight_prior(self.dimensions.len());
         let priors = (0..self.dimensions.len()).map(|_| &weights).chain([&SIGNAL, &NOISE]);
+        let priors = priors.chain((0..2 * self.bends.len()).map(|_| &BEND));
         for ((prior, logarithm), gradient) in priors.zip(logarithms).zip(gradient) {
             let (value, slope) = prior.cost(*logarithm);
             cost += value;
             *gradient += slope;
         }
         cost
+    }
+
+    fn bend(&mut self, kernel: &Kernel) {
+        let n = self.points.len();
+        let warps = kernel.warps.iter().enumerate().filter_map(|(dimension, warp)| Some((dimension, (*warp)?)));
+        for (number, (dimension, warp)) in warps.enumerate() {
+            if self.bends.len() == number {
+                self.bends.push([vec![0.0; n], vec![0.0; n]]);
+                self.leanings.push(vec![0.0; n]);
+            }
+            let [by_a, by_b] = &mut self.bends[number];
+            let column = self.bent.column_mut(dimension).iter_mut().zip(self.points.column(dimension));
+            for ((place, x), (by_a, by_b)) in column.zip(by_a.iter_mut().zip(by_b)) {
+                let Bent { place: bent, by_log_a, by_log_b, .. } = warp.bend_with_slopes(*x);
+                (*place, *by_a, *by_b) = (bent, by_log_a, by_log_b);
+            }
+        }
     }
 
     /// `K^-1 y`
@@ -192,7 +242,9 @@ impl<'a> Likelihood<'a> {
         gradient.fill(0.0);
         let (mut trace, mut sum) = (0.0, 0.0);
         let mut differences = vec![0.0; n];
+        self.leanings.iter_mut().for_each(|leanings| leanings.fill(0.0));
         for j in 0..n {
+            let mut leanings = self.leanings.iter_mut();
             let inverse = &self.matrix.col_as_slice(j)[j..];
             let pulls = &mut self.slopes.col_as_slice_mut(j)[j..];
             trace += coefficients[j] * coefficients[j] - inverse[0];
@@ -202,8 +254,8 @@ impl<'a> Likelihood<'a> {
             sum += inverse[0] - 2.0 * inverse.iter().sum::<f64>();
             let differences = &mut differences[j..];
             for (i, dimension) in self.dimensions.iter().enumerate() {
-                let x = self.points.at(i, j);
-                let column = &self.points.column(i)[j..];
+                let x = self.bent.at(i, j);
+                let column = &self.bent.column(i)[j..];
                 match dimension {
                     Dimension::Number => {
                         for (difference, other) in differences.iter_mut().zip(column) {
@@ -217,6 +269,16 @@ impl<'a> Likelihood<'a> {
                     }
                 }
                 gradient[i] -= kernel.weights[i] * dot(pulls, differences);
+                let leanings = if *dimension == Dimension::Number { leanings.next() } else { None };
+                if let Some(leanings) = leanings {
+                    let mut sum = 0.0;
+                    for ((leaning, pull), other) in leanings[j..].iter_mut().zip(&*pulls).zip(column) {
+                        let lean = pull * (x - other);
+                        *leaning -= lean;
+                        sum += lean;
+                    }
+                    leanings[j] += sum;
+                }
             }
         }
         let total: f64 = coefficients.iter().sum();
@@ -224,11 +286,18 @@ impl<'a> Likelihood<'a> {
         let rest = self.dimensions.len();
         gradient[rest] = -0.5 * (fit - n as f64 - kernel.noise * trace - MEAN_VARIANCE * (total * total + sum));
         gradient[rest + 1] = -0.5 * kernel.noise * trace;
+        // A squared difference changes by 2 (u_i - u_j) (du_i - du_j).
+        let numbers = self.dimensions.iter().zip(&kernel.weights).filter(|(kind, _)| **kind == Dimension::Number);
+        let bends = self.bends.iter().zip(&self.leanings).zip(gradient[rest + 2..].chunks_exact_mut(2));
+        for ((_, weight), ((bends, leanings), gradient)) in numbers.zip(bends) {
+            gradient.iter_mut().zip(bends).for_each(|(slope, bend)| *slope = -2.0 * weight * dot(bend, leanings));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::posterior::{Posterior, Scratch};
     use super::*;
     use crate::base::random::{Key, normal_f64, uniform_f64};
 
@@ -250,29 +319,53 @@ mod tests {
     #[test]
     fn gradients_are_what_the_likelihood_changes_by() {
         let (points, values) = data(25, 0.1);
-        let mut likelihood = Likelihood::new(&DIMENSIONS, &points, &values);
-        let place = [1.0, -1.5, 0.3, 0.4, -4.0];
-        let mut gradient = [0.0; 5];
-        likelihood.cost(&place, &mut gradient);
-        for axis in 0..5 {
-            let mut at = |step: f64| {
-                let mut moved = place;
-                moved[axis] += step;
-                likelihood.cost(&moved, &mut [0.0; 5])
-            };
-            let measured = (at(1e-5) - at(-1e-5)) / 2e-5;
-            assert!(
-                (gradient[axis] - measured).abs() < 1e-5 * (1.0 + measured.abs()),
-                "{axis}: {gradient:?} {measured}"
-            );
+        let straight = vec![1.0, -1.5, 0.3, 0.4, -4.0];
+        let bent = [straight.as_slice(), &[0.3, -0.4, -0.6, 0.2]].concat();
+        for place in [straight, bent] {
+            let mut likelihood = Likelihood::new(&DIMENSIONS, &points, &values);
+            let mut gradient = vec![0.0; place.len()];
+            likelihood.cost(&place, &mut gradient);
+            for axis in 0..place.len() {
+                let mut at = |step: f64| {
+                    let mut moved = place.clone();
+                    moved[axis] += step;
+                    likelihood.cost(&moved, &mut vec![0.0; place.len()])
+                };
+                let measured = (at(1e-5) - at(-1e-5)) / 2e-5;
+                assert!(
+                    (gradient[axis] - measured).abs() < 1e-5 * (1.0 + measured.abs()),
+                    "{axis}: {gradient:?} {measured}"
+                );
+            }
         }
+    }
+
+    #[test]
+    fn what_lives_at_one_end_of_an_axis_is_predicted_better_bent() {
+        let value = |x: f64| libm::sin(3.0 * libm::log(x + 0.02));
+        let (mut points, mut values) = (Columns::new(1), Vec::new());
+        for number in 0..40 {
+            let x = (f64::from(number) + 0.5) / 40.0;
+            points.push(&[x]);
+            values.push(value(x));
+        }
+        let error = |bends: bool| {
+            let kernel = fit(&DIMENSIONS[..1], &points, &values, None, [true, bends], 200).expect("finite");
+            let posterior = Posterior::new(&DIMENSIONS[..1], kernel, points.clone(), values.clone(), 0);
+            let (posterior, mut scratch) = (posterior.expect("a factor"), Scratch::default());
+            let off = |x: f64, scratch: &mut Scratch| posterior.predict(&[x], scratch).0 - value(x);
+            let squares = (0..40).map(|number| off(f64::from(number) / 40.0, &mut scratch).powi(2));
+            (squares.sum::<f64>() / 40.0).sqrt()
+        };
+        let (straight, bent) = (error(false), error(true));
+        assert!(bent < 0.7 * straight, "{straight} straight, {bent} bent");
     }
 
     #[test]
     fn noise_and_what_matters_are_found() {
         for noise in [0.0, 0.3] {
             let (points, values) = data(80, noise);
-            let kernel = fit(&DIMENSIONS, &points, &values, None, true, 100).expect("finite");
+            let kernel = fit(&DIMENSIONS, &points, &values, None, [true, false], 100).expect("finite");
             let [first, second, _] = kernel.weights[..] else { panic!("three dimensions") };
             assert!(first > 20.0 * second, "{kernel:?}");
             let expected = noise * noise;
@@ -283,8 +376,8 @@ mod tests {
     #[test]
     fn a_fit_from_where_the_last_one_ended_stays_there() {
         let (points, values) = data(60, 0.1);
-        let thorough = fit(&DIMENSIONS, &points, &values, None, true, 100).expect("finite");
-        let again = fit(&DIMENSIONS, &points, &values, Some(&thorough), false, 100).expect("finite");
+        let thorough = fit(&DIMENSIONS, &points, &values, None, [true, false], 100).expect("finite");
+        let again = fit(&DIMENSIONS, &points, &values, Some(&thorough), [false, false], 100).expect("finite");
         assert!((again.noise / thorough.noise - 1.0).abs() < 0.05, "{thorough:?} {again:?}");
     }
 }

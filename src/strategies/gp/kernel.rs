@@ -6,6 +6,7 @@
 //! columns, one a dimension, so that loops over points run side by side in SIMD.
 
 use super::features::Dimension;
+use super::warp::Warp;
 
 /// The variance of the mean.
 pub(super) const MEAN_VARIANCE: f64 = 1.0;
@@ -19,6 +20,8 @@ pub(super) struct Kernel {
     pub(super) signal: f64,
     /// Noise variance.
     pub(super) noise: f64,
+    /// Of each dimension how it is bent; none at all where they are straight.
+    pub(super) warps: Vec<Option<Warp>>,
 }
 
 /// Points by columns.
@@ -36,6 +39,10 @@ impl Columns {
     pub(super) fn push(&mut self, point: &[f64]) {
         self.columns.iter_mut().zip(point).for_each(|(column, x)| column.push(*x));
         self.len += 1;
+    }
+
+    pub(super) fn column_mut(&mut self, dimension: usize) -> &mut [f64] {
+        &mut self.columns[dimension]
     }
 
     pub(super) fn truncate(&mut self, len: usize) {
@@ -60,6 +67,22 @@ impl Kernel {
     /// Of a point with itself, without noise.
     pub(super) fn variance(&self) -> f64 {
         self.signal + MEAN_VARIANCE
+    }
+
+    /// A point as the distances see it: along bent dimensions.
+    pub(super) fn bend(&self, point: &mut [f64]) {
+        for (x, warp) in point.iter_mut().zip(&self.warps) {
+            *x = warp.map_or(*x, |warp| warp.bend(*x));
+        }
+    }
+
+    /// The same of many.
+    pub(super) fn bend_columns(&self, points: &mut Columns) {
+        for (dimension, warp) in self.warps.iter().enumerate() {
+            if let Some(warp) = warp {
+                points.column_mut(dimension).iter_mut().for_each(|x| *x = warp.bend(*x));
+            }
+        }
     }
 
     /// The sums `sum_i w_i d_i` between `point(i)` and the points from `first` on.
@@ -159,7 +182,7 @@ mod tests {
 
     #[test]
     fn slopes_are_what_covariances_change_by() {
-        let kernel = Kernel { weights: vec![1.0], signal: 1.7, noise: 0.1 };
+        let kernel = Kernel { weights: vec![1.0], signal: 1.7, noise: 0.1, warps: Vec::new() };
         for sum in [1e-3, 0.1, 1.0, 30.0] {
             let at = |sum: f64| {
                 let mut sums = [sum];

@@ -2,7 +2,7 @@
 //! where the most improvement is expected.
 //!
 //! One file a part: [`features`] candidates as the kernel sees them, [`values`] values as it sees them, [`kernel`],
-//! [`fit`] its parameters, [`posterior`] what it says, [`acquisition`] what that is worth, [`pool`] and [`propose`] the
+//! [`warp`], [`fit`] its parameters, [`posterior`] what it says, [`acquisition`] what that is worth, [`pool`] and [`propose`] the
 //! best places, [`region`] the box they stay in past some axes or trials.
 //!
 //! Factorisations and their products are faer's, which chooses instructions by the processor: equal seeds give equal bits
@@ -18,6 +18,7 @@ mod posterior;
 mod propose;
 mod region;
 mod values;
+mod warp;
 
 use super::cube::{Axis, Cube};
 use super::sequence::Sequence;
@@ -86,6 +87,8 @@ const THOROUGH: usize = 50;
 const THOROUGH_EVERY: u32 = 5;
 /// Calls of the likelihood in a fit.
 const FIT_CALLS: u32 = 60;
+/// Data from which on axes are bent: fewer do not tell a bend from a length.
+const BENT_FROM: usize = 50;
 /// The best places of the past that a pool has points around.
 const CENTRES: usize = 5;
 /// Candidates that a pool serves: then another is drawn.
@@ -271,7 +274,8 @@ impl Search {
         let kernel = before.map(|model| model.posterior.kernel());
         let fitted = self.representative(chosen);
         let dimensions = self.features.dimensions();
-        let kernel = fit::fit(dimensions, &self.points(&fitted), &scaled(&fitted), kernel, is_thorough, FIT_CALLS)
+        let how = [is_thorough, chosen.len() >= BENT_FROM];
+        let kernel = fit::fit(dimensions, &self.points(&fitted), &scaled(&fitted), kernel, how, FIT_CALLS)
             .unwrap_or_else(|| fit::prior_kernel(dimensions.len()));
         let posterior = Posterior::new(dimensions, kernel, self.points(chosen), scaled(chosen), self.room)?;
         Some(Model { posterior, scaling, fitted: told, trials: told, fits: fits + 1 })

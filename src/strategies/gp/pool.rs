@@ -72,7 +72,9 @@ impl Pool {
 
     /// The posterior awaits the outcome of a place; `whitened` and `last` are its new row of the factor.
     pub(super) fn update(&mut self, posterior: &Posterior, place: &[f64], whitened: &[f64], last: f64) {
-        self.parts.par_iter_mut().for_each(|part| part.update(posterior, place, whitened, last));
+        let mut bent = place.to_vec();
+        posterior.kernel().bend(&mut bent);
+        self.parts.par_iter_mut().for_each(|part| part.update(posterior, &bent, whitened, last));
     }
 }
 
@@ -80,6 +82,7 @@ impl Part {
     fn new(posterior: &Posterior, candidates: &[Candidate]) -> Part {
         let mut columns = Columns::new(candidates.first().map_or(0, |candidate| candidate.features.len()));
         candidates.iter().for_each(|candidate| columns.push(&candidate.features));
+        posterior.kernel().bend_columns(&mut columns);
         let m = candidates.len();
         let (covariances, whitened) = posterior.whitened(&columns);
         let mut means = vec![0.0; m];
@@ -132,7 +135,7 @@ mod tests {
         let mut columns = Columns::new(2);
         (0..20).for_each(|number| columns.push(&place(number)));
         let values = (0..20).map(|number| place(number)[0] - place(number)[1]).collect();
-        let kernel = Kernel { weights: vec![4.0, 9.0], signal: 1.0, noise: 1e-3 };
+        let kernel = Kernel { weights: vec![4.0, 9.0], signal: 1.0, noise: 1e-3, warps: Vec::new() };
         let mut posterior = Posterior::new(&[Dimension::Number; 2], kernel, columns, values, 4).expect("a factor");
         let candidates: Vec<Candidate> =
             (100..400).map(|number| Candidate { row: place(number), features: place(number) }).collect();

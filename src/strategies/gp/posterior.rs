@@ -31,6 +31,8 @@ pub(super) struct Posterior {
 /// What predictions write to.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
+    /// The point, bent.
+    place: Vec<f64>,
     covariances: Vec<f64>,
     slopes: Vec<f64>,
     /// `L^-1 k`
@@ -44,10 +46,11 @@ impl Posterior {
     pub(super) fn new(
         dimensions: &[Dimension],
         kernel: Kernel,
-        points: Columns,
+        mut points: Columns,
         values: Vec<f64>,
         room: usize,
     ) -> Option<Posterior> {
+        kernel.bend_columns(&mut points);
         let n = points.len();
         let mut matrix = Mat::<f64>::zeros(n, n);
         for j in 0..n {
@@ -120,7 +123,7 @@ impl Posterior {
             *row = -weight / last;
         }
         row[n] = 1.0 / last;
-        self.points.push(point);
+        self.points.push(&scratch.place);
         (&scratch.whitened, last)
     }
 
@@ -157,11 +160,14 @@ impl Posterior {
     /// Covariances with a point, and `L^-1` times them.
     fn whiten(&self, point: &[f64], scratch: &mut Scratch) {
         let n = self.points.len();
-        let Scratch { covariances, slopes, whitened, .. } = scratch;
+        let Scratch { place, covariances, slopes, whitened, .. } = scratch;
+        place.clear();
+        place.extend_from_slice(point);
+        self.kernel.bend(place);
         covariances.resize(n, 0.0);
         slopes.resize(n, 0.0);
         whitened.resize(n, 0.0);
-        self.kernel.squares(&self.dimensions, |i| point[i], &self.points, 0, covariances);
+        self.kernel.squares(&self.dimensions, |i| place[i], &self.points, 0, covariances);
         self.kernel.covariances_and_slopes(covariances, slopes);
         for (i, whitened) in whitened.iter_mut().enumerate() {
             *whitened = dot(self.row(i), &covariances[..=i]);
@@ -202,19 +208,22 @@ impl Posterior {
         }
         scratch.weights.iter_mut().zip(&scratch.slopes).for_each(|(weight, slope)| *weight *= slope);
         for (out, i) in out.iter_mut().zip(along) {
-            let x = point[*i];
+            let x = scratch.place[*i];
             let pulls = scratch.weights.iter().zip(self.points.column(*i));
             *out = 2.0 * self.kernel.weights[*i] * pulls.map(|(weight, other)| weight * (x - other)).sum::<f64>();
+            if let Some(Some(warp)) = self.kernel.warps.get(*i) {
+                *out *= warp.bend_with_slopes(point[*i]).by_place;
+            }
         }
     }
 
-    /// The covariances of a point with others.
+    /// The covariances of a point with others, all of them bent.
     pub(super) fn covariances(&self, point: impl Fn(usize) -> f64, others: &Columns, out: &mut [f64]) {
         self.kernel.squares(&self.dimensions, point, others, 0, out);
         self.kernel.covariances(out);
     }
 
-    /// Covariances of all points, one a row, with some others, one a column; and `L^-1` times them, in rows.
+    /// Covariances of all points, one a row, with some others, bent, one a column; and `L^-1` times them, in rows.
     pub(super) fn whitened(&self, others: &Columns) -> (Vec<f64>, Vec<f64>) {
         let (n, m) = (self.points.len(), others.len());
         let mut covariances = vec![0.0; n * m];
@@ -265,6 +274,7 @@ pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::warp::Warp;
     use super::*;
     use crate::base::random::{Key, uniform_f64};
 
@@ -280,7 +290,7 @@ mod tests {
     }
 
     fn posterior(points: u64) -> Posterior {
-        let kernel = Kernel { weights: vec![8.0, 3.0, 0.7], signal: 1.3, noise: 1e-4 };
+        let kernel = Kernel { weights: vec![8.0, 3.0, 0.7], signal: 1.3, noise: 1e-4, warps: Vec::new() };
         let mut columns = Columns::new(3);
         (0..points).for_each(|number| columns.push(&point(number)));
         let values = (0..points).map(|number| value(&point(number))).collect();
@@ -351,7 +361,20 @@ mod tests {
 
     #[test]
     fn gradients_are_what_mean_and_variance_change_by() {
-        let (mut posterior, mut scratch) = (posterior(30), Scratch::default());
+        gradients_are_right(posterior(30));
+    }
+
+    #[test]
+    fn and_where_axes_are_bent() {
+        let straight = posterior(30);
+        let warps = vec![Some(Warp { a: 0.5, b: 1.4 }), Some(Warp { a: 2.0, b: 0.8 }), None];
+        let kernel = Kernel { warps, ..straight.kernel.clone() };
+        let values = straight.values;
+        gradients_are_right(Posterior::new(&DIMENSIONS, kernel, straight.points, values, 2).expect("a factor"));
+    }
+
+    fn gradients_are_right(mut posterior: Posterior) {
+        let mut scratch = Scratch::default();
         posterior.await_outcome(&point(50), &mut scratch);
         let x = [0.41, 0.63, 1.0];
         for share in [[1.0, 0.0], [0.0, 1.0], [0.7, -2.0]] {
