@@ -1,18 +1,25 @@
 //! Bayesian optimisation: a Gaussian process says how good each place is likely to be and how sure that is; proposed is
 //! where the most improvement is expected.
 //!
-//! One file a part: [`features`] candidates as the kernel sees them, [`values`] values as it sees them, [`kernel`],
-//! [`warp`], [`fit`] its parameters, [`posterior`] what it says, [`acquisition`] what that is worth, [`pool`] and [`propose`] the
-//! best places, [`region`] the box they stay in past some axes or trials.
+//! One process knows of all trials. Another, fitted to those next to the best alone, proposes every third candidate of a
+//! batch in a box around it: what a function is like there, one kernel for the whole space does not tell. Where choices
+//! open branches of the space, some candidates are kept to one of them, so that none is given up for being hard to search.
+//!
+//! One file a part: [`features`] candidates as the kernel sees them, [`values`] values as it sees them, [`kernel`] and
+//! [`warp`], [`fit`] its parameters, [`posterior`] what it says, [`models`] the processes of a search, [`acquisition`] what
+//! a place is worth, [`pool`] and [`propose`] the best places, [`batch`] one after another, [`region`] the boxes that they
+//! stay in.
 //!
 //! Factorisations and their products are faer's, which chooses instructions by the processor: equal seeds give equal bits
 //! on one kind of processor, whatever its threads, and may part in the last bits, hence in later proposals, on another.
 
 mod acquisition;
+mod batch;
 mod features;
 mod fit;
 mod kernel;
 mod lbfgs;
+mod models;
 mod pool;
 mod posterior;
 mod propose;
@@ -26,21 +33,17 @@ use super::sobol::Sobol;
 use super::tpe::remainder::{Found, Remainder};
 use super::{Ask, Outcome, Strategy, StrategyEntry, StrategyOptions};
 use crate::base::hash::Hasher;
-use crate::base::order::ascending;
-use crate::base::random::Key;
+use crate::base::random::{Key, uniform_f64};
 use crate::base::registry::Named;
 use crate::data::metrics::Direction;
 use crate::space::{Points, Space};
 use features::Features;
-use kernel::{Columns, Kernel};
-use pool::{Candidate, Pool};
-use posterior::{Posterior, Scratch};
-use propose::Proposer;
-use rayon::prelude::*;
+use kernel::Columns;
+use models::Model;
+use posterior::Scratch;
 use region::Region;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
-use values::Scaling;
 
 /// The registry entry.
 pub struct GaussianProcess;
@@ -66,6 +69,7 @@ mod stream {
     pub(super) const POOLS: u32 = 2;
     pub(super) const REMAINDER: u32 = 3;
     pub(super) const DRAWS: u32 = 4;
+    pub(super) const BRANCHES: u32 = 5;
 }
 
 /// What is out takes a row of the process's matrix each: of more, the rest is asked for when these are told.
@@ -73,49 +77,29 @@ const MOST_AT_A_TIME: usize = 1000;
 
 /// Points of the design that a search, and each further region, begins with: as many as axes and one, between these.
 const DESIGN: std::ops::RangeInclusive<usize> = 8..=40;
-/// More axes, or trials, than so many: a trust region.
+/// More axes that exist together, or trials, than so many: a trust region.
 const MOST_AXES: usize = 20;
 const MOST_TRIALS: usize = 1000;
-/// Data of a region's process: those nearest to its centre.
-const LOCAL_DATA: usize = 500;
-/// Data that a kernel is fitted to: half of them the best, the others evenly from all.
-const FITTED_DATA: usize = 500;
-/// A kernel is fitted anew once the data are more by a share of one in so many.
-const REFIT: usize = 25;
-/// Fits that start from the prior, too: while the data are fewer, and every so many later.
-const THOROUGH: usize = 50;
-const THOROUGH_EVERY: u32 = 5;
-/// Calls of the likelihood in a fit.
-const FIT_CALLS: u32 = 60;
-/// Data from which on axes are bent: fewer do not tell a bend from a length.
-const BENT_FROM: usize = 50;
-/// The best places of the past that a pool has points around.
-const CENTRES: usize = 5;
-/// Candidates that a pool serves: then another is drawn.
-const SERVED: usize = 100;
-/// Candidates of a pool that are climbed from for one proposal, and calls of each climb.
-const CLIMBS: usize = 4;
-const CLIMB_CALLS: u32 = 30;
 /// See [`Search::room`].
 const MOST_ROOM: usize = 256;
 /// Share of the values' deviation by which a region must improve.
 const MARGIN: f64 = 1e-3;
+
+/// A value of a choice on which other parameters depend.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Branch {
+    column: usize,
+    value: f64,
+    /// The choice's axis, and the value's place there.
+    axis: usize,
+    place: f64,
+}
 
 /// A trial that was told, or recalled.
 struct Trial {
     features: Vec<f64>,
     /// Less is better; NaN if it failed.
     value: f64,
-}
-
-/// A process and what it was made from.
-struct Model {
-    posterior: Posterior,
-    scaling: Scaling,
-    /// Trials that were told when the kernel was fitted, and when the data were taken.
-    fitted: usize,
-    trials: usize,
-    fits: u32,
 }
 
 struct Search {
@@ -144,7 +128,13 @@ struct Search {
     /// Only where no parameter is a continuum: what is left when the pool has nothing.
     remainder: Option<Remainder>,
     model: Option<Model>,
+    /// The most axes that exist together, as far as random candidates show.
+    most_axes: usize,
     region: Option<Region>,
+    /// The process of the trials next to the best, and the box that it proposes in; while there is no region.
+    nearby: Option<Model>,
+    around: Region,
+    branches: Vec<Branch>,
     /// Rows that a posterior is given for places that are out; it takes more.
     room: usize,
     scratch: Scratch,
@@ -172,7 +162,11 @@ impl Search {
             seen: HashSet::new(),
             remainder: Remainder::new(&space, &space.codecs(), options.key.child(stream::REMAINDER)),
             model: None,
+            most_axes: most_axes(&cube, options.key.child(stream::DRAWS)),
             region: None,
+            nearby: None,
+            around: Region::around_the_best(axes),
+            branches: branches(&cube),
             scratch: Scratch::default(),
             decisions: Vec::new(),
             features,
@@ -221,215 +215,12 @@ impl Search {
         }
     }
 
-    /// Brings the model up to date with what was told. False where there is nothing to model.
-    fn learn(&mut self) -> bool {
-        let told = self.trials.len();
-        if self.model.as_ref().is_some_and(|model| model.trials == told) {
-            return true;
-        }
-        let before = self.model.take();
-        let Some(centre) = self.best_trial() else { return false };
-        let kernel = before.as_ref().map(|model| model.posterior.kernel().clone());
-        let chosen = self.chosen(centre, kernel.as_ref());
-        let is_due = |model: &Model| told >= model.fitted + (model.fitted / REFIT).max(1);
-        self.model = match before {
-            Some(model) if !is_due(&model) => self.extended(model, &chosen),
-            before => self.fitted(before.as_ref(), &chosen),
-        };
-        self.model.is_some()
-    }
-
-    /// With the kernel and the scaling that the model has.
-    fn extended(&mut self, mut model: Model, chosen: &[usize]) -> Option<Model> {
-        let told = self.trials.len();
-        let values = |trials: &[usize], scaling: &Scaling| -> Vec<f64> {
-            trials.iter().map(|trial| scaling.scaled(self.trials[*trial].value)).collect()
-        };
-        // Far below all that the scaling was made of, powers overflow.
-        if values(chosen, &model.scaling).iter().any(|value| !value.is_finite()) {
-            return self.fitted(Some(&model), chosen);
-        }
-        if chosen.len() == told && model.posterior.data() == model.trials {
-            let fresh = &chosen[model.trials..];
-            let points: Vec<&[f64]> = fresh.iter().map(|trial| self.trials[*trial].features.as_slice()).collect();
-            model.posterior.learn(&points, &values(fresh, &model.scaling), &mut self.scratch);
-        } else {
-            let kernel = model.posterior.kernel().clone();
-            let values = values(chosen, &model.scaling);
-            model.posterior =
-                Posterior::new(self.features.dimensions(), kernel, self.points(chosen), values, self.room)?;
-        }
-        Some(Model { trials: told, ..model })
-    }
-
-    /// With a scaling and a kernel of its own.
-    fn fitted(&self, before: Option<&Model>, chosen: &[usize]) -> Option<Model> {
-        let told = self.trials.len();
-        let scaling = Scaling::new(chosen.iter().map(|trial| self.trials[*trial].value))?;
-        let scaled = |trials: &[usize]| -> Vec<f64> {
-            trials.iter().map(|trial| scaling.scaled(self.trials[*trial].value)).collect()
-        };
-        let fits = before.map_or(0, |model| model.fits);
-        let is_thorough = chosen.len() < THOROUGH || fits.is_multiple_of(THOROUGH_EVERY);
-        let kernel = before.map(|model| model.posterior.kernel());
-        let fitted = self.representative(chosen);
-        let dimensions = self.features.dimensions();
-        let how = [is_thorough, chosen.len() >= BENT_FROM];
-        let kernel = fit::fit(dimensions, &self.points(&fitted), &scaled(&fitted), kernel, how, FIT_CALLS)
-            .unwrap_or_else(|| fit::prior_kernel(dimensions.len()));
-        let posterior = Posterior::new(dimensions, kernel, self.points(chosen), scaled(chosen), self.room)?;
-        Some(Model { posterior, scaling, fitted: told, trials: told, fits: fits + 1 })
-    }
-
-    /// The best trial of the region, or of all.
-    fn best_trial(&self) -> Option<usize> {
-        let first = self.region.as_ref().map_or(0, |region| region.first);
-        let known = (first..self.trials.len()).filter(|trial| !self.trials[*trial].value.is_nan());
-        known.min_by(|a, b| ascending(self.trials[*a].value, self.trials[*b].value))
-    }
-
-    /// The data of a process: all, or those nearest to the region's centre, in the order of their ids.
-    fn chosen(&self, centre: usize, kernel: Option<&Kernel>) -> Vec<usize> {
-        let told = self.trials.len();
-        if self.region.is_none() || told <= LOCAL_DATA {
-            return (0..told).collect();
-        }
-        let prior = fit::prior_kernel(self.features.dimensions().len());
-        let mut apart = vec![0.0; told];
-        let place = |i: usize| self.trials[centre].features[i];
-        kernel.unwrap_or(&prior).squares(self.features.dimensions(), place, &self.columns, 0, &mut apart);
-        let mut order: Vec<usize> = (0..told).collect();
-        order.select_nth_unstable_by(LOCAL_DATA - 1, |a, b| ascending(apart[*a], apart[*b]).then(a.cmp(b)));
-        order.truncate(LOCAL_DATA);
-        order.sort_unstable();
-        order
-    }
-
-    /// Those of some trials that a kernel is fitted to.
-    fn representative(&self, chosen: &[usize]) -> Vec<usize> {
-        if chosen.len() <= FITTED_DATA {
-            return chosen.to_vec();
-        }
-        let mut order = chosen.to_vec();
-        order.sort_by(|a, b| ascending(self.trials[*a].value, self.trials[*b].value).then(a.cmp(b)));
-        let (best, others) = order.split_at(FITTED_DATA / 2);
-        let wanted = FITTED_DATA - best.len();
-        let spread = (0..wanted).map(|number| others[number * others.len() / wanted]);
-        let mut fitted: Vec<usize> = best.iter().copied().chain(spread).collect();
-        fitted.sort_unstable();
-        fitted
-    }
-
-    fn points(&self, trials: &[usize]) -> Columns {
-        let mut columns = Columns::new(self.features.dimensions().len());
-        trials.iter().for_each(|trial| columns.push(&self.trials[*trial].features));
-        columns
-    }
-
-    /// The best places of the region's trials, the best first.
-    /// Places; NaN where a parameter does not exist.
-    fn centres(&self) -> Vec<Vec<f64>> {
-        let first = self.region.as_ref().map_or(0, |region| region.first);
-        let mut order: Vec<usize> =
-            (first..self.trials.len()).filter(|trial| !self.trials[*trial].value.is_nan()).collect();
-        let by_value = |a: &usize, b: &usize| ascending(self.trials[*a].value, self.trials[*b].value).then(a.cmp(b));
-        if order.len() > CENTRES {
-            order.select_nth_unstable_by(CENTRES - 1, by_value);
-            order.truncate(CENTRES);
-        }
-        order.sort_by(by_value);
-        let axes = self.cube.axes().len();
-        let place = |trial: usize| self.cube.encode(&self.cube.decode(&self.trials[trial].features[..axes]));
-        order.into_iter().map(place).collect()
-    }
-
-    /// Up to `n` candidates with ids from `first` on by the model, each awaited by it before the next is chosen.
-    fn propose(&mut self, first: u64, n: usize) -> Vec<Candidate> {
-        let Some(mut model) = self.model.take() else { return Vec::new() };
-        model.posterior.forget();
-        for (_, features) in &self.awaited {
-            model.posterior.await_outcome(features, &mut self.scratch);
-        }
-        let axes = self.cube.axes().len();
-        let centres = self.centres();
-        let weights = &model.posterior.kernel().weights[..axes];
-        let lengths: Vec<f64> = weights.iter().map(|weight| 1.0f64.min(1.0 / weight.sqrt())).collect();
-        let (mut low, mut high) = match (&self.region, centres.first()) {
-            (Some(region), Some(centre)) => region.bounds(centre, weights),
-            _ => (vec![0.0; axes], vec![1.0; axes]),
-        };
-        // Choices have no order in which some would be nearer.
-        for (axis, _) in self.cube.axes().iter().enumerate().filter(|(_, axis)| matches!(axis, Axis::Choices(_))) {
-            (low[axis], high[axis]) = (0.0, 1.0);
-        }
-        let mut proposed: Vec<Candidate> = Vec::with_capacity(n);
-        let mut best = model.posterior.means_of_data().fold(f64::INFINITY, f64::min);
-        let climbs = if n > SERVED { 1 } else { CLIMBS };
-        while proposed.len() < n {
-            let proposer = Proposer {
-                cube: &self.cube,
-                features: &self.features,
-                low: &low,
-                high: &high,
-                is_local: self.region.is_some(),
-                centres: &centres,
-                lengths: &lengths,
-            };
-            let key = self.key.child(stream::POOLS).child_of_number(first + proposed.len() as u64);
-            let mut pool = Pool::new(&model.posterior, proposer.pool(key, |row| self.may_propose(row)));
-            let before = proposed.len();
-            while proposed.len() < n.min(before + SERVED) {
-                let top = pool.best(best, climbs);
-                let climbed: Vec<(f64, Candidate)> = top
-                    .par_iter()
-                    .map(|index| {
-                        let (from, mut scratch) = (pool.candidate(*index), Scratch::default());
-                        proposer.climb(&model.posterior, from, best, CLIMB_CALLS, &mut scratch)
-                    })
-                    .collect();
-                let mut chosen: Option<(f64, Candidate)> = None;
-                for (score, candidate) in climbed {
-                    if self.may_propose(&candidate.row) && chosen.as_ref().is_none_or(|(most, _)| score > *most) {
-                        chosen = Some((score, candidate));
-                    }
-                }
-                if top.is_empty() {
-                    break;
-                }
-                // What the climbs led to may have been a candidate before, or where they began, by another's climb.
-                let unclimbed =
-                    || top.iter().map(|index| pool.candidate(*index)).find(|from| self.may_propose(&from.row));
-                let chosen = chosen.map(|(_, candidate)| candidate).or_else(|| unclimbed().cloned());
-                let Some(candidate) = chosen else {
-                    top.iter().for_each(|index| pool.take(*index));
-                    continue;
-                };
-                let (mean, _) = model.posterior.predict(&candidate.features, &mut self.scratch);
-                best = best.min(mean);
-                let (whitened, last) = model.posterior.await_outcome(&candidate.features, &mut self.scratch);
-                pool.update(&model.posterior, &candidate.features, whitened, last);
-                self.seen.insert(fingerprint(&candidate.row));
-                top.into_iter().for_each(|index| {
-                    if !self.may_propose(&pool.candidate(index).row) {
-                        pool.take(index);
-                    }
-                });
-                proposed.push(candidate);
-            }
-            if proposed.len() == before {
-                break;
-            }
-        }
-        self.model = Some(model);
-        proposed
-    }
-
     /// Opens a region when it is time, and another when the last has come to its end.
     fn watch_region(&mut self) {
         let (axes, told) = (self.cube.axes().len(), self.trials.len());
         let candidate = told - self.recalled;
         match &self.region {
-            None if axes > MOST_AXES || told >= MOST_TRIALS => {
+            None if self.most_axes > MOST_AXES || told >= MOST_TRIALS => {
                 self.region = Some(Region::new(axes, 0));
                 self.decisions.push(format!(
                     "gp proposes within a trust region from candidate {candidate} on: {axes} parameters, {told} trials"
@@ -476,6 +267,36 @@ impl Search {
     }
 }
 
+/// Every value of the choices on which other parameters depend.
+fn branches(cube: &Cube) -> Vec<Branch> {
+    let conditions = cube.space().parameters.iter().flat_map(|parameter| &parameter.conditions);
+    let parents: BTreeSet<usize> = conditions.map(|condition| condition.parent).collect();
+    let codecs = cube.space().codecs();
+    let mut branches = Vec::new();
+    for (axis, kind) in cube.axes().iter().enumerate() {
+        let column = cube.column(axis);
+        if let (true, Axis::Choices(count)) = (parents.contains(&column), kind) {
+            let values = (0..*count).map(|choice| codecs[column].nth(choice, *count));
+            branches.extend(values.map(|value| Branch { column, value, axis, place: codecs[column].encode(value) }));
+        }
+    }
+    branches
+}
+
+/// The most axes that exist together in some random candidates.
+fn most_axes(cube: &Cube, key: Key) -> usize {
+    let axes = cube.axes().len();
+    if cube.space().parameters.iter().all(|parameter| parameter.conditions.is_empty()) {
+        return axes;
+    }
+    let existing = |number: u32| {
+        let key = key.child(number);
+        let row = cube.decode(&(0u64..axes as u64).map(|axis| uniform_f64(key.words(axis))).collect::<Vec<f64>>());
+        (0..axes).filter(|axis| !row[cube.column(*axis)].is_nan()).count()
+    };
+    (0..64).map(existing).max().unwrap_or(axes)
+}
+
 fn design_of(axes: usize) -> usize {
     (axes + 1).clamp(*DESIGN.start(), *DESIGN.end())
 }
@@ -499,6 +320,7 @@ impl Strategy for Search {
             self.take(first + points.len() as u64, &row, &mut points);
         }
         if points.len() < n && self.learn() {
+            self.learn_nearby();
             let begun = first + points.len() as u64;
             for candidate in self.propose(begun, n - points.len()) {
                 self.take(first + points.len() as u64, &candidate.row, &mut points);
@@ -524,6 +346,13 @@ impl Strategy for Search {
         if let (Some(region), Some(model), Some(before), Some(after)) = (&mut self.region, &self.model, before, after) {
             let gain = model.scaling.scaled(before) - model.scaling.scaled(after);
             region.learn(gain > MARGIN, outcomes.len());
+        }
+        if let (Some(nearby), Some(before), Some(after)) = (&self.nearby, before, after) {
+            let gain = nearby.scaling.scaled(before) - nearby.scaling.scaled(after);
+            self.around.learn(gain > MARGIN, outcomes.len());
+            if self.around.is_over() {
+                self.around = Region::around_the_best(self.cube.axes().len());
+            }
         }
     }
 

@@ -14,8 +14,8 @@ use rayon::prelude::*;
 use std::collections::HashSet;
 
 /// Points of a pool: over the region, and around the best.
-const SPREAD: u64 = 1024;
-const NEAR: u64 = 1024;
+pub(super) const SPREAD: u64 = 1024;
+pub(super) const NEAR: u64 = 1024;
 /// An ordered axis of so many values is climbed as if it were a continuum, and rounded to.
 const FINE: u64 = 16;
 /// Axes that a point of a region differs from its centre in, about; TuRBO's supplement.
@@ -34,6 +34,8 @@ pub(super) struct Proposer<'a> {
     pub(super) centres: &'a [Vec<f64>],
     /// Lengths of the kernel along the axes, at most 1.
     pub(super) lengths: &'a [f64],
+    /// Points of a pool: over the region, and around the best.
+    pub(super) size: [u64; 2],
 }
 
 impl Proposer<'_> {
@@ -48,15 +50,15 @@ impl Proposer<'_> {
         let sobol = Sobol::new(key.child(0), self.cube.axes().len());
         let (far, near) = (key.child(1), key.child(2));
         let make = |index: u64| {
-            let place = if index < SPREAD {
+            let place = if index < self.size[0] {
                 self.spread(&sobol, far.child(index as u32), index)
             } else {
-                self.near(near.child(index as u32), index - SPREAD)
+                self.near(near.child(index as u32), index - self.size[0])
             };
             let candidate = self.candidate(&place);
             may(&candidate.row).then_some(candidate)
         };
-        let all: Vec<Candidate> = (0..SPREAD + NEAR).into_par_iter().filter_map(make).collect();
+        let all: Vec<Candidate> = (0..self.size[0] + self.size[1]).into_par_iter().filter_map(make).collect();
         let mut known = HashSet::with_capacity(all.len());
         all.into_iter().filter(|candidate| known.insert(fingerprint(&candidate.row))).collect()
     }

@@ -1,13 +1,15 @@
 //! A trust region: past some axes or trials, proposals stay within a box around the best that grows while it succeeds and
 //! shrinks while it fails.
 //!
-//! TuRBO-1 of Eriksson et al. 2019, "Scalable global optimization via local Bayesian optimization" (arXiv:1910.01739),
+//! Before that, the same kind of box holds a part of each batch. TuRBO-1 of Eriksson et al. 2019, "Scalable global optimization via local Bayesian optimization" (arXiv:1910.01739),
 //! section 2 and supplement; failures are counted in trials, not in batches, and the process has the trials of earlier regions,
 //! too.
 
 /// Of the box's longest edge, in the unit cube.
 const FIRST_LENGTH: f64 = 0.8;
 const MOST_LENGTH: f64 = 1.6;
+/// The same of the box around the best that a part of each batch is from, while there is no region.
+const NEARBY_LENGTH: f64 = 0.4;
 const LEAST_LENGTH: f64 = 0.007_812_5;
 /// Batches in a row that improve until the box grows.
 const SUCCESSES: u32 = 3;
@@ -28,6 +30,11 @@ impl Region {
     /// Of `axes`, from a trial on.
     pub(super) fn new(axes: usize, first: usize) -> Region {
         Region { length: FIRST_LENGTH, successes: 0, failures: 0, patience: axes.max(4), first }
+    }
+
+    /// The box that the nearby process proposes in. It never ends for good: one too small is followed by another.
+    pub(super) fn around_the_best(axes: usize) -> Region {
+        Region { length: NEARBY_LENGTH, patience: 2 * axes.max(5), ..Region::new(axes, 0) }
     }
 
     /// Learns whether a batch improved on the best, and how many trials it had.
