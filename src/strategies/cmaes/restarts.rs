@@ -1,5 +1,6 @@
 //! When a run ends, and how the next one begins: BIPOP (Hansen 2009, "Benchmarking a BI-population CMA-ES on the BBOB-2009
-//! function testbed"), with the stop criteria of the tutorial (arXiv:1604.00772, section B.3) that look at values.
+//! function testbed") as pycma has it, with the stop criteria of the tutorial (arXiv:1604.00772, section B.3) that look at
+//! values.
 
 use crate::base::random::{Key, uniform_f64};
 use crate::data::metrics::Direction;
@@ -30,14 +31,13 @@ pub(super) struct Restarts {
     doublings: u32,
     large: u64,
     small: u64,
-    last_large: u64,
     is_large: bool,
 }
 
 impl Restarts {
     pub(super) fn new(key: Key, population: usize) -> Restarts {
         // The first run counts with the small ones, as pycma has it: the second one is large.
-        Restarts { key, population, runs: 0, doublings: 0, large: 0, small: 0, last_large: 0, is_large: false }
+        Restarts { key, population, runs: 0, doublings: 0, large: 0, small: 0, is_large: false }
     }
 
     pub(super) fn first(&self) -> Plan {
@@ -47,10 +47,7 @@ impl Restarts {
     /// After a run that took so many candidates: the kind of run that had fewer of them is next.
     pub(super) fn next(&mut self, used: u64) -> Plan {
         match self.is_large {
-            true => {
-                self.large += used;
-                self.last_large = used;
-            }
+            true => self.large += used,
             false => self.small += used,
         }
         self.runs += 1;
@@ -60,15 +57,16 @@ impl Restarts {
             let population = self.population << self.doublings;
             return Plan { number: self.runs, population, sigma: FIRST_SIGMA, limit: u64::MAX };
         }
-        // Equations of section 2: lambda_s = lambda (lambda_l / 2 lambda)^(U^2), sigma = sigma_0 10^(-2 U).
+        // Section 2 has lambda_s = lambda (lambda_l / 2 lambda)^(U^2), sigma = sigma_0 10^(-2 U), and half of the candidates of
+        // the last large run at most; pycma has lambda_l there, and half of those of all large runs.
         let [for_population, for_sigma] = [0, 1].map(|counter| uniform_f64(self.key.child(self.runs).words(counter)));
-        let most = f64::from(1u32 << self.doublings) / 2.0;
+        let most = f64::from(1u32 << self.doublings);
         let factor = libm::pow(most, for_population * for_population);
         Plan {
             number: self.runs,
             population: (self.population as f64 * factor) as usize,
             sigma: FIRST_SIGMA * libm::pow(10.0, -2.0 * for_sigma),
-            limit: self.last_large / 2,
+            limit: self.large / 2,
         }
     }
 }
@@ -83,8 +81,10 @@ pub(super) struct Progress {
     medians: Vec<f64>,
 }
 
-/// Values that differ by less are one: pycma's `tolfunhist`.
+/// Values that differ by less are one: pycma's `tolfunhist`, of the best of each generation; and `tolfun`, where those of a
+/// whole generation do too.
 const SAME_VALUE: f64 = 1e-12;
+const SAME_VALUES: f64 = 1e-11;
 /// Generations between two looks at whether a run stagnates, which sorts its history.
 const STAGNATION_EVERY: usize = 16;
 
@@ -98,11 +98,13 @@ impl Progress {
     pub(super) fn ends_with(&mut self, values: &[f64]) -> bool {
         self.bests.push(values[0]);
         self.medians.push(values[values.len() / 2]);
-        self.is_flat() || self.stagnates()
+        // NaN, of a generation with failures or of infinities, is no spread.
+        let spread = (values[values.len() - 1] - values[0]).abs();
+        self.is_flat(if spread < SAME_VALUES { SAME_VALUES } else { SAME_VALUE }) || self.stagnates()
     }
 
-    /// TolHistFun and EqualFunValues: the best value has not changed for a window.
-    fn is_flat(&self) -> bool {
+    /// TolFun, TolHistFun and EqualFunValues: the best value has not changed by more than that for a window.
+    fn is_flat(&self, most_apart: f64) -> bool {
         if self.bests.len() < self.window {
             return false;
         }
@@ -110,7 +112,7 @@ impl Progress {
         let least = recent.iter().fold(f64::INFINITY, |least, value| least.min(*value));
         let most = recent.iter().fold(f64::NEG_INFINITY, |most, value| most.max(*value));
         let failures = recent.iter().filter(|value| value.is_nan()).count();
-        failures == recent.len() || failures == 0 && (least == most || most - least < SAME_VALUE)
+        failures == recent.len() || failures == 0 && (least == most || most - least < most_apart)
     }
 
     /// Stagnation: over the last fifth of a run, and 120 + 30 n / lambda generations at least, neither best nor median are
@@ -157,7 +159,7 @@ mod tests {
                 assert_eq!((plan.population, plan.sigma), (doubled, FIRST_SIGMA));
             } else {
                 assert!(small < large);
-                assert!((10..=doubled / 2).contains(&plan.population), "{plan:?}");
+                assert!((10..=doubled).contains(&plan.population), "{plan:?}");
                 assert!((0.0025..=FIRST_SIGMA).contains(&plan.sigma), "{plan:?}");
             }
         }
@@ -175,6 +177,18 @@ mod tests {
         assert_eq!(ends_after(&|_| f64::NEG_INFINITY), Some(29));
         assert_eq!(ends_after(&|generation| generation.min(100) as f64), Some(128));
         assert_eq!(ends_after(&|generation| -(generation as f64)), None);
+    }
+
+    #[test]
+    fn a_run_ends_sooner_where_a_whole_generation_has_one_value() {
+        // The best value halves every generation.
+        let ends_after = |spread: f64| {
+            let mut progress = Progress::new(Direction::Minimize, 5, 8);
+            let best = |generation: usize| libm::exp2(-(generation as f64));
+            (1..2000).find(|generation| progress.ends_with(&[best(*generation), best(*generation) + spread]))
+        };
+        // 2^-37 is the first below 1e-11, 2^-40 the first below 1e-12; the window has 29 generations.
+        assert_eq!((ends_after(1e-12), ends_after(1.0)), (Some(36 + 29), Some(39 + 29)));
     }
 
     #[test]
