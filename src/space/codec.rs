@@ -155,6 +155,15 @@ impl Codec {
         }
     }
 
+    /// The number of a value among all in ascending order, from 0; 0 in a continuum.
+    pub fn index(&self, value: f64) -> u64 {
+        match *self {
+            Codec::Stepped { low, step, last, .. } => libm::round((value - low) / step).clamp(0.0, last) as u64,
+            Codec::Choice { .. } => value as u64,
+            Codec::Continuous { .. } | Codec::Constant(_) => 0,
+        }
+    }
+
     /// The value number `index` of `count`, in ascending order; of a continuum, evenly spread from end to end.
     pub fn nth(&self, index: u64, count: u64) -> f64 {
         match *self {
@@ -204,6 +213,16 @@ impl Space {
 #[cfg(test)]
 mod tests {
     use crate::space::SpaceBuilder;
+
+    #[test]
+    fn values_are_counted_from_the_least() {
+        let space =
+            SpaceBuilder::new().log_int("a", 3, 900, 5).ordinal("b", &[16, 32, 64], 32).boolean("c", true).build();
+        for codec in space.codecs() {
+            let count = codec.count().unwrap_or(0);
+            assert!(count > 1 && (0..count).all(|index| codec.index(codec.nth(index, count)) == index), "{codec:?}");
+        }
+    }
 
     #[test]
     fn slopes_are_those_of_the_way_from_place_to_value() {

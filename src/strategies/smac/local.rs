@@ -219,8 +219,9 @@ fn mutate(terrain: &Terrain, elite: &[Vec<f64>], draws: &mut Draws, point: &mut 
                 let other = draws.below(count as usize - 1) as u64;
                 middle(other + u64::from(other >= current), count)
             }
-            Axis::Continuous => step(terrain, elite, draws, point.whole[axis], axis, 0.0),
-            Axis::Ordered(count) => step(terrain, elite, draws, point.whole[axis], axis, 1.0 / count as f64),
+            Axis::Continuous | Axis::Ordered(_) => {
+                step(terrain, elite, draws, point.values[terrain.cube.column(axis)], axis)
+            }
         };
         point.set(terrain, axis, place);
         if terrain.is_conditional && matches!(axes[axis], Axis::Choices(_)) {
@@ -229,9 +230,9 @@ fn mutate(terrain: &Terrain, elite: &[Vec<f64>], draws: &mut Draws, point: &mut 
     }
 }
 
-/// A place near another: normally distributed, as widely as the best candidates are apart on the axis or by a drawn
-/// width, and one step away at least.
-fn step(terrain: &Terrain, elite: &[Vec<f64>], draws: &mut Draws, from: f64, axis: usize, least: f64) -> f64 {
+/// A place near a value's: normally distributed, as widely as the best candidates are apart on the axis or by a drawn
+/// width. Where values have an order it counts from the next value's place, so that it is never the same value again.
+fn step(terrain: &Terrain, elite: &[Vec<f64>], draws: &mut Draws, value: f64, axis: usize) -> f64 {
     let column = terrain.cube.column(axis);
     let any = |draws: &mut Draws| elite[draws.below(elite.len())][column];
     let apart =
@@ -239,5 +240,44 @@ fn step(terrain: &Terrain, elite: &[Vec<f64>], draws: &mut Draws, from: f64, axi
     let drawn = WIDEST * libm::exp2(-6.0 * draws.uniform());
     let width = if apart == 0.0 || apart.is_nan() { drawn } else { apart.abs() };
     let away = width * draws.normal();
-    reflected(from + away + if away < 0.0 { -least } else { least })
+    let codec = &terrain.codecs[column];
+    match terrain.cube.axes()[axis] {
+        Axis::Ordered(count) => {
+            let index = codec.index(value);
+            let is_down = index + 1 == count || away < 0.0 && index > 0;
+            let next = if is_down { index - 1 } else { index + 1 };
+            reflected(codec.encode(codec.nth(next, count)) + if is_down { -away.abs() } else { away.abs() })
+        }
+        _ => reflected(codec.encode(value) + away),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::SpaceBuilder;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_step_leads_to_another_value_and_to_the_next_wherever_it_begins() {
+        let space = SpaceBuilder::new().log_int("width", 1, 1024, 4).int("depth", 1, 9, 2).build();
+        let terrain = Terrain::new(Cube::new(Arc::new(space)));
+        for (axis, count) in [(0, 1024), (1, 9)] {
+            let codec = terrain.codecs[axis];
+            for index in [0, 1, count / 2, count - 2, count - 1] {
+                let mut row = terrain.cube.space().defaults();
+                row[axis] = codec.nth(index, count);
+                let mut draws = Draws::new(Key::from_seed(index));
+                let found: Vec<u64> = (0..400)
+                    .map(|_| step(&terrain, std::slice::from_ref(&row), &mut draws, row[axis], axis))
+                    .map(|place| codec.index(codec.decode(place)))
+                    .collect();
+                // A step as wide as the cube may come back from its end.
+                let same = found.iter().filter(|found| **found == index).count();
+                assert!(same < 20, "{same} of 400 from {index} of {count}");
+                let is_next = |found: &u64| found.abs_diff(index) == 1;
+                assert!(found.iter().any(is_next), "none next to {index} of {count}");
+            }
+        }
+    }
 }
