@@ -9,13 +9,14 @@ use serde_json::json;
 use std::error::Error;
 use std::io::{BufRead, Write};
 use thousandfold::space::{Points, Value};
+use thousandfold::study::resolve::Study;
 use thousandfold::study::scorer::Scorer;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let file = arguments.next().ok_or("usage: evaluate STUDY.toml|- [KEY=VALUE ...]")?;
     let sets: Vec<String> = arguments.collect();
-    let study = shared::study(&file, &sets)?;
+    let study = Study::resolve(shared::loaded(&file, &sets)?)?;
     let mut scorer = Scorer::open(&study)?;
     let mut out = std::io::stdout().lock();
     let defaults = study.space.named(&study.space.defaults());

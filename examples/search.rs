@@ -1,7 +1,7 @@
 //! Searches without a run directory: `search STRATEGY,... CANDIDATES SEED BATCH STUDY.toml|- [KEY=VALUE ...]`, where `-` stands for a
 //! study of sets alone.
-//! One line of JSON: how the best value of the first objective fell, the seconds that proposals took, and with several
-//! objectives every candidate's values.
+//! One line of JSON: how the best value of the first objective fell, the seconds that proposals took, after how many candidates
+//! `stop.target` was reached, which ends the search, and with several objectives every candidate's values.
 
 #[path = "shared/study.rs"]
 mod shared;
@@ -13,6 +13,7 @@ use thousandfold::base::random::Key;
 use thousandfold::strategies::relay::Relay;
 use thousandfold::strategies::{self, Ask, Outcome, StrategyOptions};
 use thousandfold::study::objective::Objective;
+use thousandfold::study::resolve::Study;
 use thousandfold::study::scorer::Scorer;
 
 /// The exit code where a strategy is not for the space.
@@ -30,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let batch: u64 = next()?.parse()?;
     let file = next()?;
     let sets: Vec<String> = arguments.collect();
-    let study = shared::study(&file, &sets)?;
+    let study = Study::resolve(shared::loaded(&file, &sets)?)?;
     let mut scorer = Scorer::open(&study)?;
     if let Some(refusal) = relay.refusal(&study.space, study.directions.len()) {
         eprintln!("{}: {}", refusal.strategy, refusal.reason);
@@ -40,21 +41,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     scorer.want_gradients(relay.uses_gradients());
     let mut strategy = relay.open(study.space.clone(), &options);
     let (mut done, mut best, mut curve, mut seconds, mut last) = (0, f64::NAN, Vec::new(), 0.0, 0.0);
-    let mut all = Vec::new();
-    while done < candidates {
+    let (mut all, mut reached) = (Vec::new(), None);
+    let is_reached =
+        |value: f64| study.config.stop.target.is_some_and(|target| study.direction().compare(value, target).is_le());
+    while done < candidates && reached.is_none() {
         let start = Instant::now();
         let Ask::Proposals(points) = strategy.ask(done, batch.min(candidates - done) as usize) else { break };
         last = start.elapsed().as_secs_f64();
         let trials = scorer.score(&points)?;
         let mut outcomes = Vec::with_capacity(points.len());
         for (row, trial) in points.rows().zip(&trials) {
-            let outcome = Outcome { candidate: done, ..study.outcome(trial, row) };
+            let outcome = Outcome { candidate: done, ..scorer.outcome(trial, row) };
             let value = outcome.value();
             outcomes.push(outcome);
             if study.direction().compare(value, best).is_lt() {
                 best = value;
             }
             done += 1;
+            if reached.is_none() && is_reached(value) {
+                reached = Some(done);
+            }
             if is_on_the_curve(done) || done == candidates {
                 curve.push((done, best));
             }
@@ -76,8 +82,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "{}",
         json!({
             "strategy": relay.name(), "curve": curve, "optimum": optimum, "seconds": seconds,
-            "seconds_of_the_last_batch": last, "values": all,
-            "decisions": decisions,
+            "seconds_of_the_last_batch": last, "reached": reached,
+            "values": all, "decisions": decisions,
         })
     );
     Ok(())

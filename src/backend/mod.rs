@@ -49,7 +49,8 @@ pub struct LaneReport {
     pub others: Vec<f64>,
     /// Units of budget that were really used: epochs, iterations, trees.
     pub used: u64,
-    /// The lane's share of wall time, in seconds.
+    /// The lane's share of wall time, in seconds: of its thread's where a processor trains models, so that the shares of as
+    /// many lanes as there are threads pass at once.
     pub seconds: f64,
     /// How each of `evals` changes with each encoded value of its point, one a column: NaN where the model doesn't say.
     /// Empty where nobody asked ([`Trainer::want_gradients`]), and where the model, the metric or the backend has none.

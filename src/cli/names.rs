@@ -4,6 +4,7 @@ use crate::base::registry::Named;
 use crate::data::metrics::METRICS;
 use crate::functions::FUNCTIONS;
 use crate::models::MODELS;
+use crate::schedulers::SCHEDULERS;
 use crate::strategies::STRATEGIES;
 use crate::study::names::ALL;
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -24,6 +25,10 @@ pub(super) fn metrics() -> PossibleValuesParser {
 
 pub(super) fn strategies() -> PossibleValuesParser {
     parser(STRATEGIES)
+}
+
+pub(super) fn schedulers() -> PossibleValuesParser {
+    parser(SCHEDULERS)
 }
 
 pub(super) fn functions() -> PossibleValuesParser {

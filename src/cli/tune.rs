@@ -56,6 +56,9 @@ pub(super) struct TuneArguments {
     /// How candidates are proposed; several search one after the other
     #[arg(long, value_name = "NAME,...", value_parser = names::strategies(), value_delimiter = ',')]
     strategy: Vec<String>,
+    /// Which candidates end before they are trained to their end
+    #[arg(long, value_name = "NAME", value_parser = names::schedulers(), conflicts_with = "function")]
+    scheduler: Option<String>,
     /// How candidates are scored
     #[arg(long, value_name = "NAME", value_parser = names::metrics(), hide_possible_values = true)]
     metric: Option<String>,
@@ -149,6 +152,7 @@ impl TuneArguments {
             ("model", "model.name", models.as_deref()),
             ("function", "objective.function", self.function.as_deref()),
             ("strategy", "search.strategy", strategies.as_deref()),
+            ("scheduler", "search.scheduler", self.scheduler.as_deref()),
             ("metric", "validate.metric", self.metric.as_deref()),
             ("time", "stop.time", self.time.as_deref()),
             ("run-dir", "run.dir", run_dir.as_deref()),

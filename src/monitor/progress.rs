@@ -3,7 +3,7 @@
 //! What is shown is a pure function of the state and the width; what matters least goes first where space is short.
 
 use super::style::{FAINT, GOOD, NOTICE, STRONG, paint};
-use super::text::{count, duration, first_that_fits, number, thousands, with_error, wrap_words};
+use super::text::{count, duration, first_that_fits, number, stopped_early, thousands, with_error, wrap_words};
 use crate::study::events::{BestSoFar, Event, Observer, Phase, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, Write};
@@ -175,6 +175,10 @@ impl State {
     /// The best so far, and how many failed; shorter and shorter.
     fn best(&self, progress: &Progress, best: &BestSoFar, columns: usize) -> String {
         let score = with_error(best.value, best.std_error);
+        let pruned = match progress.pruned {
+            0 => String::new(),
+            pruned => paint(FAINT, format!("  {}", stopped_early(pruned, progress.saved))),
+        };
         let failed = match progress.failed {
             0 => String::new(),
             failed => paint(NOTICE, format!("  {} failed", thousands(failed))),
@@ -184,7 +188,8 @@ impl State {
         first_that_fits(
             columns,
             [
-                format!("best {metric} {painted}  {}{failed}", paint(FAINT, format!("candidate {candidate}"))),
+                format!("best {metric} {painted}  {}{pruned}{failed}", paint(FAINT, format!("candidate {candidate}"))),
+                format!("best {metric} {painted}{pruned}{failed}"),
                 format!("best {metric} {painted}{failed}"),
                 format!("best {metric} {painted}"),
                 format!("best {painted}"),
@@ -202,6 +207,9 @@ impl State {
         if let Some(best) = &progress.best {
             let score = with_error(best.value, best.std_error);
             parts.push(format!("best {} {score} (candidate {})", self.metric, best.candidate));
+        }
+        if progress.pruned > 0 {
+            parts.push(stopped_early(progress.pruned, progress.saved));
         }
         if progress.failed > 0 {
             parts.push(format!("{} failed", thousands(progress.failed)));
@@ -248,6 +256,9 @@ mod tests {
             limit: None,
             best: Some(best),
             failed: 3,
+            pruned: 0,
+            trained: 0,
+            saved: 0.0,
         };
         State { phase: Phase::Searching, metric: "log_loss", progress: Some(progress) }
     }

@@ -2,7 +2,7 @@
 
 use super::style::{FAINT, GOOD, NOTICE, STRONG, paint};
 use super::table::{Align, Table};
-use super::text::{clip, count, duration, number, thousands, with_error, wrap, wrap_words};
+use super::text::{clip, count, duration, number, stopped_early, thousands, with_error, wrap, wrap_words};
 use crate::space::{MODEL, Value};
 use crate::study::result::{Chosen, FunctionFacts, RunResult};
 use std::time::Duration;
@@ -32,7 +32,7 @@ fn head(result: &RunResult, columns: usize) -> String {
         searched(result)
     )];
     if counts.pruned > 0 {
-        pieces.push(format!("{} stopped early", thousands(counts.pruned)));
+        pieces.push(stopped_early(counts.pruned, result.saved.unwrap_or(0.0)));
     }
     if counts.failed > 0 {
         pieces.push(paint(NOTICE, format!("{} failed", thousands(counts.failed))));

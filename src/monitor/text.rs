@@ -3,6 +3,11 @@
 pub(crate) use crate::data::error::{count, thousands};
 use std::time::Duration;
 
+/// How many candidates a scheduler ended, and what that saved.
+pub fn stopped_early(candidates: u64, saved: f64) -> String {
+    format!("{} stopped early, {:.0} % of training saved", thousands(candidates), 100.0 * saved)
+}
+
 /// Columns that `text` takes in a terminal, its colours not counted. Every character is taken as one column wide.
 pub fn width(text: &str) -> usize {
     let mut is_escape = false;

@@ -1,6 +1,6 @@
 //! No early stopping: every candidate gets the whole budget.
 
-use super::{Scheduler, SchedulerEntry};
+use super::{Reached, Round, Scheduler, SchedulerEntry, SchedulerOptions};
 use crate::base::registry::Named;
 
 /// The registry entry.
@@ -16,15 +16,21 @@ impl Named for FullBudget {
 }
 
 impl SchedulerEntry for FullBudget {
-    fn open(&self, budget: u64) -> Box<dyn Scheduler> {
-        Box::new(Full(budget))
+    fn ends_early(&self) -> bool {
+        false
+    }
+
+    fn open(&self, options: &SchedulerOptions) -> Box<dyn Scheduler> {
+        Box::new(Full(options.budget))
     }
 }
 
 struct Full(u64);
 
 impl Scheduler for Full {
-    fn admit(&mut self, _: u64) -> u64 {
-        self.0
+    fn next(&mut self, room: u64, batch: u64) -> Round {
+        Round { begin: room.min(batch), budget: self.0, ..Round::default() }
     }
+
+    fn report(&mut self, _: &[Reached]) {}
 }

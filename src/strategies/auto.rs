@@ -5,9 +5,8 @@
 //! has a limit, that is also how long the first candidates trained: another run may decide otherwise.
 
 use super::cube::{Axis, Cube};
-use super::{
-    Ask, Outcome, Strategy, StrategyEntry, StrategyOptions, cmaes, gp, grid, nsga2, numbered_from, smac, sobol, tpe,
-};
+use super::leg::Leg;
+use super::{Ask, Outcome, Strategy, StrategyEntry, StrategyOptions, cmaes, gp, grid, nsga2, smac, sobol, tpe};
 use crate::base::registry::Named;
 use crate::data::metrics::Direction;
 use crate::space::Space;
@@ -120,6 +119,18 @@ impl Situation {
         affordable as f64 >= 0.8 * self.candidates as f64
     }
 
+    /// Members of a method's generations, where the study says nothing: as many as a wide batch, which a method with
+    /// smaller ones would leave empty, and which is there for a device that trains all of it at once.
+    fn population(&self, name: &str, options: &StrategyOptions) -> Option<u64> {
+        let has_generations = name == cmaes::CmaEs.name();
+        options.population.or((has_generations && self.batch > WIDE && self.fills_generations()).then_some(self.batch))
+    }
+
+    /// Whether whole batches make enough generations.
+    fn fills_generations(&self) -> bool {
+        self.candidates / self.batch.max(1) >= GENERATIONS
+    }
+
     fn axes(&self) -> usize {
         self.numbers + self.choices
     }
@@ -162,7 +173,7 @@ const OF_A_QUICK_PROPOSAL: f64 = 3e-4;
 /// See [`OF_A_QUICK_PROPOSAL`].
 const OF_A_SLOW_PROPOSAL: f64 = 1e-2;
 /// A process of so many trials still proposes faster than most models train.
-const FOR_A_PROCESS: u64 = 500;
+const FOR_A_PROCESS: u64 = 512;
 /// Past so many axes distances say little.
 const AXES_OF_A_PROCESS: usize = 50;
 /// Of a space with conditions each branch has a part of the trials only.
@@ -171,6 +182,9 @@ const AXES_UNDER_CONDITIONS: usize = 20;
 const FOR_A_SHAPE: u64 = 100;
 /// Generations that it takes at least.
 const GENERATIONS: u64 = 20;
+/// A batch that is wider was asked for, for a device that is as wide, or there are so many candidates that it makes two hundred
+/// generations.
+const WIDE: u64 = 100;
 
 /// What to take before anything is known of the outcomes.
 fn choose(situation: &Situation) -> Choice {
@@ -210,7 +224,7 @@ fn choose(situation: &Situation) -> Choice {
             format!("{candidates} candidates are few enough for a Gaussian process to pay"),
         );
     }
-    let can_shape = candidates >= FOR_A_SHAPE * axes as u64 && candidates / batch.max(1) >= GENERATIONS;
+    let can_shape = candidates >= FOR_A_SHAPE * axes as u64 && situation.fills_generations();
     if situation.choices == 0 && situation.conditional == 0 && can_shape {
         return take(&cmaes::CmaEs, format!("{candidates} candidates are enough to learn a distribution's shape"));
     }
@@ -233,25 +247,23 @@ fn successor(situation: &Situation, name: &str) -> Option<&'static dyn StrategyE
     }
 }
 
+/// Whether a method has no use for what comes after it: it begins anew by itself, or has tried everything.
+fn is_last(name: &str) -> bool {
+    matches!(name, "cmaes" | "nsga2" | "grid")
+}
+
 struct Search {
-    space: Arc<Space>,
     options: StrategyOptions,
     situation: Situation,
     direction: Direction,
-    strategy: Box<dyn Strategy>,
-    name: &'static str,
+    leg: Leg,
     /// How many methods came before.
     turns: u32,
-    /// The id of the method's first candidate.
-    first: u64,
-    /// Every outcome, for the method to come; none where none can come.
-    found: Vec<Outcome>,
     best: f64,
     /// Outcomes since the best one.
     barren: u64,
     /// Where the choice waits for the first candidates' times: the seconds of those that were trained, and their number.
     measured: Option<(f64, u32)>,
-    decisions: Vec<String>,
 }
 
 impl Search {
@@ -262,17 +274,16 @@ impl Search {
             true => (&sobol::SobolSearch as &'static dyn StrategyEntry, MEASURES.to_owned()),
             false => choose(&situation).into_decision(),
         };
+        let keeps = waits || !is_last(entry.name());
+        let own = StrategyOptions { population: situation.population(entry.name(), options), ..options.clone() };
+        let mut leg = Leg::new(space, entry, &own, keeps);
+        leg.decide(decision);
         Search {
-            strategy: entry.open(space.clone(), options),
-            name: entry.name(),
-            decisions: vec![decision],
+            leg,
             direction: options.direction(),
             options: options.clone(),
             situation,
-            space,
             turns: 0,
-            first: 0,
-            found: Vec::new(),
             best: f64::NAN,
             barren: 0,
             measured: waits.then_some((0.0, 0)),
@@ -285,8 +296,26 @@ impl Search {
         (20 * self.situation.axes() as u64).max(self.situation.candidates / 5)
     }
 
+    /// Past its plan it plans for twice as many, and goes on with what suits these.
+    fn plan_on(&mut self, first: u64) {
+        while self.options.candidates <= first {
+            self.options.candidates = self.options.candidates.saturating_mul(2).max(1);
+        }
+        // A grid does not begin in the middle, and how much time there is now was not told.
+        self.situation =
+            Situation { candidates: self.options.candidates, points: None, seconds: None, ..self.situation };
+        let choice = choose(&self.situation);
+        if !is_last(self.leg.name()) && choice.entry.name() != self.leg.name() {
+            let (entry, why) = choice.into_decision();
+            self.hand_over(entry, format!("past its plan, from candidate {first} on, {why}"), first);
+        }
+    }
+
     /// Hands over where a choice is due, or where the method has come to its end and enough candidates are left for another.
     fn consider(&mut self, first: u64) {
+        if first >= self.options.candidates {
+            self.plan_on(first);
+        }
         if let Some((seconds, trained)) = self.measured.filter(|_| first >= FIRST_BATCH) {
             self.measured = None;
             if let (Some(time), 1..) = (self.options.time, trained) {
@@ -299,14 +328,14 @@ impl Search {
             return self.hand_over(entry, decision, first);
         }
         let left = self.situation.candidates.saturating_sub(first);
-        let Some(next) = successor(&self.situation, self.name) else { return };
+        let Some(next) = successor(&self.situation, self.leg.name()) else { return };
         if self.barren < self.patience() || left < self.situation.candidates / 10 {
             return;
         }
         let decision = format!(
             "auto goes on with {} from candidate {first} on: {} has found nothing better in {} candidates",
             next.name(),
-            self.name,
+            self.leg.name(),
             self.barren
         );
         self.hand_over(next, decision, first);
@@ -314,25 +343,22 @@ impl Search {
 
     /// Goes on with another method from candidate `first` on, and with what was found so far.
     fn hand_over(&mut self, entry: &'static dyn StrategyEntry, decision: String, first: u64) {
-        self.decisions.extend(self.strategy.decisions());
-        self.decisions.push(decision);
         self.turns += 1;
+        self.barren = 0;
         // A method that plans for fewer than there turn out to be goes on nevertheless.
         let candidates = self.situation.candidates.saturating_sub(first).max(1);
-        let options = StrategyOptions { key: self.options.key.child(self.turns), candidates, ..self.options.clone() };
-        self.strategy = entry.open(self.space.clone(), &options);
-        self.strategy.recall(&self.found);
-        (self.name, self.first, self.barren) = (entry.name(), first, 0);
-        if successor(&self.situation, self.name).is_none() {
-            self.found = Vec::new();
-        }
+        let (key, population) =
+            (self.options.key.child(self.turns), self.situation.population(entry.name(), &self.options));
+        let options = StrategyOptions { key, candidates, population, ..self.options.clone() };
+        let keeps = !is_last(entry.name());
+        self.leg.hand_over(first, entry, &options, keeps, decision);
     }
 }
 
 impl Strategy for Search {
     fn ask(&mut self, first: u64, n: usize) -> Ask {
         self.consider(first);
-        self.strategy.ask(first - self.first, n)
+        self.leg.ask(first, n)
     }
 
     fn tell(&mut self, outcomes: &[Outcome]) {
@@ -346,27 +372,21 @@ impl Strategy for Search {
                 self.best = outcome.value();
             }
         }
-        if self.measured.is_some() || successor(&self.situation, self.name).is_some() {
-            self.found.extend_from_slice(outcomes);
-        }
-        self.strategy.tell(&numbered_from(self.first, outcomes));
+        self.leg.tell(outcomes);
     }
 
     fn recall(&mut self, earlier: &[Outcome]) {
-        self.strategy.recall(earlier);
-        self.found.extend_from_slice(earlier);
+        self.leg.recall(earlier);
         let better = |best: f64, value: f64| if self.direction.compare(value, best).is_lt() { value } else { best };
         self.best = earlier.iter().map(Outcome::value).fold(self.best, better);
     }
 
     fn decisions(&mut self) -> Vec<String> {
-        let mut decisions = std::mem::take(&mut self.decisions);
-        decisions.extend(self.strategy.decisions());
-        decisions
+        self.leg.decisions()
     }
 
     fn size(&self) -> Option<u64> {
-        self.strategy.size()
+        self.leg.size()
     }
 }
 
@@ -379,7 +399,7 @@ mod tests {
     fn taken(space: Space, candidates: u64, batch: u64) -> (&'static str, String) {
         let options = StrategyOptions { batch, ..options(1, candidates) };
         let mut search = Search::new(Arc::new(space), &options);
-        (search.name, search.decisions().remove(0))
+        (search.leg.name(), search.decisions().remove(0))
     }
 
     #[test]
@@ -413,14 +433,14 @@ mod tests {
         let options = StrategyOptions { batch: 50, time: Some(10.0), ..options(1, candidates) };
         let mut search = Search::new(Arc::new(space), &options);
         let Ask::Proposals(points) = search.ask(0, 16) else { panic!("a search without a beginning") };
-        assert_eq!(search.name, "sobol");
+        assert_eq!(search.leg.name(), "sobol");
         let told: Vec<Outcome> = (0..)
             .zip(points.rows())
             .map(|(id, row)| Outcome { seconds, ..Outcome::new(id, row.to_vec(), row[0]) })
             .collect();
         search.tell(&told);
         assert!(matches!(search.ask(16, 32), Ask::Proposals(_)));
-        (search.name, search.decisions().pop().unwrap_or_default())
+        (search.leg.name(), search.decisions().pop().unwrap_or_default())
     }
 
     #[test]
@@ -436,6 +456,40 @@ mod tests {
         let steps = || SpaceBuilder::new().int("a", 1, 5, 2).int("b", 1, 5, 2).build();
         assert_eq!(taken_in_ten_seconds(steps(), 50, 0.01).0, "grid");
         assert_ne!(taken_in_ten_seconds(steps(), 30, 0.01).0, "grid", "14 candidates are left for 25 points");
+    }
+
+    #[test]
+    fn past_its_plan_it_takes_what_suits_twice_as_many() {
+        let space = Arc::new(box_space(2));
+        let mut search = Search::new(space, &StrategyOptions { batch: 20, ..options(3, 300) });
+        let (mut first, mut names) = (0, Vec::new());
+        while first < 620 {
+            let Ask::Proposals(points) = search.ask(first, 20) else { panic!("a search without end") };
+            // Ever better, so that nothing but the plan ends a method.
+            let told: Vec<Outcome> =
+                (first..).zip(points.rows()).map(|(id, row)| Outcome::new(id, row.to_vec(), -(id as f64))).collect();
+            first += told.len() as u64;
+            search.tell(&told);
+            names.push(search.leg.name());
+        }
+        assert_eq!(names[14], "gp");
+        assert!(names[15..].iter().all(|name| *name == "cmaes"), "600 are enough for a shape: {names:?}");
+        assert_eq!(search.decisions().len(), 2);
+    }
+
+    #[test]
+    fn a_wide_batch_is_filled_and_a_study_s_own_keeps_small_generations() {
+        let asked_for = |batch: u64| {
+            let options = StrategyOptions { batch, ..options(1, 20_000) };
+            let mut search = Search::new(Arc::new(box_space(4)), &options);
+            assert_eq!(search.leg.name(), "cmaes");
+            let Ask::Proposals(points) = search.ask(0, 1) else { panic!("a search without a beginning") };
+            search.tell(&[Outcome::new(0, points.row(0).to_vec(), 1.0)]);
+            let Ask::Proposals(points) = search.ask(1, batch as usize) else { panic!("a search without end") };
+            points.len()
+        };
+        // 4 + 3 ln 4, rounded down.
+        assert_eq!((asked_for(50), asked_for(500)), (8, 500));
     }
 
     #[test]

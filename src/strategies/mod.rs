@@ -12,6 +12,7 @@ mod gradient;
 mod grid;
 mod halton;
 mod latin;
+mod leg;
 mod nsga2;
 mod portfolio;
 mod pso;
@@ -45,7 +46,8 @@ pub struct Outcome {
     /// How the first objective changes along each axis of the [`cube::Cube`], where the model says so; NaN on an axis of
     /// which it doesn't.
     pub gradient: Option<Vec<f64>>,
-    /// Seconds of the search's wall time that its training took, what is trained beside it taken off; 0 where it was not trained.
+    /// Its share of the wall time that the search trained, in seconds, what is trained beside it taken off; 0 where it was not
+    /// trained.
     pub seconds: f64,
 }
 
@@ -144,12 +146,6 @@ impl StrategyOptions {
 /// Values, one for each objective, as they are to be minimised.
 pub fn minimized(directions: &[Direction], values: &[f64]) -> impl Iterator<Item = f64> {
     directions.iter().zip(values).map(|(direction, value)| -direction.sign() * value)
-}
-
-/// Outcomes as a method knows them that began at candidate `first`: its own, by its own ids.
-fn numbered_from(first: u64, outcomes: &[Outcome]) -> Vec<Outcome> {
-    let own = |outcome: &Outcome| Some(Outcome { candidate: outcome.candidate.checked_sub(first)?, ..outcome.clone() });
-    outcomes.iter().filter_map(own).collect()
 }
 
 /// A strategy in the registry.

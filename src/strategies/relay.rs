@@ -2,7 +2,8 @@
 //! found. One method alone is a relay of one leg, and takes the course that it would take by itself.
 
 use super::generation::GenerationMethod;
-use super::{Ask, Outcome, Strategy, StrategyEntry, StrategyOptions, numbered_from};
+use super::leg::Leg;
+use super::{Ask, Outcome, Strategy, StrategyEntry, StrategyOptions};
 use crate::space::Space;
 use std::sync::Arc;
 
@@ -90,60 +91,57 @@ impl Relay {
 
 struct Running {
     entries: Vec<&'static dyn StrategyEntry>,
-    space: Arc<Space>,
     options: StrategyOptions,
-    /// The leg that is being run, and what runs it.
-    leg: usize,
-    strategy: Box<dyn Strategy>,
-    /// The ids of the leg's first candidate, and of the next leg's.
-    first: u64,
+    /// The place among them of what is run, and what runs it.
+    place: usize,
+    leg: Leg,
+    /// The id of the next leg's first candidate.
     end: u64,
-    /// All that was found so far, for the legs to come.
-    found: Vec<Outcome>,
-    decisions: Vec<String>,
 }
 
 impl Running {
     fn new(entries: Vec<&'static dyn StrategyEntry>, space: Arc<Space>, options: StrategyOptions) -> Running {
-        let (strategy, end) = open_leg(&entries, 0, 0, &space, &options);
-        let (found, decisions) = (Vec::new(), Vec::new());
-        Running { entries, space, options, leg: 0, strategy, first: 0, end, found, decisions }
+        let own = own_options(&options, 0, entries.len(), 0);
+        let leg = Leg::new(space, entries[0], &own, is_learnt_from(&entries[1..]));
+        let end = end_of(&leg, 0, &own, &options);
+        Running { entries, options, place: 0, leg, end }
     }
 
     /// Hands over to the next leg, whose first candidate is `first`.
     fn hand_over(&mut self, first: u64) {
-        let before = self.entries[self.leg].name();
-        self.decisions.extend(self.strategy.decisions());
-        self.leg += 1;
-        (self.strategy, self.end) = open_leg(&self.entries, self.leg, first, &self.space, &self.options);
-        self.strategy.recall(&self.found);
-        self.first = first;
-        self.decisions
-            .push(format!("{} goes on after {before}, from candidate {first} on", self.entries[self.leg].name()));
+        self.place += 1;
+        let (entry, before) = (self.entries[self.place], self.leg.name());
+        let own = own_options(&self.options, self.place, self.entries.len(), first);
+        let keeps = is_learnt_from(&self.entries[self.place + 1..]);
+        let decision = format!("{} goes on after {before}, from candidate {first} on", entry.name());
+        self.leg.hand_over(first, entry, &own, keeps, decision);
+        self.end = end_of(&self.leg, first, &own, &self.options);
     }
 
     fn is_last(&self) -> bool {
-        self.leg + 1 == self.entries.len()
+        self.place + 1 == self.entries.len()
     }
 }
 
-/// A leg's method, and where it hands over: what is left is shared equally by the legs that are left. Those that end by
+/// Whether one of the legs to come learns from what is found.
+fn is_learnt_from(to_come: &[&'static dyn StrategyEntry]) -> bool {
+    to_come.iter().any(|entry| entry.is_adaptive())
+}
+
+/// What the leg in this place is opened with: what is left is shared equally by the legs that are left. Those that end by
 /// themselves leave more to the others.
-fn open_leg(
-    entries: &[&'static dyn StrategyEntry],
-    leg: usize,
-    first: u64,
-    space: &Arc<Space>,
-    options: &StrategyOptions,
-) -> (Box<dyn Strategy>, u64) {
+fn own_options(options: &StrategyOptions, place: usize, legs: usize, first: u64) -> StrategyOptions {
     let left = options.candidates.saturating_sub(first);
-    let share = left.div_ceil((entries.len() - leg) as u64);
+    let share = left.div_ceil((legs - place) as u64);
     // As much of the time as of the candidates.
     let time = options.time.map(|time| time * share as f64 / options.candidates.max(1) as f64);
-    let own = StrategyOptions { key: options.key.child(leg as u32), candidates: share, time, ..options.clone() };
-    let strategy = entries[leg].open(space.clone(), &own);
-    let whole = strategy.size().filter(|_| entries[leg].comes_whole()).unwrap_or(0);
-    (strategy, first.saturating_add(share.max(whole.min(left))))
+    StrategyOptions { key: options.key.child(place as u32), candidates: share, time, ..options.clone() }
+}
+
+/// Where a leg hands over that begins at `first`.
+fn end_of(leg: &Leg, first: u64, own: &StrategyOptions, options: &StrategyOptions) -> u64 {
+    let left = options.candidates.saturating_sub(first);
+    first.saturating_add(own.candidates.max(leg.whole().unwrap_or(0).min(left)))
 }
 
 impl Strategy for Running {
@@ -156,7 +154,7 @@ impl Strategy for Running {
                 true => n,
                 false => n.min(usize::try_from(self.end - first).unwrap_or(n)),
             };
-            match self.strategy.ask(first - self.first, n) {
+            match self.leg.ask(first, n) {
                 Ask::Done if !self.is_last() => self.hand_over(first),
                 answer => return answer,
             }
@@ -164,10 +162,11 @@ impl Strategy for Running {
     }
 
     fn tell(&mut self, outcomes: &[Outcome]) {
-        self.strategy.tell(&numbered_from(self.first, outcomes));
-        if !self.is_last() {
-            self.found.extend_from_slice(outcomes);
-        }
+        self.leg.tell(outcomes);
+    }
+
+    fn recall(&mut self, earlier: &[Outcome]) {
+        self.leg.recall(earlier);
     }
 
     fn size(&self) -> Option<u64> {
@@ -176,9 +175,7 @@ impl Strategy for Running {
     }
 
     fn decisions(&mut self) -> Vec<String> {
-        let mut decisions = std::mem::take(&mut self.decisions);
-        decisions.extend(self.strategy.decisions());
-        decisions
+        self.leg.decisions()
     }
 }
 

@@ -59,6 +59,9 @@ fn too_small(device: &str, need: &str) -> String {
 }
 
 impl Backend {
+    /// What the processor is called.
+    pub(super) const CPU: &'static str = "cpu";
+
     /// Opens what `[run]` asks for; `auto` takes a hardware GPU where there is one, or the device that is named.
     pub(super) fn open(run: &RunOptions) -> Result<Backend, StudyError> {
         let options = GpuOptions { device: run.device.clone(), memory: bytes(run), ..GpuOptions::default() };
@@ -212,7 +215,7 @@ impl Backend {
 
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Backend::Cpu(_) => "cpu",
+            Backend::Cpu(_) => Backend::CPU,
             Backend::Gpu(_) => "gpu",
         }
     }

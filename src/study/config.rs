@@ -6,6 +6,7 @@ use super::error::ConfigError;
 use super::model_options::ModelOptions;
 use super::names::Names;
 use super::objective::ObjectiveOptions;
+use super::plan::Plan;
 use super::retention::Retention;
 use super::source::{Place, Source, explain};
 use super::stopping::StopOptions;
@@ -65,6 +66,9 @@ pub struct SearchOptions {
     pub candidates: u64,
     /// Everything random in the study follows from it.
     pub seed: u64,
+    /// What a run that was made longer was planned by; the program writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
     /// How many candidates a strategy proposes at a time; where it is not set 1000, fewer where there are stop rules, or
     /// where a strategy learns from the outcomes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,10 +95,37 @@ pub struct SearchOptions {
     /// Run directories of earlier studies, whose winners come first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warm_start: Vec<PathBuf>,
+    /// Schedulers by rungs: from rung to rung budgets grow by this factor, and as few candidates go on.
+    #[serde(skip_serializing_if = "is_default_eta")]
+    pub eta: u64,
+    /// Schedulers: the least budget after which a candidate may end.
+    #[serde(skip_serializing_if = "is_one")]
+    pub min_budget: u64,
+    /// `percentile`: how far from the best a candidate may be among earlier ones, 0 to 100.
+    #[serde(skip_serializing_if = "is_median")]
+    pub percentile: f64,
+    /// `threshold`: the worst score that goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
     /// `grid`: points along each continuous parameter.
     pub resolution: u64,
     /// `grid`: whether points come in random order.
     pub shuffle: bool,
+}
+
+const ETA: u64 = 3;
+const MEDIAN: f64 = 50.0;
+
+fn is_default_eta(eta: &u64) -> bool {
+    *eta == ETA
+}
+
+fn is_one(budget: &u64) -> bool {
+    *budget == 1
+}
+
+fn is_median(percentile: &f64) -> bool {
+    *percentile == MEDIAN
 }
 
 fn is_score_alone(objectives: &[Criterion]) -> bool {
@@ -104,10 +135,11 @@ fn is_score_alone(objectives: &[Criterion]) -> bool {
 impl Default for SearchOptions {
     fn default() -> SearchOptions {
         SearchOptions {
-            strategy: Names(vec!["random".to_owned()]),
+            strategy: Names(vec!["auto".to_owned()]),
             scheduler: "full".to_owned(),
             candidates: 256,
             seed: 0,
+            plan: None,
             batch: None,
             population: None,
             crossover_rate: None,
@@ -116,6 +148,10 @@ impl Default for SearchOptions {
             limits: Limits::default(),
             points: Vec::new(),
             warm_start: Vec::new(),
+            eta: ETA,
+            min_budget: 1,
+            percentile: MEDIAN,
+            threshold: None,
             resolution: 5,
             shuffle: false,
         }

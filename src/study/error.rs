@@ -108,6 +108,14 @@ pub enum ConfigError {
         /// Those that can.
         able: Vec<&'static str>,
     },
+    /// A scheduler that ends candidates on their way, where there is no way or no single order.
+    #[error("scheduler \"{scheduler}\" cannot be used here: {reason}\n  Without it: scheduler = \"full\"")]
+    Unschedulable {
+        /// Its name.
+        scheduler: &'static str,
+        /// Why not.
+        reason: String,
+    },
     /// The metric, or the model, has no use for sample weights.
     #[error("{kind} \"{name}\" has no use for sample weights\n  These have: {}", fitting.join(", "))]
     NoWeights {
@@ -363,6 +371,17 @@ pub enum StudyError {
         "the time was over before any candidate was done on all its folds\n  Give it more: --time 10m, with --resume"
     )]
     NoTime,
+    /// A scheduler was at work, and no candidate has had its whole budget.
+    #[error(
+        "no candidate was trained with its whole budget: the time was over before, or the last ones failed\n  Every score on the way is journalled. To go on: thousandfold resume {}, with more --time or --candidates",
+        in_shell(dir)
+    )]
+    NoneWhole {
+        /// The run directory.
+        dir: PathBuf,
+        /// The score that was asked of them.
+        threshold: Option<f64>,
+    },
     /// None of the best candidates can be trained on all rows.
     #[error(
         "candidate {candidate} is the best, but trained on all rows its weights became NaN or infinite{}\n  Narrow the ranges of [space]: it is at the edge of what can be trained",
@@ -407,6 +426,7 @@ impl StudyError {
             StudyError::Backend(_)
             | StudyError::AllFailed { .. }
             | StudyError::NoTime
+            | StudyError::NoneWhole { .. }
             | StudyError::RefitFailed { .. }
             | StudyError::StrategyWaits { .. } => false,
             StudyError::RunDir(RunDirError::Io { .. })

@@ -68,6 +68,13 @@ pub struct Progress {
     pub best: Option<BestSoFar>,
     /// Candidates that failed.
     pub failed: u64,
+    /// Candidates that a scheduler ended early.
+    pub pruned: u64,
+    /// Units of budget that lanes were trained for in this session.
+    pub trained: u64,
+    /// Of the training that candidates that have come to their end would have taken with their whole budget, the share that
+    /// they did not need.
+    pub saved: f64,
 }
 
 impl Progress {

@@ -161,6 +161,9 @@ impl<'a> Generations<'a> {
             limit: self.study.config.stop.time.map(|span| span.0.as_secs_f64()),
             best: self.leader,
             failed: 0,
+            pruned: 0,
+            trained: 0,
+            saved: 0.0,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::choice::mean;
 use super::distribution::Distribution;
-use super::journal::Outcomes;
+use super::journal::{Outcomes, Rung};
 use crate::backend::LaneStatus;
 use crate::space::Points;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ pub enum TrialStatus {
     NotFinite = 2,
     /// No draw met the constraints.
     Infeasible = 3,
+    /// Ended by the scheduler before its full budget; its scores are those that it had there.
+    Pruned = 4,
 }
 
 impl TrialStatus {
@@ -29,6 +31,7 @@ impl TrialStatus {
             0 => TrialStatus::Complete,
             1 => TrialStatus::IterationLimit,
             3 => TrialStatus::Infeasible,
+            4 => TrialStatus::Pruned,
             _ => TrialStatus::NotFinite,
         }
     }
@@ -36,7 +39,7 @@ impl TrialStatus {
     /// The worse of two.
     fn with(self, lane: LaneStatus) -> TrialStatus {
         match (self, lane) {
-            (TrialStatus::Infeasible, _) => self,
+            (TrialStatus::Infeasible | TrialStatus::Pruned, _) => self,
             (_, LaneStatus::NotFinite) | (TrialStatus::NotFinite, _) => TrialStatus::NotFinite,
             (_, LaneStatus::IterationLimit) | (TrialStatus::IterationLimit, _) => TrialStatus::IterationLimit,
             _ => TrialStatus::Complete,
@@ -63,6 +66,7 @@ impl TrialStatus {
             TrialStatus::IterationLimit => "its solver stopped at its cap",
             TrialStatus::NotFinite => "its weights or predictions became NaN or infinite",
             TrialStatus::Infeasible => "no draw met the constraints",
+            TrialStatus::Pruned => "it was ended early",
         }
     }
 }
@@ -103,6 +107,11 @@ impl Trial {
     /// Mean of the scores; NaN where it has none.
     pub fn value(&self) -> f64 {
         if self.status.is_scored() { mean(&self.scores) } else { f64::NAN }
+    }
+
+    /// The same of one that was ended early: what it had reached.
+    pub fn reached(&self) -> f64 {
+        if self.status == TrialStatus::Pruned { mean(&self.scores) } else { self.value() }
     }
 
     /// One value for each objective; NaN where it has no score.
@@ -177,13 +186,14 @@ impl Pending {
         self.missing == 0
     }
 
-    pub(super) fn finish(self, candidate: u64) -> Trial {
+    /// The candidate, whose lanes had trained for so many seconds before.
+    pub(super) fn finish(self, candidate: u64, before: f32) -> Trial {
         // A metric without an answer on some fold leaves the candidate without a score.
         let is_scored = self.scores.iter().all(|score| !score.is_nan());
         let status = if is_scored { self.status } else { self.status.with(LaneStatus::NotFinite) };
         let others = self.others.iter().map(|lanes| mean(lanes)).collect();
         // What the journal keeps of it, so that a run that is resumed tells a strategy the same.
-        let seconds = from_upper_half(upper_half(self.seconds as f32));
+        let seconds = from_upper_half(upper_half(self.seconds as f32 + before));
         let train = mean(&self.train) as f32;
         // The same as what a journal gives back: numbers, or nothing.
         let gradient = mean_gradient(&self.gradients);
@@ -220,6 +230,8 @@ pub struct Counted {
     pub finished: u64,
     /// With a score.
     pub scored: u64,
+    /// Ended early.
+    pub pruned: u64,
 }
 
 /// Every trial of a study, by id, and the points they were made of; or the best of them only.
@@ -229,18 +241,24 @@ pub struct History {
     pub trials: BTreeMap<u64, Trial>,
     /// Every proposed candidate's point; row i is candidate i.
     pub points: Points,
+    /// The whole budget of a lane.
+    whole: u64,
     /// Of a search that kept the best alone, what became of the others.
     summary: Option<Summary>,
+    /// Of candidates that have not come to their end, or were ended early, their scores on the way: by candidate and budget.
+    rungs: BTreeMap<(u64, u64), Trial>,
     /// First candidate of each point, by the point's hash.
     first: HashMap<u64, u64>,
+    /// Candidates whose point an earlier one has, and that one.
+    twins: HashMap<u64, u64>,
     /// Points that the journal holds, of candidates that were not proposed again yet.
     journalled: HashMap<u64, Vec<f64>>,
 }
 
 impl History {
-    /// For points of `width` parameters.
-    pub fn new(width: usize) -> History {
-        History { points: Points::new(width), ..History::default() }
+    /// For points of `width` parameters, and lanes whose whole budget is `whole`.
+    pub fn new(width: usize, whole: u64) -> History {
+        History { points: Points::new(width), whole, ..History::default() }
     }
 
     /// Of a search that kept its best candidates, and of the others their number and, if it saw them, their values' distribution.
@@ -255,7 +273,7 @@ impl History {
             points.insert(trial.candidate, point);
             trials.insert(trial.candidate, trial);
         }
-        let counts = Counted { finished, scored: finished - failed };
+        let counts = Counted { finished, scored: finished - failed, pruned: 0 };
         History { trials, summary: Some(Summary { points, counts, distribution }), ..History::default() }
     }
 
@@ -274,8 +292,13 @@ impl History {
 
     /// How many of them have outcomes and scores.
     pub fn counted(&self) -> Counted {
-        let scored = || self.trials.values().filter(|trial| trial.status.is_scored()).count() as u64;
-        let all = || Counted { finished: self.trials.len() as u64, scored: scored() };
+        let count =
+            |is_one: fn(TrialStatus) -> bool| self.trials.values().filter(|trial| is_one(trial.status)).count() as u64;
+        let all = || Counted {
+            finished: self.trials.len() as u64,
+            scored: count(TrialStatus::is_scored),
+            pruned: count(|status| status == TrialStatus::Pruned),
+        };
         self.summary.as_ref().map_or_else(all, |summary| summary.counts)
     }
 
@@ -289,15 +312,62 @@ impl History {
         self.summary.as_ref().and_then(|summary| summary.distribution.as_ref())
     }
 
-    /// Adds the next candidate's point; the id of an earlier candidate with the same point, if there is one.
-    pub fn propose(&mut self, row: &[f64]) -> Option<u64> {
+    /// Adds the next candidate's point.
+    pub fn propose(&mut self, row: &[f64]) {
         let id = self.points.len() as u64;
-        let is_same = |other: u64| is_same_point(self.points.row(other as usize), row);
         let hash = hash_of(row);
-        let twin = self.first.get(&hash).copied().filter(|other| is_same(*other));
-        self.first.entry(hash).or_insert(id);
+        match self.first.get(&hash).copied() {
+            Some(other) if is_same_point(self.points.row(other as usize), row) => drop(self.twins.insert(id, other)),
+            Some(_) => {}
+            None => drop(self.first.insert(hash, id)),
+        }
         self.points.push(row);
-        twin
+    }
+
+    /// The id of an earlier candidate with the same point, if there is one.
+    pub fn twin(&self, candidate: u64) -> Option<u64> {
+        self.twins.get(&candidate).copied()
+    }
+
+    /// What is known of a candidate whose lanes have had so much budget: its scores there, or its outcome, if it failed on the
+    /// way or this is the whole budget.
+    pub(super) fn at(&self, candidate: u64, budget: u64) -> Option<&Trial> {
+        self.rungs.get(&(candidate, budget)).or_else(|| self.over_at(candidate, budget))
+    }
+
+    /// Its outcome, if it came to its end no later than with so much budget. What was ended there may go on in a search that
+    /// was made longer, or as a twin.
+    pub(super) fn over_at(&self, candidate: u64, budget: u64) -> Option<&Trial> {
+        let is_on_its_way = self.rungs.contains_key(&(candidate, budget));
+        let answers = |trial: &&Trial| match trial.status {
+            TrialStatus::Pruned => false,
+            status => budget >= self.whole || !status.is_scored(),
+        };
+        self.trials.get(&candidate).filter(|_| !is_on_its_way).filter(answers)
+    }
+
+    /// Takes a candidate's scores on its way.
+    pub(super) fn reach(&mut self, budget: u64, trial: Trial) {
+        self.rungs.insert((trial.candidate, budget), trial);
+    }
+
+    /// The largest budget on its way at which a candidate was scored, and its scores there.
+    pub(super) fn last_rung(&self, candidate: u64) -> Option<(u64, &Trial)> {
+        let rungs = self.rungs.range((candidate, 0)..=(candidate, u64::MAX));
+        rungs.map(|((_, budget), trial)| (*budget, trial)).next_back()
+    }
+
+    /// Whether some candidate was scored before its end.
+    pub(super) fn is_on_the_way(&self) -> bool {
+        !self.rungs.is_empty()
+    }
+
+    /// Ends a candidate on a rung. What came to its end already stays as it is: a search that was shorter let it go on.
+    pub(super) fn prune(&mut self, candidate: u64, budget: u64) -> Option<Trial> {
+        let last = self.rungs.get(&(candidate, budget)).filter(|_| !self.trials.contains_key(&candidate))?;
+        let trial = Trial { status: TrialStatus::Pruned, ..last.clone() };
+        self.trials.insert(candidate, trial.clone());
+        Some(trial)
     }
 
     /// What most failed candidates died of.
@@ -325,6 +395,20 @@ impl History {
 
     /// Takes what a journal frame holds of candidates of this shape. `false` if its columns do not fit together.
     pub fn restore(&mut self, frame: &Outcomes, shape: Shape) -> bool {
+        let Some(trials) = self.read(frame, shape) else { return false };
+        self.trials.extend(trials.into_iter().map(|trial| (trial.candidate, trial)));
+        true
+    }
+
+    /// The same of scores on the way.
+    pub fn restore_rung(&mut self, rung: &Rung, shape: Shape) -> bool {
+        let Some(trials) = self.read(&rung.outcomes, shape) else { return false };
+        trials.into_iter().for_each(|trial| self.reach(rung.budget, trial));
+        true
+    }
+
+    /// The trials of a frame; their points are remembered.
+    fn read(&mut self, frame: &Outcomes, shape: Shape) -> Option<Vec<Trial>> {
         let Shape { lanes, scores, others } = shape;
         let (n, width) = (frame.train.len(), self.points.width());
         let fits = total(frame.candidates.iter().map(|run| run.1)) == Some(n as u64)
@@ -337,8 +421,9 @@ impl History {
             && (frame.points.is_empty() || frame.points.len() == n * width)
             && (frame.gradients.is_empty() || frame.gradients.len() == n * width);
         if !fits {
-            return false;
+            return None;
         }
+        let mut trials = Vec::with_capacity(n);
         let ids = frame.candidates.iter().flat_map(|(first, count)| *first..first + count);
         let statuses =
             frame.statuses.iter().flat_map(|(code, count)| (0..*count).map(|_| TrialStatus::from_code(*code)));
@@ -357,12 +442,12 @@ impl History {
                     _ => Vec::new(),
                 },
             };
-            self.trials.insert(candidate, trial);
+            trials.push(trial);
             if !frame.points.is_empty() {
                 self.journalled.insert(candidate, frame.points[i * width..][..width].to_vec());
             }
         }
-        true
+        Some(trials)
     }
 
     /// Trials as a journal frame, with their points if these cannot be computed again. `trials` ascend by id.
@@ -436,8 +521,9 @@ mod tests {
     const SHAPE: Shape = Shape { lanes: 3, scores: 2, others: 1 };
 
     fn proposed() -> (History, Vec<Trial>) {
-        let mut history = History::new(2);
-        (0..9).for_each(|i| assert_eq!(history.propose(&[f64::from(i), f64::NAN]), None));
+        let mut history = History::new(2, 9);
+        (0..9).for_each(|i| history.propose(&[f64::from(i), f64::NAN]));
+        assert!((0..9).all(|candidate| history.twin(candidate).is_none()));
         let trials = [(2, TrialStatus::Complete), (3, TrialStatus::NotFinite), (7, TrialStatus::NotFinite)];
         (history, trials.map(|(id, status)| trial(id, status, 1.0 / (id as f64))).to_vec())
     }
@@ -448,14 +534,14 @@ mod tests {
         for with_points in [false, true] {
             let frame = history.to_frame(&trials, with_points);
             assert_eq!((frame.candidates.len(), frame.statuses.len()), (2, 2), "runs");
-            let mut restored = History::new(2);
+            let mut restored = History::new(2, 9);
             assert!(restored.restore(&frame, SHAPE));
             assert_eq!(restored.trials.into_values().collect::<Vec<_>>(), trials);
-            assert!(!History::new(2).restore(&frame, Shape { scores: 3, ..SHAPE }), "other folds");
-            assert!(!History::new(2).restore(&frame, Shape { lanes: 2, ..SHAPE }), "other lanes");
-            assert!(!History::new(2).restore(&frame, Shape { others: 2, ..SHAPE }), "other objectives");
+            assert!(!History::new(2, 9).restore(&frame, Shape { scores: 3, ..SHAPE }), "other folds");
+            assert!(!History::new(2, 9).restore(&frame, Shape { lanes: 2, ..SHAPE }), "other lanes");
+            assert!(!History::new(2, 9).restore(&frame, Shape { others: 2, ..SHAPE }), "other objectives");
             let longer = Outcomes { candidates: vec![(0, u64::MAX), (7, 4)], ..frame };
-            assert!(!History::new(2).restore(&longer, SHAPE), "columns of other lengths");
+            assert!(!History::new(2, 9).restore(&longer, SHAPE), "columns of other lengths");
         }
     }
 
@@ -463,7 +549,7 @@ mod tests {
     fn a_frame_keeps_the_gradients_of_those_that_have_one() {
         let (history, mut trials) = proposed();
         trials[1].gradient = vec![0.5, -3.0];
-        let mut restored = History::new(2);
+        let mut restored = History::new(2, 9);
         assert!(restored.restore(&history.to_frame(&trials, true), SHAPE));
         assert_eq!(restored.trials.into_values().collect::<Vec<_>>(), trials);
         assert_eq!(mean_gradient(&[vec![1.0, 4.0], vec![2.0, 0.0]]), [1.5, 2.0]);
@@ -485,7 +571,7 @@ mod tests {
         let (history, trials) = proposed();
         let points = |last: f64| Points::from_values(2, vec![2.0, f64::NAN, last, f64::NAN]);
         let restored = |with_points| {
-            let mut restored = History::new(2);
+            let mut restored = History::new(2, 9);
             restored.restore(&history.to_frame(&trials, with_points), SHAPE);
             restored
         };
@@ -496,10 +582,42 @@ mod tests {
 
     #[test]
     fn equal_points_are_found_whatever_their_missing_values_look_like() {
-        let mut history = History::new(2);
-        assert_eq!(history.propose(&[1.0, f64::NAN]), None);
-        assert_eq!(history.propose(&[1.0, 0.0]), None);
-        assert_eq!(history.propose(&[1.0, -f64::NAN]), Some(0));
-        assert_eq!(history.propose(&[1.0, -0.0]), None, "other bits train to other bits");
+        let mut history = History::new(2, 9);
+        [[1.0, f64::NAN], [1.0, 0.0], [1.0, -f64::NAN], [1.0, -0.0]].iter().for_each(|row| history.propose(row));
+        // Other bits train to other bits.
+        assert_eq!([0, 1, 2, 3].map(|candidate| history.twin(candidate)), [None, None, Some(0), None]);
+    }
+
+    #[test]
+    fn scores_on_the_way_are_kept_by_budget_and_an_end_among_them() {
+        let mut history = proposed().0;
+        let rung = |budget: u64, trials: &[Trial]| Rung { budget, outcomes: history.to_frame(trials, true) };
+        let of = |candidate: u64, score: f64| trial(candidate, TrialStatus::Complete, score);
+        let rungs = [rung(1, &[of(2, 3.0), of(5, 1.0)]), rung(3, &[of(5, 0.5)])];
+        for rung in &rungs {
+            assert!(history.restore_rung(rung, SHAPE));
+        }
+        assert_eq!(
+            [2, 5, 7].map(|candidate| history.last_rung(candidate).map(|rung| rung.0)),
+            [Some(1), Some(3), None]
+        );
+        assert_eq!(history.at(5, 1), Some(&of(5, 1.0)));
+        assert_eq!(history.at(5, 9), None);
+        assert!(history.trials.is_empty());
+        assert_eq!(history.prune(2, 3), None, "it never stood there");
+        let ended = history.prune(2, 1).unwrap();
+        assert_eq!((ended.status, ended.reached()), (TrialStatus::Pruned, of(2, 3.0).value()));
+        assert!(ended.value().is_nan(), "it is no choice");
+        assert_eq!(history.at(2, 3), None, "what was ended may be a twin's that goes on");
+        assert_eq!(history.counted(), Counted { finished: 1, scored: 0, pruned: 1 });
+        // An outcome says nothing of a rung below, unless it is a failure; and it is not taken back.
+        history.trials.insert(5, of(5, 0.25));
+        history.trials.insert(7, trial(7, TrialStatus::NotFinite, 1.0));
+        assert_eq!(
+            [1, 2, 9].map(|budget| history.at(5, budget).map(Trial::value)),
+            [1.0, f64::NAN, 0.25].map(|value| { Some(of(5, value).value()).filter(|value| !value.is_nan()) })
+        );
+        assert!(history.at(7, 1).is_some());
+        assert_eq!(history.prune(5, 3), None);
     }
 }

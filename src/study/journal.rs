@@ -51,6 +51,17 @@ pub enum Frame {
     Test(TestScore),
     /// All that a search keeps that keeps little; the last one holds.
     Kept(Kept),
+    /// Scores of candidates on their way.
+    Rung(Rung),
+}
+
+/// Scores of some candidates that have had a part of the budget.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Rung {
+    /// What each of their lanes has had.
+    pub budget: u64,
+    /// As if they had come to their end there.
+    pub outcomes: Outcomes,
 }
 
 /// Outcomes in columns. With one score a candidate takes 14 bytes, so ten million of them 140 MB.

@@ -25,6 +25,7 @@ pub mod objective;
 pub mod parts;
 pub mod pipeline;
 mod pipeline_trainer;
+pub mod plan;
 pub mod resolve;
 pub mod result;
 pub mod retention;

@@ -124,6 +124,11 @@ impl Pipelines {
     pub fn budget(&self) -> u64 {
         self.all.iter().map(|pipeline| pipeline.budget).max().unwrap_or(1)
     }
+
+    /// The smallest budget of a model's own.
+    pub fn least_budget(&self) -> u64 {
+        self.all.iter().map(|pipeline| pipeline.budget).min().unwrap_or(1).max(1)
+    }
 }
 
 /// Why a study has no space.

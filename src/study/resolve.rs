@@ -1,6 +1,7 @@
 //! From what a user wrote to what runs: names looked up, data read, the space made.
 
-use super::config::{BackendChoice, LoadedConfig, RunOptions, SearchOptions, StudyConfig};
+use super::backend::Backend;
+use super::config::{BackendChoice, LoadedConfig, SearchOptions, StudyConfig};
 use super::criteria::{Criterion, Limits};
 use super::error::{ConfigError, StudyError};
 use super::history::{Shape, Trial};
@@ -8,15 +9,15 @@ use super::known::known_points;
 use super::model_options::{ModelBudget, ModelOptions};
 use super::objective::{Objective, Resolved};
 use super::parts::Parts;
+use super::plan::{self, Plan};
 use super::retention::Retention;
 use super::source::{About, Place, Source};
-use super::stopping::StopOptions;
 use crate::backend::cpu::CpuOptions;
 use crate::base::hash::Hasher;
 use crate::base::random::Key;
 use crate::base::registry::UnknownName;
 use crate::data::metrics::Direction;
-use crate::schedulers::{self, SchedulerEntry};
+use crate::schedulers::{self, SchedulerEntry, SchedulerOptions};
 use crate::space::Space;
 use crate::strategies::cube::Cube;
 use crate::strategies::generation;
@@ -52,6 +53,8 @@ pub struct Study {
     pub budget: u64,
     /// How candidates are proposed.
     pub strategy: Relay,
+    /// What it plans by.
+    pub plan: Plan,
     /// How budgets are given.
     pub scheduler: &'static dyn SchedulerEntry,
     /// The key of everything random.
@@ -69,14 +72,18 @@ impl Study {
         })?;
         let named = |key: &'static str| move |error: UnknownName| at(source, key, error.into());
         legs(&mut config.search);
-        let strategies: Result<Vec<_>, _> =
-            config.search.strategy.0.iter().map(|name| strategies::find(name)).collect();
+        let sweep = sweeping(&config);
+        let strategies: Result<Vec<_>, _> = match sweep {
+            Some(name) => strategies::find(name).map(|entry| vec![entry]),
+            None => config.search.strategy.0.iter().map(|name| strategies::find(name)).collect(),
+        };
         let strategy = Relay::new(strategies.map_err(named("search.strategy"))?);
         let scheduler = schedulers::find(&config.search.scheduler).map_err(named("search.scheduler"))?;
         let key = Key::from_seed(config.search.seed);
         let Resolved { objective, space, mut notes } = Objective::resolve(&mut config, source, key)?;
         let (known, told) = known_points(&mut config.search, &space, source)?;
         notes.extend(told);
+        notes.extend(sweep.map(|name| format!("auto takes {name}: of all candidates the best alone are kept")));
         config.space = space.to_toml();
         let space = Arc::new(space);
         let directions = objective.directions();
@@ -86,6 +93,8 @@ impl Study {
             let able = STRATEGIES.iter().copied().filter(|entry| can(*entry)).map(|entry| entry.name()).collect();
             return Err(at(source, "search.strategy", ConfigError::Refused { strategy, reason, able }.into()));
         }
+        check_scheduler(&config, scheduler, &objective, directions.len())
+            .map_err(|error| at(source, "search.scheduler", error.into()))?;
         if let (Retention::Best(_), Some(reason)) =
             (config.run.history, needs_all(&config, &objective, &strategy, &space))
         {
@@ -106,6 +115,7 @@ impl Study {
             // Where a run goes on, its plan is the same whatever machine it is.
             config.run.threads = CpuOptions::default().thread_count();
         }
+        let plan = plan::settle(&mut config, &strategy, scheduler);
         let parts = match config.run.history {
             Retention::All => objective.parts(),
             // The mean of its evaluations is all that is kept of a candidate.
@@ -124,36 +134,38 @@ impl Study {
             notes,
             known,
             strategy,
+            plan,
             scheduler,
             key,
         })
     }
 
-    /// What a strategy is told of a trained candidate.
-    pub fn outcome(&self, trial: &Trial, row: &[f64]) -> Outcome {
+    /// What a strategy is told of a trained candidate, by a trainer with so many [`Study::clocks`].
+    pub fn outcome(&self, trial: &Trial, row: &[f64], clocks: f64) -> Outcome {
         let violation = self.objective.violation(trial, row);
         // Who is beyond a limit is no choice, whatever the score. Of several objectives its values are told nevertheless, for
         // strategies that order such candidates by their violation.
-        let value = if violation > 0.0 { f64::NAN } else { trial.value() };
+        let value = if violation > 0.0 { f64::NAN } else { trial.reached() };
         Outcome {
             values: if self.directions.len() > 1 { trial.values() } else { vec![value] },
             violation,
             folds: trial.scores.clone(),
-            seconds: f64::from(trial.seconds) / self.width(),
+            seconds: f64::from(trial.seconds) / clocks,
             gradient: (!trial.gradient.is_empty()).then(|| self.cube.slopes(row, &trial.gradient)),
             ..Outcome::new(trial.candidate, row.to_vec(), value)
         }
     }
 
-    /// How many lanes are trained side by side, each with a clock of its own: the processor's threads. A device's lanes share
-    /// theirs already; there a candidate is taken for shorter than it is.
-    fn width(&self) -> f64 {
-        CpuOptions { threads: self.config.run.threads, ..CpuOptions::default() }.thread_count().max(1) as f64
-    }
-
-    /// Whether the strategy plans by the time there is, and so by what the threads get done in it.
-    pub fn plans_by_time(&self) -> bool {
-        self.strategy.follows_time() && self.config.stop.time.is_some()
+    /// How many lanes are trained side by side with seconds of their own: on the processor as many as threads train models.
+    /// A device's lanes, and a function's evaluations, report their shares of one clock.
+    pub(super) fn clocks(&self, backend: &str) -> f64 {
+        match &self.objective {
+            Objective::Models(_) if backend == Backend::CPU => {
+                let options = CpuOptions { threads: self.plan.threads, ..CpuOptions::default() };
+                options.thread_count().max(1) as f64
+            }
+            _ => 1.0,
+        }
     }
 
     /// How many numbers a candidate has.
@@ -170,13 +182,26 @@ impl Study {
         self.directions.first().copied().unwrap_or(Direction::Minimize)
     }
 
+    /// What the scheduler is opened with.
+    pub fn scheduler_options(&self) -> SchedulerOptions {
+        let search = &self.config.search;
+        SchedulerOptions {
+            budget: self.budget,
+            batch: self.batch,
+            least: search.min_budget.max(self.objective.least_rung()),
+            eta: search.eta,
+            percentile: search.percentile,
+            threshold: search.threshold.map(|worst| -self.direction().sign() * worst),
+        }
+    }
+
     /// What the strategy is opened with.
     pub fn strategy_options(&self) -> StrategyOptions {
         StrategyOptions {
             key: self.key.child(crate::base::random::stream::STRATEGY),
             directions: self.directions.clone(),
-            candidates: self.config.search.candidates,
-            time: self.config.stop.time.map(|span| span.0.as_secs_f64()),
+            candidates: self.plan.candidates,
+            time: self.plan.time.map(|span| span.0.as_secs_f64()),
             batch: self.batch,
             population: self.config.search.population,
             crossover_rate: self.config.search.crossover_rate,
@@ -187,26 +212,10 @@ impl Study {
         }
     }
 
-    /// Whether its course depends on the number of candidates. That of whole generations does by their members alone.
-    pub fn follows_candidates(&self) -> bool {
-        match self.config.run.history != Retention::All && self.strategy.is_adaptive() {
-            true => self.config.search.population.is_none(),
-            false => self.strategy.follows_candidates(),
-        }
-    }
-
-    /// A hash of everything in the study that changes a result. How long it searches is not in it, unless the strategy
-    /// plans by it: a run can be resumed with more candidates, and on another machine.
+    /// A hash of everything in the study that changes a result. How long it searches is in it as it was planned, and only
+    /// if the strategy plans by it: a run can be resumed with more candidates, and on another machine.
     pub fn fingerprint(&self) -> Result<u64, ConfigError> {
-        let mut config = self.config.clone();
-        // What is kept is part of the journal.
-        let threads = if self.plans_by_time() { config.run.threads } else { 0 };
-        config.run = RunOptions { history: config.run.history, threads, ..RunOptions::default() };
-        let time = config.stop.time.filter(|_| self.strategy.follows_time());
-        config.stop = StopOptions { time, ..StopOptions::default() };
-        if !self.follows_candidates() {
-            config.search.candidates = 0;
-        }
+        let mut config = self.planned();
         // Where the data lie does not matter; what is in them has a fingerprint of its own.
         if let Some(data) = &mut config.data {
             data.file = Default::default();
@@ -216,6 +225,39 @@ impl Study {
         hash.text(&config.to_toml()?);
         Ok(hash.finish())
     }
+}
+
+/// Whether a scheduler that ends candidates on their way has a way to look at.
+fn check_scheduler(
+    config: &StudyConfig,
+    scheduler: &'static dyn SchedulerEntry,
+    objective: &Objective,
+    objectives: usize,
+) -> Result<(), ConfigError> {
+    let (search, budget) = (&config.search, objective.budget());
+    let reason = match objective {
+        _ if !scheduler.ends_early() => return Ok(()),
+        Objective::Function(_) => "a function is evaluated at once".to_owned(),
+        _ if objectives > 1 => format!("of {objectives} objectives there is no single order of the candidates"),
+        _ if scheduler.needs_threshold() && search.threshold.is_none() => {
+            "it needs search.threshold, the worst score that goes on".to_owned()
+        }
+        Objective::Models(models) => {
+            let one_step = models.pipelines.iter().find(|pipeline| pipeline.model.budget().default == 1);
+            let first = budget / search.eta.max(2);
+            match one_step {
+                // Beside others it would stand on every rung with all that it will ever be.
+                Some(pipeline) => format!("{} is trained in one step, and has no rungs", pipeline.model.name()),
+                None if budget == 1 => "model.budget is 1, which cannot be cut short".to_owned(),
+                None if first < search.min_budget => format!(
+                    "there is no rung between search.min_budget = {} and the whole budget of {budget}: the next lower one is {first}",
+                    search.min_budget
+                ),
+                None => return Ok(()),
+            }
+        }
+    };
+    Err(ConfigError::Unschedulable { scheduler: scheduler.name(), reason })
 }
 
 /// Numbers that a journal's frame keeps of the best candidates at most: 80 MB.
@@ -234,7 +276,12 @@ fn needs_all(config: &StudyConfig, objective: &Objective, strategy: &Relay, spac
                 Some("whole generations have fixed rates, and one is set in [search]".to_owned())
             }
             Some(_) => generation::refusal(space),
-            None => Some(format!("{} is rebuilt from all outcomes when a run goes on", strategy.name())),
+            None => {
+                let can = STRATEGIES.iter().filter(|entry| entry.generations().is_some());
+                let can: Vec<&str> = can.map(|entry| entry.name()).collect();
+                let why = "is rebuilt from all outcomes when a run goes on; these are not";
+                Some(format!("{} {why}: {}", strategy.name(), can.join(", ")))
+            }
         },
         _ if !strategy.begins_anywhere() => {
             Some(format!("{} cannot go on from a candidate in its middle", strategy.name()))
@@ -251,25 +298,36 @@ fn legs(search: &mut SearchOptions) {
         names.insert(0, PORTFOLIO.to_owned());
     }
     if matches!(&names[..], [only] if only == PORTFOLIO) {
-        names.push(AFTER_PORTFOLIO.to_owned());
+        names.push(AUTO.to_owned());
     }
+}
+
+/// What the program takes by itself where only the best are kept. What learns there forgets what it did not keep, and the
+/// values' distribution would be that of its way.
+fn sweeping(config: &StudyConfig) -> Option<&'static str> {
+    let is_auto = matches!(&config.search.strategy.0[..], [only] if only == AUTO);
+    (is_auto && config.run.history != Retention::All).then_some("random")
 }
 
 /// The strategy of known points.
 const PORTFOLIO: &str = "portfolio";
-/// What it hands over to.
-const AFTER_PORTFOLIO: &str = "auto";
+/// The strategy that chooses among the others, also after known points.
+const AUTO: &str = "auto";
 
 /// Candidates that are proposed at a time. Stop rules look at whole batches: where there are any, batches are so small
-/// that little is trained in vain; and where a strategy learns, so small that it can.
+/// that little is trained in vain; and where a strategy learns, so small that it can, often.
 fn batch(config: &StudyConfig, strategy: &Relay) -> u64 {
     const MOST: u64 = 1000;
     const TO_LEARN: u64 = 50;
+    const ROUNDS: u64 = 200;
     const WITH_TARGET: u64 = 100;
     const LEAST: u64 = 16;
     let by_patience = config.stop.patience.map_or(MOST, |patience| (patience / 2).clamp(LEAST, MOST));
     let by_target = config.stop.target.map_or(MOST, |_| WITH_TARGET);
-    let by_learning = if strategy.is_adaptive() { TO_LEARN } else { MOST };
+    let by_learning = match strategy.is_adaptive() {
+        true => (Plan::of(config).candidates / ROUNDS).max(TO_LEARN),
+        false => MOST,
+    };
     config.search.batch.unwrap_or(by_patience.min(by_target).min(by_learning))
 }
 
@@ -345,6 +403,20 @@ fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
         () if config.objective.is_some() && !search.limits.is_empty() => {
             out_of_range("search.limits", "beside a function".to_owned(), "limits are about models, and there is none")
         }
+        () if search.plan.is_some_and(|plan| plan.candidates == 0) => {
+            out_of_range("search.plan", "0 candidates".to_owned(), "1 or more")
+        }
+        () if search.plan.is_some_and(|plan| plan.threads > THREADS_MOST) => {
+            out_of_range("search.plan", "its threads".to_owned(), "at most 1024")
+        }
+        () if search.eta < 2 => out_of_range("search.eta", search.eta.to_string(), "2 or more"),
+        () if search.min_budget == 0 => out_of_range("search.min_budget", "0".to_owned(), "1 or more"),
+        () if !(0.0..=100.0).contains(&search.percentile) => {
+            out_of_range("search.percentile", search.percentile.to_string(), "0, the best, to 100, the worst")
+        }
+        () if search.threshold.is_some_and(f64::is_nan) => {
+            out_of_range("search.threshold", "nan".to_owned(), "a number")
+        }
         () if search.resolution == 0 => out_of_range("search.resolution", "0".to_owned(), "1 or more"),
         () if has_no_budget(&config.model) => out_of_range("model.budget", "0".to_owned(), "1 or more"),
         () if config.stop.patience == Some(0) => out_of_range("stop.patience", "0".to_owned(), "1 or more"),
@@ -363,5 +435,33 @@ fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
             "a device is for backend = \"gpu\"",
         ),
         () => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A study of sets alone, with three threads.
+    fn study(sets: &[&str]) -> Study {
+        let sets: Vec<String> = sets.iter().chain(&["run.threads=3"]).map(|set| (*set).to_owned()).collect();
+        Study::resolve(StudyConfig::of_sets("study", &sets).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_strategy_hears_of_shares_of_the_search_s_time_whatever_trains() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("data.csv");
+        let rows: String = (0..60).map(|row| format!("{},{row},k{}\n", row % 7, row % 2)).collect();
+        std::fs::write(&file, format!("a,b,kind\n{rows}")).unwrap();
+        let models = study(&[&format!("data.file={}", file.display()), "data.target=kind"]);
+        // Each thread has a clock of its own; a device has one, and a function's evaluations report shares of it.
+        assert_eq!((models.clocks("cpu"), models.clocks("gpu")), (3.0, 1.0));
+        let function = study(&["objective.function=sphere"]);
+        assert_eq!((function.clocks("cpu"), function.clocks("gpu")), (1.0, 1.0));
+        let row = models.space.defaults();
+        let trial = Trial { seconds: 6.0, ..Trial::infeasible(0, models.shape()) };
+        let told = |backend| models.outcome(&trial, &row, models.clocks(backend)).seconds;
+        assert_eq!((told("cpu"), told("gpu")), (2.0, 6.0));
     }
 }

@@ -52,6 +52,10 @@ pub struct RunResult {
     pub distribution: Option<Vec<Quantile>>,
     /// What became of the candidates.
     pub counts: Counts,
+    /// Of the training that candidates would have taken with their whole budget, the share that a scheduler saved; left out
+    /// where it ended none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<f64>,
     /// How they were proposed: a strategy's name, or several in their order.
     pub strategy: String,
     /// What the strategy decided by itself, and why.

@@ -10,6 +10,7 @@ use super::generations::Generations;
 use super::history::History;
 use super::journal::{Frame, Header, Journal};
 use super::objective::Objective;
+use super::plan::Plan;
 use super::resolve::Study;
 use super::result::RunResult;
 use super::retention::Retention;
@@ -62,6 +63,9 @@ pub fn tune(
     if let Some(data) = &mut loaded.config.data {
         absolute(&mut data.file);
         data.test_file.iter_mut().for_each(absolute);
+    }
+    if there.is_some() && start.existing == Existing::Resume {
+        loaded.config.search.plan = Plan::of_run(&path);
     }
     let study = Study::resolve(loaded)?;
     clock.enter(Phase::Preparing, observers);
@@ -119,7 +123,7 @@ pub fn tune(
             Found { reason, progress: sweep.progress(), decisions: Vec::new(), history: sweep.into_history() }
         }
         _ => {
-            let mut search = Search::new(&study, &frames, dir.path())?;
+            let mut search = Search::new(&study, backend.name(), &frames, dir.path())?;
             started(search.progress(), observers);
             let reason = search.run(&mut *trainer, &mut Ports { journal: &mut journal, observers, stop })?;
             let (progress, decisions) = (search.progress(), search.decisions().to_vec());
@@ -243,10 +247,8 @@ fn other_key(dir: &RunDir, study: &Study) -> Option<String> {
     let in_words = |value: Option<&toml::Value>| value.map_or_else(|| "not set".to_owned(), toml::Value::to_string);
     // What a run may change as it likes.
     let is_free = |section: &str, key: &str| match (section, key) {
-        ("search", "candidates") => !study.follows_candidates(),
-        ("stop", "time") => !study.strategy.follows_time(),
+        ("search", "candidates" | "plan") => true,
         ("run", "history") => false,
-        ("run", "threads") => !study.plans_by_time(),
         (section, key) => matches!((section, key), ("run" | "stop", _) | ("data", "file" | "test_file")),
     };
     let sections = then.keys().chain(now.keys());
@@ -259,11 +261,7 @@ fn other_key(dir: &RunDir, study: &Study) -> Option<String> {
             let differing =
                 names.into_iter().filter(|key| !is_free(section, key) && then.get(key) != now.get(key)).map(|key| {
                     let (was, is) = (in_words(then.get(&key)), in_words(now.get(&key)));
-                    let why = match key.as_str() {
-                        "candidates" | "time" | "threads" => format!(", and {} plans by it", study.strategy.name()),
-                        _ => String::new(),
-                    };
-                    format!("{section}.{key} was {was} and now is {is}{why}")
+                    format!("{section}.{key} was {was} and now is {is}")
                 });
             differing.collect::<Vec<_>>()
         })

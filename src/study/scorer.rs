@@ -8,6 +8,7 @@ use super::objective::Objective;
 use super::resolve::Study;
 use crate::backend::{Lane, LaneReport, StopFlag, Trainer};
 use crate::space::Points;
+use crate::strategies::Outcome;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
@@ -15,6 +16,7 @@ use std::ops::ControlFlow;
 pub struct Scorer<'a> {
     study: &'a Study,
     trainer: Box<dyn Trainer + 'a>,
+    clocks: f64,
 }
 
 impl<'a> Scorer<'a> {
@@ -24,8 +26,13 @@ impl<'a> Scorer<'a> {
             Objective::Models(models) => models.problems(study.key)?,
             Objective::Function(_) => Vec::new(),
         };
-        let Opened { trainer, .. } = Backend::open_with_trainer(study, problems)?;
-        Ok(Scorer { study, trainer })
+        let Opened { trainer, backend, .. } = Backend::open_with_trainer(study, problems)?;
+        Ok(Scorer { study, trainer, clocks: study.clocks(backend.name()) })
+    }
+
+    /// What a strategy is told of a candidate that was scored here.
+    pub fn outcome(&self, trial: &Trial, row: &[f64]) -> Outcome {
+        self.study.outcome(trial, row, self.clocks)
     }
 
     /// Whether outcomes are to have gradients from now on, where the models have them.
@@ -52,7 +59,7 @@ impl<'a> Scorer<'a> {
                 && let Some(candidate) = pending.remove(&lane.point)
             {
                 let trial = &mut trials[lane.point];
-                *trial = candidate.finish(lane.point as u64);
+                *trial = candidate.finish(lane.point as u64, 0.0);
                 study.objective.complete(trial, points.row(lane.point));
             }
             ControlFlow::Continue(())

@@ -5,16 +5,16 @@
 
 use super::error::{RunDirError, StudyError};
 use super::events::{BestSoFar, Event, Observers, Progress};
-use super::history::{History, Pending, Shape, Trial};
-use super::journal::{Frame, Journal};
+use super::history::{History, Pending, Shape, Trial, TrialStatus};
+use super::journal::{Frame, Journal, Rung};
 use super::resolve::Study;
 use super::stopping::{StopReason, Stopping};
 use crate::backend::{Lane, LaneReport, Slot, StopFlag, Trainer};
-use crate::schedulers::Scheduler;
+use crate::schedulers::{Reached, Scheduler};
 use crate::space::Points;
 use crate::strategies::{Ask, Strategy};
 use std::collections::{BTreeMap, HashMap};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -28,26 +28,13 @@ pub(super) struct Ports<'a> {
     pub(super) stop: &'a StopFlag,
 }
 
-/// Candidates that a strategy proposed together.
-struct Batch {
-    /// The first one's id.
-    first: u64,
-    points: Points,
-}
-
-impl Batch {
-    fn candidate(&self, place: usize) -> u64 {
-        self.first + place as u64
-    }
-}
-
-/// What a batch still needs.
+/// What a round still needs.
 #[derive(Default)]
 struct Work {
-    /// Places in the batch to train, by their budget.
-    budgets: BTreeMap<u64, Vec<usize>>,
-    /// Candidates with the point of an earlier one, and the earlier one.
-    twins: Vec<(u64, u64)>,
+    /// Candidates to train, by the budget that they are trained to.
+    budgets: BTreeMap<u64, Vec<u64>>,
+    /// Candidates with the point of an earlier one, the earlier one, and the budget.
+    twins: Vec<(u64, u64, u64)>,
     /// Outcomes that need no training.
     ready: Vec<Trial>,
     /// Candidates whose outcome the journal has.
@@ -85,9 +72,15 @@ pub(super) struct Search<'a> {
     dir: &'a Path,
     strategy: Box<dyn Strategy>,
     scheduler: Box<dyn Scheduler>,
+    /// Slots of candidates that were scored on their way and may go on.
+    standing: HashMap<u64, Vec<Slot>>,
+    /// Candidates that have come to their end since the strategy was last told.
+    untold: Vec<u64>,
     stopping: Stopping,
     history: History,
     shape: Shape,
+    /// See [`Study::clocks`].
+    clocks: f64,
     /// Where each fold's scores begin among a candidate's.
     first_score: Vec<usize>,
     total: u64,
@@ -95,6 +88,12 @@ pub(super) struct Search<'a> {
     effort: Effort,
     lanes: u64,
     failed: u64,
+    pruned: u64,
+    /// Units of budget of this session's lanes.
+    trained: u64,
+    /// Units that those who were ended early did not need, and what the whole budgets of all that have come to their end are.
+    spared: f64,
+    whole: f64,
     best: Option<BestSoFar>,
     /// What the strategy decided, for the result.
     decisions: Vec<String>,
@@ -102,25 +101,41 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// A search that goes on behind what these frames of its journal hold.
-    pub(super) fn new(study: &'a Study, frames: &[Frame], dir: &'a Path) -> Result<Search<'a>, StudyError> {
-        let mut history = History::new(study.space.parameters.len());
+    /// A search on a backend of this name that goes on behind what these frames of its journal hold.
+    pub(super) fn new(
+        study: &'a Study,
+        backend: &str,
+        frames: &[Frame],
+        dir: &'a Path,
+    ) -> Result<Search<'a>, StudyError> {
+        let mut history = History::new(study.space.parameters.len(), study.budget);
         let shape = study.shape();
         for frame in frames {
-            if let Frame::Outcomes(outcomes) = frame
-                && !history.restore(outcomes, shape)
-            {
+            let fits = match frame {
+                Frame::Outcomes(outcomes) => history.restore(outcomes, shape),
+                Frame::Rung(rung) => history.restore_rung(rung, shape),
+                _ => true,
+            };
+            if !fits {
                 return Err(RunDirError::Other { dir: dir.to_owned(), what: "other folds".to_owned() }.into());
             }
         }
+        // A plan by the time there is was made of what the backend reported on which the run was begun.
+        let begun_on = match frames.first() {
+            Some(Frame::Header(header)) => &header.backend,
+            _ => backend,
+        };
         let strategy = study.strategy.open(study.space.clone(), &study.strategy_options());
         let wanted = study.config.search.candidates;
         let mut search = Search {
             study,
             dir,
-            scheduler: study.scheduler.open(study.budget),
+            scheduler: study.scheduler.open(&study.scheduler_options()),
+            standing: HashMap::new(),
+            untold: Vec::new(),
             stopping: Stopping::new(study.direction(), &study.config.stop, study.parts.clone()),
             shape,
+            clocks: study.clocks(begun_on),
             first_score: study.objective.first_scores(),
             resumed: history.trials.len() as u64,
             effort: Effort::default(),
@@ -129,6 +144,10 @@ impl<'a> Search<'a> {
             history,
             lanes: 0,
             failed: 0,
+            pruned: 0,
+            trained: 0,
+            spared: 0.0,
+            whole: 0.0,
             best: None,
             decisions: Vec::new(),
             began: Instant::now(),
@@ -140,44 +159,60 @@ impl<'a> Search<'a> {
 
     /// Asks, trains and tells until there is a reason to stop.
     pub(super) fn run(&mut self, trainer: &mut dyn Trainer, ports: &mut Ports<'_>) -> Result<StopReason, StudyError> {
-        let search = &self.study.config.search;
         self.began = Instant::now();
         trainer.want_gradients(self.study.strategy.uses_gradients());
         loop {
             let first = self.history.points.len() as u64;
-            let n = batch_size(first, self.study.batch).min(search.candidates.saturating_sub(first));
-            if n == 0 {
+            let room = self.study.end_after(first).saturating_sub(first);
+            let round = self.scheduler.next(room, batch_size(first, self.study.batch));
+            self.end(&round.ended, trainer, ports);
+            if (round.begin > 0 || round.is_last())
+                && let Some(reason) = self.tell(ports.observers)
+            {
+                return Ok(reason);
+            }
+            if round.is_last() {
                 return Ok(StopReason::Candidates);
             }
-            let asked = self.strategy.ask(first, n as usize);
-            self.hear(ports.observers);
-            let batch = match asked {
-                Ask::Proposals(points) => Batch { first, points },
-                Ask::Done => return Ok(StopReason::SpaceExhausted),
-                // Batches are told whole before the next one is asked for: there is nothing to wait for.
-                Ask::Wait => return Err(StudyError::StrategyWaits { strategy: self.study.strategy.name() }),
+            let begun = match self.propose(first, round.begin, ports)? {
+                Some(begun) => begun,
+                None => return Ok(StopReason::SpaceExhausted),
             };
-            self.check(&batch)?;
-            let mut work = self.admit(&batch);
-            if !self.study.config.search.limits.is_empty() {
-                self.lead_again(&work.known);
-            }
-            self.keep(&mut work.ready, ports)?;
-            for (budget, places) in work.budgets {
-                if let Some(reason) = self.train(&batch, &places, budget, trainer, ports)? {
-                    return Ok(reason);
-                }
-            }
-            self.keep(&mut self.copies(&work.twins), ports)?;
-            if let Some(reason) = self.tell(&batch, ports.observers) {
+            let fresh = begun.clone().map(|candidate| (candidate, round.budget));
+            let mut training: Vec<(u64, u64)> = fresh.chain(round.go_on).collect();
+            training.sort_unstable();
+            if let Some(reason) = self.train_round(&training, begun, trainer, ports)? {
                 return Ok(reason);
+            }
+            if self.study.scheduler.ends_early() {
+                let reached = training.iter().map(|(candidate, budget)| self.reached(*candidate, *budget));
+                self.scheduler.report(&reached.collect::<Vec<Reached>>());
             }
         }
     }
 
+    /// Asks for the next candidates and puts them into the history: their ids, or nothing where there are none any more.
+    fn propose(&mut self, first: u64, n: u64, ports: &mut Ports<'_>) -> Result<Option<Range<u64>>, StudyError> {
+        if n == 0 {
+            return Ok(Some(first..first));
+        }
+        let asked = self.strategy.ask(first, n as usize);
+        self.hear(ports.observers);
+        match asked {
+            Ask::Proposals(points) => {
+                self.check(first, &points)?;
+                points.rows().for_each(|row| self.history.propose(row));
+                Ok(Some(first..first + points.len() as u64))
+            }
+            Ask::Done => Ok(None),
+            // Cohorts are told whole before the next one is asked for: there is nothing to wait for.
+            Ask::Wait => Err(StudyError::StrategyWaits { strategy: self.study.strategy.name() }),
+        }
+    }
+
     /// Whether the strategy proposes what it proposed when the journal was written.
-    fn check(&mut self, batch: &Batch) -> Result<(), RunDirError> {
-        match self.history.contradiction(batch.first, &batch.points) {
+    fn check(&mut self, first: u64, points: &Points) -> Result<(), RunDirError> {
+        match self.history.contradiction(first, points) {
             None => Ok(()),
             Some(candidate) => {
                 let what = format!("a strategy that proposed another candidate {candidate}");
@@ -186,42 +221,82 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// What the candidates of a batch need that have no outcome in the journal.
-    fn admit(&mut self, batch: &Batch) -> Work {
+    /// Trains what a round asks for as far as the journal does not have it; a reason if it was cut short.
+    fn train_round(
+        &mut self,
+        training: &[(u64, u64)],
+        begun: Range<u64>,
+        trainer: &mut dyn Trainer,
+        ports: &mut Ports<'_>,
+    ) -> Result<Option<StopReason>, StudyError> {
+        let mut work = self.admit(training, begun);
+        if !self.study.config.search.limits.is_empty() {
+            self.lead_again(&work.known);
+        }
+        self.keep(&mut work.ready, self.study.budget, ports)?;
+        for (budget, candidates) in work.budgets {
+            if let Some(reason) = self.train(&candidates, budget, trainer, ports)? {
+                return Ok(Some(reason));
+            }
+        }
+        let mut copies: BTreeMap<u64, Vec<Trial>> = BTreeMap::new();
+        for (candidate, twin, budget) in work.twins {
+            copies.entry(budget).or_default().extend(self.copy(candidate, twin, budget));
+        }
+        for (budget, mut copies) in copies {
+            self.keep(&mut copies, budget, ports)?;
+        }
+        Ok(None)
+    }
+
+    /// What a round's candidates need that have no outcome in the journal.
+    fn admit(&mut self, training: &[(u64, u64)], begun: Range<u64>) -> Work {
         let mut work = Work::default();
-        for (place, row) in batch.points.rows().enumerate() {
-            let candidate = batch.candidate(place);
-            let twin = self.history.propose(row);
-            match twin {
-                _ if self.history.trials.contains_key(&candidate) => work.known.push(candidate),
-                Some(twin) => work.twins.push((candidate, twin)),
-                None if !self.study.space.is_allowed(row) => work.ready.push(Trial::infeasible(candidate, self.shape)),
-                None => work.budgets.entry(self.scheduler.admit(candidate)).or_default().push(place),
+        for &(candidate, budget) in training {
+            let is_here = |twin: &u64| training.binary_search(&(*twin, budget)).is_ok();
+            let twin = self.history.twin(candidate);
+            if self.history.at(candidate, budget).is_some() {
+                work.known.push(candidate);
+                self.untold.extend(Some(candidate).filter(|_| self.history.over_at(candidate, budget).is_some()));
+            } else if let Some(twin) = twin.filter(|twin| self.history.at(*twin, budget).is_some() || is_here(twin)) {
+                work.twins.push((candidate, twin, budget));
+            } else if !self.study.space.is_allowed(self.history.point(candidate)) {
+                work.ready.push(Trial::infeasible(candidate, self.shape));
+            } else {
+                self.effort.candidates += u64::from(begun.contains(&candidate));
+                work.budgets.entry(budget).or_default().push(candidate);
             }
         }
         work
     }
 
-    /// Trains candidates of a batch on every fold; a reason if it was cut short.
+    /// Trains candidates up to a budget on every fold; a reason if it was cut short.
     fn train(
         &mut self,
-        batch: &Batch,
-        places: &[usize],
+        candidates: &[u64],
         budget: u64,
         trainer: &mut dyn Trainer,
         ports: &mut Ports<'_>,
     ) -> Result<Option<StopReason>, StudyError> {
-        let folds = 0..self.shape.lanes;
-        let lanes: Vec<Lane> =
-            places.iter().flat_map(|&point| folds.clone().map(move |fold| Lane { point, fold })).collect();
-        let mut work = vec![0.0; batch.points.len()];
-        for place in places {
-            work[*place] = self.study.objective.work(batch.points.row(*place));
+        let is_whole = budget >= self.study.budget;
+        // What a candidate's lanes have had where it stands, seconds among that, and operations of this leg of one.
+        let (mut before, mut seconds, mut work) = (Vec::new(), Vec::new(), Vec::new());
+        for candidate in candidates {
+            let stands = self.standing.contains_key(candidate).then(|| self.history.last_rung(*candidate)).flatten();
+            let had = stands.map_or(0, |(had, _)| had);
+            seconds.push(stands.map_or(0.0, |(_, trial)| trial.seconds));
+            let share = budget.saturating_sub(had) as f64 / self.study.budget.max(1) as f64;
+            work.push(self.study.objective.work(self.history.point(*candidate)) * share);
+            before.push(stands.map_or_else(Vec::new, |(_, trial)| trial.used.clone()));
         }
         self.effort.admitted += work.iter().sum::<f64>() * self.shape.lanes as f64;
-        self.effort.candidates += places.len() as u64;
-        let slots = trainer.start(&batch.points, &lanes)?;
-        let lane_of: HashMap<Slot, Lane> = slots.iter().copied().zip(lanes).collect();
+        let slots = self.slots(candidates, trainer)?;
+        let lane_of: HashMap<Slot, (usize, usize)> = slots
+            .iter()
+            .enumerate()
+            .flat_map(|(place, slots)| slots.iter().enumerate().map(move |(fold, slot)| (*slot, (place, fold))))
+            .collect();
+        let all: Vec<Slot> = slots.iter().flatten().copied().collect();
         let deadline = self.study.config.stop.time.and_then(|span| self.began.checked_add(span.0));
         let mut pending: HashMap<usize, Pending> = HashMap::new();
         let mut finished: Vec<Trial> = Vec::new();
@@ -229,69 +304,146 @@ impl<'a> Search<'a> {
         let mut failure = None;
         let stop = ports.stop.until(deadline);
         let mut report = |report: LaneReport| {
-            let Some(lane) = lane_of.get(&report.slot) else { return ControlFlow::Continue(()) };
+            let Some(&(place, fold)) = lane_of.get(&report.slot) else { return ControlFlow::Continue(()) };
             self.lanes += 1;
-            self.effort.done += work[lane.point];
-            let candidate = pending.entry(lane.point).or_insert_with(|| Pending::new(self.shape));
-            if candidate.take(lane.fold, self.first_score[lane.fold], &report)
-                && let Some(candidate) = pending.remove(&lane.point)
+            self.effort.done += work[place];
+            let more = report.used.saturating_sub(before[place].get(fold).copied().unwrap_or(0));
+            self.trained = self.trained.saturating_add(more);
+            let candidate = pending.entry(place).or_insert_with(|| Pending::new(self.shape));
+            if candidate.take(fold, self.first_score[fold], &report)
+                && let Some(candidate) = pending.remove(&place)
             {
-                let mut trial = candidate.finish(batch.candidate(lane.point));
-                self.study.objective.complete(&mut trial, batch.points.row(lane.point));
+                let mut trial = candidate.finish(candidates[place], seconds[place]);
+                self.study.objective.complete(&mut trial, self.history.point(candidates[place]));
                 finished.push(trial);
             }
             ports.observers.notify(&Event::Lane(self.progress()));
             if written.elapsed() >= JOURNAL_EVERY {
-                failure = self.keep(&mut finished, ports).err();
+                failure = self.keep(&mut finished, budget, ports).err();
                 written = Instant::now();
             }
             if failure.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let advanced = trainer.advance(&slots, budget, false, &stop, &mut report);
-        trainer.release(&slots);
+        let advanced = trainer.advance(&all, budget, !is_whole, &stop, &mut report);
         if let Some(failure) = failure {
             return Err(failure);
         }
         // What is whole is kept, whatever happened to the rest.
-        self.keep(&mut finished, ports)?;
+        self.keep(&mut finished, budget, ports)?;
+        for (candidate, slots) in candidates.iter().zip(slots) {
+            match self.history.trials.contains_key(candidate) || is_whole {
+                true => trainer.release(&slots),
+                false => drop(self.standing.insert(*candidate, slots)),
+            }
+        }
         advanced?;
-        let is_whole = places.iter().all(|place| self.history.trials.contains_key(&batch.candidate(*place)));
-        Ok(match is_whole {
+        let is_done = candidates.iter().all(|candidate| self.history.at(*candidate, budget).is_some());
+        Ok(match is_done {
             true => None,
             false if ports.stop.is_raised() => Some(StopReason::Interrupted),
             false => Some(StopReason::Time),
         })
     }
 
-    /// Equal candidates have equal bits: none is trained twice.
-    fn copies(&self, twins: &[(u64, u64)]) -> Vec<Trial> {
-        // Where time has a limit an equal candidate is as far beyond it.
-        let is_timed = self.study.config.search.limits.seconds.is_some();
-        let copy = |(candidate, twin): &(u64, u64)| {
-            let twin = self.history.trials.get(twin)?.clone();
-            Some(Trial { candidate: *candidate, seconds: if is_timed { twin.seconds } else { 0.0 }, ..twin })
+    /// The slots of candidates, one a fold: where they stand, or from the beginning of their training. A run that is resumed
+    /// has none that stand.
+    fn slots(&mut self, candidates: &[u64], trainer: &mut dyn Trainer) -> Result<Vec<Vec<Slot>>, StudyError> {
+        let folds = self.shape.lanes;
+        let mut points = Points::new(self.study.space.parameters.len());
+        let mut lanes = Vec::new();
+        for candidate in candidates.iter().filter(|candidate| !self.standing.contains_key(candidate)) {
+            let point = points.len();
+            points.push(self.history.point(*candidate));
+            lanes.extend((0..folds).map(|fold| Lane { point, fold }));
+        }
+        let mut started = match lanes.is_empty() {
+            true => Vec::new().into_iter(),
+            false => trainer.start(&points, &lanes)?.into_iter(),
         };
-        twins.iter().filter_map(copy).collect()
+        let slots = |candidate: &u64| match self.standing.remove(candidate) {
+            Some(slots) => slots,
+            None => started.by_ref().take(folds).collect(),
+        };
+        Ok(candidates.iter().map(slots).collect())
     }
 
-    /// Journals outcomes, and only then lets anyone know.
-    fn keep(&mut self, finished: &mut Vec<Trial>, ports: &mut Ports<'_>) -> Result<(), StudyError> {
+    /// What a scheduler hears of a candidate.
+    fn reached(&self, candidate: u64, budget: u64) -> Reached {
+        let Some(trial) = self.history.at(candidate, budget) else {
+            return Reached { candidate, budget, value: f64::NAN };
+        };
+        let value = -self.study.direction().sign() * trial.reached();
+        // Who is beyond a limit comes last, and yet stands there: it is no failure.
+        let is_beyond = self.study.objective.violation(trial, self.history.point(candidate)) > 0.0;
+        Reached { candidate, budget, value: if is_beyond && !value.is_nan() { f64::INFINITY } else { value } }
+    }
+
+    /// Ends candidates where they stand.
+    fn end(&mut self, ended: &[(u64, u64)], trainer: &mut dyn Trainer, ports: &mut Ports<'_>) {
+        let pruned = ended.iter().filter_map(|(candidate, budget)| self.history.prune(*candidate, *budget));
+        let trials: Vec<Trial> = pruned.collect();
+        self.untold.extend(ended.iter().map(|(candidate, _)| candidate));
+        trials.iter().for_each(|trial| self.count(trial));
+        for (candidate, _) in ended {
+            if let Some(slots) = self.standing.remove(candidate) {
+                trainer.release(&slots);
+            }
+        }
+        if !trials.is_empty() {
+            ports.observers.notify(&Event::Trials { trials: &trials, progress: self.progress() });
+        }
+    }
+
+    /// Equal candidates have equal bits: none is trained twice.
+    fn copy(&self, candidate: u64, twin: u64, budget: u64) -> Option<Trial> {
+        // Where time has a limit an equal candidate is as far beyond it.
+        let is_timed = self.study.config.search.limits.seconds.is_some();
+        let twin = self.history.at(twin, budget)?.clone();
+        Some(Trial { candidate, seconds: if is_timed { twin.seconds } else { 0.0 }, ..twin })
+    }
+
+    /// Journals outcomes at a budget, and only then lets anyone know. Those that failed, and those that had the whole budget,
+    /// have come to their end.
+    fn keep(&mut self, finished: &mut Vec<Trial>, budget: u64, ports: &mut Ports<'_>) -> Result<(), StudyError> {
         if finished.is_empty() {
             return Ok(());
         }
         finished.sort_by_key(|trial| trial.candidate);
-        let outcomes = self.history.to_frame(finished, self.study.strategy.is_adaptive());
-        ports.journal.append(&Frame::Outcomes(outcomes))?;
-        for trial in finished.iter() {
-            self.count(trial);
-            self.history.trials.insert(trial.candidate, trial.clone());
+        let with_points = self.study.strategy.is_adaptive();
+        let is_whole = budget >= self.study.budget;
+        let (over, on_the_way): (Vec<Trial>, Vec<Trial>) =
+            finished.drain(..).partition(|trial| is_whole || !trial.status.is_scored());
+        if !on_the_way.is_empty() {
+            let outcomes = self.history.to_frame(&on_the_way, with_points);
+            ports.journal.append(&Frame::Rung(Rung { budget, outcomes }))?;
+            on_the_way.into_iter().for_each(|trial| self.history.reach(budget, trial));
         }
-        ports.observers.notify(&Event::Trials { trials: finished, progress: self.progress() });
-        finished.clear();
+        if !over.is_empty() {
+            ports.journal.append(&Frame::Outcomes(self.history.to_frame(&over, with_points)))?;
+            for trial in &over {
+                self.count(trial);
+                self.untold.push(trial.candidate);
+                self.history.trials.insert(trial.candidate, trial.clone());
+            }
+            ports.observers.notify(&Event::Trials { trials: &over, progress: self.progress() });
+        }
         Ok(())
     }
 
+    /// See [`Progress::saved`].
+    fn saved(&self) -> f64 {
+        self.spared / self.whole.max(1.0)
+    }
+
     fn count(&mut self, trial: &Trial) {
+        let all = self.shape.lanes as f64 * self.study.budget as f64;
+        self.whole += all;
+        if trial.status == TrialStatus::Pruned {
+            let had = self.history.last_rung(trial.candidate).map_or(0, |(had, _)| had);
+            self.spared += all - self.shape.lanes as f64 * had as f64;
+            self.pruned += 1;
+            return;
+        }
         self.failed += u64::from(!trial.status.is_scored());
         // A limit can only be looked at where the point is known: of a journal's candidates when they are proposed again.
         let point = (trial.candidate < self.history.points.len() as u64).then(|| self.history.point(trial.candidate));
@@ -324,18 +476,25 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Tells a whole batch in the order of ids; a reason to stop if there is one.
-    fn tell(&mut self, batch: &Batch, observers: &mut Observers) -> Option<StopReason> {
+    /// Tells who has come to the end, in the order of ids; a reason to stop if there is one.
+    fn tell(&mut self, observers: &mut Observers) -> Option<StopReason> {
+        let mut untold = std::mem::take(&mut self.untold);
+        untold.sort_unstable();
+        untold.dedup();
         let mut outcomes = Vec::new();
         let mut reason = None;
-        for (place, row) in batch.points.rows().enumerate() {
-            let Some(trial) = self.history.trials.get(&batch.candidate(place)) else { continue };
+        for candidate in untold {
+            let Some(trial) = self.history.trials.get(&candidate) else { continue };
+            let row = self.history.point(candidate);
             let violation = self.study.objective.violation(trial, row);
             // Who is beyond a limit is no choice, whatever the score.
             let value = if violation > 0.0 { f64::NAN } else { trial.value() };
-            reason = reason.or(self.stopping.tell(value, &trial.scores));
+            // Who was ended early had no chance to be an improvement.
+            if trial.status != TrialStatus::Pruned {
+                reason = reason.or(self.stopping.tell(value, &trial.scores));
+            }
             if self.study.strategy.is_adaptive() {
-                outcomes.push(self.study.outcome(trial, row));
+                outcomes.push(self.study.outcome(trial, row, self.clocks));
             }
         }
         self.strategy.tell(&outcomes);
@@ -367,6 +526,9 @@ impl<'a> Search<'a> {
             limit: self.study.config.stop.time.map(|span| span.0.as_secs_f64()),
             best: self.best,
             failed: self.failed,
+            pruned: self.pruned,
+            trained: self.trained,
+            saved: self.saved(),
         }
     }
 

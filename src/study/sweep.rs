@@ -278,6 +278,9 @@ impl<'a> Sweep<'a> {
             limit: self.study.config.stop.time.map(|span| span.0.as_secs_f64()),
             best: self.leader,
             failed: self.failed,
+            pruned: 0,
+            trained: 0,
+            saved: 0.0,
         }
     }
 

@@ -19,7 +19,7 @@ fn flowers() -> Folder {
 /// A search of the table that takes no time, with more arguments.
 fn tune<'a>(more: &[&'a str]) -> Vec<&'a str> {
     let study = ["tune", "flowers.csv", "--target", "kind", "--backend", "cpu", "--set=model.budget=2"];
-    let narrow = ["--set=space.hidden=[4, 8, 16]", "--set=search.batch=4"];
+    let narrow = ["--set=space.hidden=[4, 8, 16]", "--set=search.batch=4", "--set=search.strategy=random"];
     [&study[..], &narrow, more].concat()
 }
 

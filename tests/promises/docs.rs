@@ -99,7 +99,7 @@ fn tables_hold_what_the_registries_hold() {
         ("docs/metrics.md", "registry: metrics".to_owned(), metrics()),
         ("docs/strategies.md", "registry: strategies".to_owned(), table("strategy", STRATEGIES)),
         ("docs/functions.md", "registry: functions".to_owned(), functions()),
-        ("docs/strategies.md", "registry: schedulers".to_owned(), table("scheduler", SCHEDULERS)),
+        ("docs/schedulers.md", "registry: schedulers".to_owned(), table("scheduler", SCHEDULERS)),
     ];
     blocks
         .extend(MODELS.iter().map(|model| ("docs/models.md", format!("space: {}", model.name()), space(model.name()))));

@@ -45,12 +45,12 @@ fn ids(chosen: &[Chosen]) -> Vec<(u64, u64)> {
 
 #[test]
 fn a_search_of_a_function_knows_how_near_it_came() {
-    let result = ended(&["search.strategy=cmaes", "search.candidates=3000"]);
+    let result = ended(&["search.strategy=cmaes", "search.candidates=10000"]);
     let function = result.function.unwrap();
     assert_eq!((function.name.as_str(), function.dimensions, function.optimum), ("rastrigin", 3, Some(0.0)));
     assert_eq!(function.exact, Some(result.best.value), "without noise");
     assert!(result.best.value < 1e-6, "{}", result.best.value);
-    assert_eq!(result.counts.complete, 3000);
+    assert_eq!(result.counts.complete, 10_000);
     assert!(result.model.is_none() && result.model_file.is_none() && result.one_se.is_none());
 }
 

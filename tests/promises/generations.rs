@@ -79,16 +79,17 @@ fn a_search_by_generations_goes_on_to_the_same_end() {
 }
 
 #[test]
-fn members_that_the_number_of_candidates_decides_are_a_plan() {
+fn members_that_the_number_of_candidates_decided_stay_as_many() {
     let folder = Folder::new();
     let free = |candidates: &str| {
         let mut loaded = study(&folder, "cmaes", &[candidates]);
         loaded.config.search.population = None;
         loaded
     };
-    run(free("search.candidates=4000"), Existing::Refuse);
-    let said = refusal(free("search.candidates=40000"), Existing::Resume);
-    assert!(said.contains("cmaes plans by it"), "{said}");
+    let short = run(free("search.candidates=4000"), Existing::Refuse);
+    let longer = run(free("search.candidates=40000"), Existing::Resume);
+    assert_eq!(longer.counts.proposed, 40_000);
+    assert!(longer.best.value < short.best.value);
 }
 
 #[test]

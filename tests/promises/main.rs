@@ -6,6 +6,7 @@ mod support;
 
 mod backends;
 mod bench;
+mod budgets;
 mod cli;
 mod configs;
 mod data;

@@ -21,7 +21,8 @@ fn journal(folder: &Folder) -> PathBuf {
     folder.path().join("run/journal.tfj")
 }
 
-fn resumed(folder: &Folder) -> String {
+/// The result of the run in a folder after going on with it.
+pub fn resumed(folder: &Folder) -> String {
     let loaded = load_run(&folder.path().join("run"), &[]).unwrap();
     studies::comparable(&run(loaded, Existing::Resume))
 }
@@ -31,7 +32,7 @@ fn refused(loaded: LoadedConfig, existing: Existing, salvage: bool) -> StudyErro
 }
 
 /// Where each frame of a journal ends.
-fn ends(path: &Path) -> Vec<usize> {
+pub fn ends(path: &Path) -> Vec<usize> {
     let bytes = std::fs::read(path).unwrap();
     let mut ends = vec![12];
     while *ends.last().unwrap() < bytes.len() {
@@ -98,19 +99,41 @@ fn a_journal_of_a_strategy_that_learns_goes_on_to_the_same_result() {
 }
 
 #[test]
-fn a_run_that_was_planned_by_its_number_of_candidates_is_not_lengthened() {
-    let folder = Folder::new();
-    let study = |more: &str| {
-        let settings = ["search.strategy=\"latin\"", "search.batch=3", more].map(str::to_owned);
-        studies::small(&folder, &settings)
-    };
-    run(study("search.candidates=9"), Existing::Refuse);
-    let error = refused(study("search.candidates=12"), Existing::Resume, false).to_string();
-    assert!(error.contains("search.candidates") && error.contains("latin"), "{error}");
+fn a_run_that_is_made_longer_goes_on_as_it_was_planned() {
+    for entry in STRATEGIES.iter().filter(|entry| entry.name() != "grid" && entry.name() != "portfolio") {
+        let folder = Folder::new();
+        let study = |candidates: u64, dir: &str| {
+            let set = |key: &str, value: &str| format!("{key}={value}");
+            let place = set("run.dir", &folder.path().join(dir).display().to_string());
+            let function = [set("objective.function", "sphere"), set("objective.dimensions", "2"), place];
+            let strategy = [set("search.strategy", entry.name()), set("search.batch", "7")];
+            let candidates = set("search.candidates", &candidates.to_string());
+            StudyConfig::of_sets(
+                "sphere",
+                &[&function[..], &strategy, &[candidates, "run.backend=cpu".to_owned()]].concat(),
+            )
+            .unwrap()
+        };
+        let short = run(study(40, "run"), Existing::Refuse);
+        // From the study itself, and from the run's directory.
+        let longer = run(study(60, "run"), Existing::Resume);
+        let dir = folder.path().join("run");
+        let longest = run(load_run(&dir, &["search.candidates=90".to_owned()]).unwrap(), Existing::Resume);
+        let counts = [&short, &longer, &longest].map(|result| result.counts.proposed);
+        assert_eq!(counts, [40, 60, 90], "{}", entry.name());
+        assert!(longest.best.value <= longer.best.value && longer.best.value <= short.best.value, "{}", entry.name());
+        // What does not learn does not see where it was stopped: the run's study gives the same again.
+        if !entry.is_adaptive() {
+            let elsewhere = format!("run.dir={}", folder.path().join("again").display());
+            let mut again = run(StudyConfig::load(&dir.join("study.toml"), &[elsewhere]).unwrap(), Existing::Refuse);
+            again.study.clone_from(&longest.study);
+            assert_eq!(studies::comparable(&again), studies::comparable(&longest), "{}", entry.name());
+        }
+    }
 }
 
 #[test]
-fn what_was_chosen_by_the_time_there_is_stays_chosen_and_needs_the_same_time() {
+fn what_was_chosen_by_the_time_there_is_stays_chosen_whatever_time_there_is_then() {
     let folder = Folder::new();
     let study = |time: &str| {
         let settings = ["search.strategy=\"auto\"", "search.batch=3", "search.candidates=30", time].map(str::to_owned);
@@ -122,11 +145,16 @@ fn what_was_chosen_by_the_time_there_is_stays_chosen_and_needs_the_same_time() {
     let bytes = std::fs::read(journal(&folder)).unwrap();
     let ends = ends(&journal(&folder));
     // Behind the choice, which sixteen candidates are enough for.
-    std::fs::write(journal(&folder), &bytes[..ends[ends.len() - 4]]).unwrap();
-    std::fs::remove_file(folder.path().join("run/result.json")).unwrap();
+    let cut = || {
+        std::fs::write(journal(&folder), &bytes[..ends[ends.len() - 4]]).unwrap();
+        std::fs::remove_file(folder.path().join("run/result.json")).unwrap();
+    };
+    cut();
     assert_eq!(resumed(&folder), studies::comparable(&whole));
-    let error = refused(study("stop.time=\"2h\""), Existing::Resume, false).to_string();
-    assert!(error.contains("stop.time was \"1h\" and now is \"2h\", and auto plans by it"), "{error}");
+    for time in ["stop.time=\"2h\"", "run.threads=2"] {
+        cut();
+        assert_eq!(studies::comparable(&run(study(time), Existing::Resume)), studies::comparable(&whole), "{time}");
+    }
 }
 
 #[test]

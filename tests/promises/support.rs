@@ -223,7 +223,7 @@ pub mod studies {
         text
     }
 
-    const STUDY: &str = "[data]\nfile = 'flowers.csv'\ntarget = 'kind'\n[model]\nbudget = 3\n[space]\nhidden = { int = [4, 24], log = true }\n[search]\ncandidates = 12\nseed = 5\n[validate]\nfolds = 3\n";
+    const STUDY: &str = "[data]\nfile = 'flowers.csv'\ntarget = 'kind'\n[model]\nbudget = 3\n[space]\nhidden = { int = [4, 24], log = true }\n[search]\nstrategy = 'random'\ncandidates = 12\nseed = 5\n[validate]\nfolds = 3\n";
 
     fn load(folder: &Folder, sets: &[String]) -> LoadedConfig {
         let path = folder.write("study.toml", STUDY);

@@ -53,7 +53,11 @@ pub(super) fn finish(
         return Err(StudyError::AllBeyond { candidates: history.counted().scored });
     }
     if !history.trials.values().any(|trial| trial.status.is_scored()) {
-        return Err(match history.counted().finished {
+        let counted = history.counted();
+        let needs_threshold = study.scheduler.needs_threshold() && closing.reason == StopReason::Candidates;
+        let threshold = study.config.search.threshold.filter(|_| needs_threshold);
+        return Err(match counted.finished {
+            _ if history.is_on_the_way() => StudyError::NoneWhole { dir: dir.path().to_owned(), threshold },
             0 => StudyError::NoTime,
             candidates => {
                 let failure = history.usual_failure();
@@ -99,10 +103,10 @@ impl Closing<'_> {
             counts: Counts {
                 proposed: history.proposed(),
                 complete: counted.scored,
-                // The one scheduler that there is lets every candidate go its whole way.
-                pruned: 0,
-                failed: counted.finished - counted.scored,
+                pruned: counted.pruned,
+                failed: counted.finished - counted.scored - counted.pruned,
             },
+            saved: Some(self.progress.saved).filter(|_| counted.pruned > 0),
             strategy: study.strategy.name(),
             decisions: self.decisions.clone(),
             stopped_because: self.reason,

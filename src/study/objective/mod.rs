@@ -156,6 +156,14 @@ impl Objective {
         }
     }
 
+    /// The least budget at which each model has had a unit of its own: of several each has the same share of its own budget.
+    pub fn least_rung(&self) -> u64 {
+        match self {
+            Objective::Models(models) => models.pipelines.budget().div_ceil(models.pipelines.least_budget()),
+            Objective::Function(_) => 1,
+        }
+    }
+
     /// Operations that a lane of a candidate takes; more than none.
     pub fn work(&self, row: &[f64]) -> f64 {
         match self {

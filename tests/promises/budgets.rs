@@ -1,0 +1,222 @@
+//! What schedulers promise in a study: who goes on is trained on, who ends is trained no further, and nothing depends on where
+//! the run was stopped.
+
+use crate::gpu::shared;
+use crate::resume::{ends, resumed};
+use crate::study::{lanes_trained, run};
+use crate::support::{Folder, quiet, studies};
+use thousandfold::backend::StopFlag;
+use thousandfold::models::MODELS;
+use thousandfold::schedulers::{SCHEDULERS, SchedulerEntry};
+use thousandfold::study::events::{Event, Observer};
+use thousandfold::study::result::{Chosen, RunResult};
+use thousandfold::study::run_dir::Existing;
+use thousandfold::study::{Ended, LoadedConfig, Start, StudyError, tune};
+
+/// Twenty candidates of nine epochs on three folds.
+fn study(folder: &Folder, sets: &[&str]) -> LoadedConfig {
+    let common = ["search.candidates=20", "model.budget=9", "search.threshold=1.1"];
+    studies::small(folder, &common.iter().chain(sets).map(|set| (*set).to_owned()).collect::<Vec<_>>())
+}
+
+fn ended(sets: &[&str]) -> RunResult {
+    run(study(&Folder::new(), sets), Existing::Refuse)
+}
+
+fn scheduler(entry: &dyn SchedulerEntry) -> String {
+    format!("search.scheduler=\"{}\"", entry.name())
+}
+
+fn early() -> impl Iterator<Item = &'static dyn SchedulerEntry> {
+    SCHEDULERS.iter().copied().filter(|entry| entry.ends_early())
+}
+
+/// Those of the candidates listed in both results that are equal to the bit, and how many are in both.
+fn equal(a: &RunResult, b: &RunResult) -> (usize, usize) {
+    let bits = |one: &Chosen| one.folds.iter().map(|score| score.to_bits()).collect::<Vec<u64>>();
+    let pairs = a.top.iter().filter_map(|one| Some((one, b.top.iter().find(|two| two.candidate == one.candidate)?)));
+    pairs.fold((0, 0), |(same, all), (one, two)| {
+        (same + usize::from(bits(one) == bits(two) && one.used == two.used), all + 1)
+    })
+}
+
+#[test]
+fn who_goes_on_ends_with_the_bits_of_one_go() {
+    let walks = MODELS.iter().filter(|model| model.budget().default > 1);
+    let mut tried = 0;
+    for model in walks {
+        let name = format!("model.name=\"{}\"", model.name());
+        // A task that the model has, and rungs of 3, 9 and 27 units.
+        let target = if model.name() == "elastic_net" { "data.target=\"a\"" } else { "data.target=\"kind\"" };
+        let sets = [&name[..], target, "model.budget=27", "validate.folds=2", "search.min_budget=3"];
+        let full = ended(&[&sets[..], &["search.scheduler=full"]].concat());
+        let halved = ended(&[&sets[..], &["search.scheduler=halving", "search.eta=3"]].concat());
+        let (same, both) = equal(&full, &halved);
+        assert!(both > 0 && same == both, "{}: {same} of {both}", model.name());
+        assert_eq!(halved.counts.complete + halved.counts.pruned + halved.counts.failed, 20, "{}", model.name());
+        assert!(halved.counts.pruned >= 15, "{}: {:?}", model.name(), halved.counts);
+        tried += 1;
+    }
+    assert!(tried >= 5, "models with budgets");
+}
+
+#[test]
+fn who_goes_on_does_so_on_a_device_too() {
+    if shared().is_none() {
+        return;
+    }
+    for model in ["mlp", "gbdt", "logistic"] {
+        let name = format!("model.name=\"{model}\"");
+        let on_device = ["run.backend=gpu", "run.device=\"0\"", "search.candidates=9", "model.budget=9", &name];
+        let full = ended(&[&on_device[..], &["search.scheduler=full"]].concat());
+        let halved = ended(&[&on_device[..], &["search.scheduler=halving"]].concat());
+        let (same, both) = equal(&full, &halved);
+        assert!(both > 0 && same == both, "{model}: {same} of {both}");
+    }
+}
+
+#[test]
+fn only_the_units_between_two_rungs_are_trained() {
+    // Rungs of 1, 3 and 9 epochs with 20, 7 and 3 candidates on three folds: a lane is advanced once a rung.
+    let lanes = lanes_trained(study(&Folder::new(), &["search.scheduler=halving"]), Existing::Refuse);
+    assert_eq!(lanes, (20 + 7 + 3) * 3);
+    let result = ended(&["search.scheduler=halving"]);
+    assert_eq!((result.counts.complete, result.counts.pruned, result.counts.failed), (3, 17, 0));
+    assert!(result.best.used.iter().all(|used| *used == 9), "the winner has had its whole budget");
+}
+
+#[test]
+fn a_journal_cut_anywhere_goes_on_to_the_same_rungs() {
+    for entry in early() {
+        for strategy in ["search.strategy=random", "search.strategy=tpe", "search.strategy=genetic"] {
+            let folder = Folder::new();
+            let scheduler = scheduler(entry);
+            let sets = [&scheduler[..], strategy, "search.batch=7", "search.population=5"];
+            let result = run(study(&folder, &sets), Existing::Refuse);
+            assert!(result.counts.pruned > 0 || strategy.ends_with("genetic"), "{} ends nobody", entry.name());
+            let whole = studies::comparable(&result);
+            let journal = folder.path().join("run/journal.tfj");
+            let bytes = std::fs::read(&journal).unwrap();
+            // The header, every third frame, and the last.
+            let ends = ends(&journal);
+            for end in ends.iter().skip(1).step_by(3).chain(ends.last()) {
+                std::fs::write(&journal, &bytes[..*end]).unwrap();
+                std::fs::remove_file(folder.path().join("run/result.json")).unwrap();
+                assert_eq!(resumed(&folder), whole, "{}, {strategy}, cut at {end}", entry.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_between_rungs_goes_on_to_the_same_end() {
+    struct StopAfter(StopFlag, u64);
+    impl Observer for StopAfter {
+        fn notify(&mut self, event: &Event<'_>) -> std::io::Result<()> {
+            if let Event::Lane(progress) = event
+                && progress.lanes >= self.1
+            {
+                self.0.raise();
+            }
+            Ok(())
+        }
+    }
+    let whole = studies::comparable(&ended(&["search.scheduler=hyperband"]));
+    for lanes in [5, 40, 66, 80] {
+        let folder = Folder::new();
+        let stop = StopFlag::default();
+        let mut observers = quiet();
+        observers.push(Box::new(StopAfter(stop.clone(), lanes)));
+        let study = study(&folder, &["search.scheduler=hyperband"]);
+        let ended = tune(study, Start::default(), &mut observers, &stop).unwrap();
+        assert!(matches!(ended, Ended::Interrupted { .. }), "{lanes}");
+        assert_eq!(resumed(&folder), whole, "{lanes}");
+    }
+}
+
+#[test]
+fn candidates_with_the_same_point_have_the_same_scores_on_every_rung() {
+    // Six points, twenty candidates: most are twins, some of candidates that began on a higher rung.
+    let few =
+        ["space.layers=1", "space.activation=relu", "space.optimizer=adam", "space.batch=32", "space.dropout=0.0"];
+    let held =
+        ["space.learning_rate=0.01", "space.weight_decay=0.0", "space.label_smoothing=0.0", "space.schedule=constant"];
+    let points = ["space.hidden={ int = [4, 9] }", "space.class_weight=none"];
+    for entry in early() {
+        let scheduler = scheduler(entry);
+        let sets =
+            [&few[..], &held, &points, &["search.batch=9", "search.strategy=random", "search.threshold=5"]].concat();
+        let (full, early) = (ended(&sets), ended(&[&sets[..], &[&scheduler]].concat()));
+        let (same, both) = equal(&full, &early);
+        assert!(same == both && both > 0, "{}: {same} of {both}", entry.name());
+    }
+}
+
+#[test]
+fn a_run_under_a_scheduler_that_is_made_longer_loses_nothing() {
+    for entry in early() {
+        for strategy in ["search.strategy=random", "search.strategy=tpe"] {
+            let folder = Folder::new();
+            let scheduler = scheduler(entry);
+            let sets = [&scheduler[..], strategy, "search.batch=50"];
+            let short = run(study(&folder, &sets), Existing::Refuse);
+            let mut longer = study(&folder, &sets);
+            longer.config.search.candidates = 50;
+            let longer = run(longer, Existing::Resume);
+            let what = format!("{}, {strategy}", entry.name());
+            assert!(longer.best.value <= short.best.value, "{what}");
+            assert!(longer.counts.complete >= short.counts.complete, "{what}");
+            let counts = longer.counts;
+            assert_eq!(counts.complete + counts.pruned + counts.failed, 50, "{what}");
+            let (same, both) = equal(&short, &longer);
+            assert_eq!(same, both, "{what}");
+        }
+    }
+}
+
+#[test]
+fn threads_and_memory_change_no_decision() {
+    for entry in early() {
+        let scheduler = scheduler(entry);
+        let with = |threads: &'static str, memory: &'static str| ended(&[&scheduler[..], threads, memory]);
+        let (one, three) = (with("run.threads=1", "run.memory=0"), with("run.threads=3", "run.memory=1"));
+        assert_eq!(studies::comparable(&one), studies::comparable(&three), "{}", entry.name());
+    }
+}
+
+#[test]
+fn where_a_whole_rung_fails_that_is_said() {
+    let wild =
+        ["space.learning_rate=[800.0, 900.0]", "space.optimizer=sgd", "space.momentum=0.99", "space.weight_decay=1.0"];
+    let deep = ["search.scheduler=halving", "model.budget=27", "search.min_budget=9", "space.activation=relu"];
+    let error = refused(study(&Folder::new(), &[&wild[..], &deep].concat()));
+    assert!(error.contains("every one of the 20 candidates failed"), "{error}");
+}
+
+#[test]
+fn what_has_no_rungs_is_refused_with_what_to_do() {
+    let cases = [
+        (&["model.name=ridge", "model.budget=1"][..], "ridge is trained in one step"),
+        (&["model.name=[\"ridge\", \"mlp\"]", "model.budget={ mlp = 9 }"], "ridge is trained in one step"),
+        (&["model.budget=1"], "model.budget is 1"),
+        (&["search.objectives=[\"score\", \"size\"]"], "of 2 objectives there is no single order"),
+        (&["search.min_budget=4"], "no rung between search.min_budget = 4 and the whole budget of 9"),
+        (&["search.eta=1"], "2 or more"),
+        (&["search.percentile=101"], "0, the best, to 100, the worst"),
+    ];
+    for (sets, said) in cases {
+        let tpe = ["search.scheduler=halving", "search.strategy=tpe"];
+        let folder = Folder::new();
+        let error = refused(study(&folder, &[&tpe[..], sets].concat()));
+        assert!(error.contains(said), "{error}");
+        assert!(!folder.path().join("run").exists(), "nothing was begun");
+    }
+    let folder = Folder::new();
+    let error = refused(studies::small(&folder, &["search.scheduler=threshold".to_owned()]));
+    assert!(error.contains("it needs search.threshold") && error.contains("scheduler = \"full\""), "{error}");
+}
+
+fn refused(loaded: LoadedConfig) -> String {
+    let refused: StudyError = tune(loaded, Start::default(), &mut quiet(), &StopFlag::default()).unwrap_err();
+    refused.to_string()
+}
