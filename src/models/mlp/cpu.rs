@@ -292,16 +292,22 @@ mod tests {
     /// What is predicted: no multiple of anything.
     const PREDICTED: usize = 43;
 
-    /// A fold of `rows` rows with a target of so many classes, or numbers where there is one.
-    fn fold(rows: usize, features: usize, classes: usize) -> MlpFold {
-        let key = Key::from_seed(11);
+    /// Rows with a target of so many classes, or numbers where there is one.
+    fn drawn(seed: u64, rows: usize, features: usize, classes: usize) -> Rows {
+        let key = Key::from_seed(seed);
         let x = Array2::from_shape_fn((rows, features), |(i, j)| normal(key.words((i * features + j) as u64)[0]));
         let y = match classes {
             1 => Target::Values((0..rows).map(|row| 50.0 + 9.0 * x[[row, 0]] * x[[row, 1]]).collect()),
             _ => Target::Classes { codes: (0..rows).map(|row| (row * 7 % classes) as u32).collect(), classes },
         };
+        Rows::new(x, y)
+    }
+
+    /// A fold of so many rows, with none to score.
+    fn fold(rows: usize, features: usize, classes: usize) -> MlpFold {
         let target = if classes == 1 { Affine { shift: 50.0, scale: 9.0 } } else { Affine::IDENTITY };
-        model().open_fold(&Arc::new(Fold::of_numbers(key, Rows::new(x, y), Vec::new(), target)))
+        let train = drawn(11, rows, features, classes);
+        model().open_fold(&Arc::new(Fold::of_numbers(Key::from_seed(11), train, Vec::new(), target)))
     }
 
     fn model() -> MlpLanes {
@@ -445,6 +451,51 @@ mod tests {
             let kept: Vec<usize> = (0..params.len()).filter(|lane| drift(&group, *lane) < 1e-3).collect();
             assert!(kept.is_empty(), "a moved rate goes unseen in {kept:?}");
         }
+    }
+
+    /// A model of a space with a rate, a fold with two row sets to score, and a group of perceptrons trained on it.
+    fn steered(level: Level) -> (MlpLanes, MlpFold, Group) {
+        let space = SpaceBuilder::new().log("learning_rate", 1e-4, 0.1, 1e-3).build();
+        let model = MlpLanes { space, budget: EPOCHS };
+        let evals = vec![drawn(21, 20, 10, 3), drawn(22, 30, 10, 3)];
+        let of_two = Fold::of_numbers(Key::from_seed(11), drawn(11, 70, 10, 3), evals, Affine::IDENTITY);
+        let fold = model.open_fold(&Arc::new(of_two));
+        let params = lanes(5, 16, 2, 3, false);
+        let mut group = start(&fold, &params, Walk::choose(&params, 10, 3));
+        model.advance(level, &fold, &mut group, EPOCHS);
+        (model, fold, group)
+    }
+
+    #[test]
+    fn row_sets_are_scored_on_one_training_gone_through_again_each_with_slopes_of_its_own() {
+        let level = Level::detect();
+        let (model, fold, group) = steered(level);
+        let slope = |group: &Group, lane: usize, set: usize| {
+            model.slopes(level, &fold, group, lane, set, RowTerm::LogLoss).unwrap()[0]
+        };
+        let is_kept = |group: &Group| group.replayed.lock().unwrap().is_some();
+        for lane in 0..group.params.len() {
+            let first = slope(&group, lane, 1);
+            assert!(is_kept(&group), "another set is to come");
+            let second = slope(&group, lane, 2);
+            assert!(!is_kept(&group), "nothing is to come that needs it");
+            assert!(first.is_finite() && second.is_finite() && first != second, "{first} and {second}");
+            // Asked alone, or after another lane's, a set has the same.
+            slope(&group, (lane + 1) % group.params.len(), 1);
+            assert_eq!(slope(&group, lane, 2).to_bits(), second.to_bits());
+        }
+    }
+
+    #[test]
+    fn where_training_again_ends_elsewhere_there_are_no_slopes() {
+        let level = Level::detect();
+        let (model, fold, mut group) = steered(level);
+        let slope = |group: &Group| model.slopes(level, &fold, group, 0, 1, RowTerm::LogLoss).unwrap()[0];
+        assert!(slope(&group).is_finite());
+        // As if the lane had been trained with another rate: what is gone through again is not its training.
+        group.params[0].learning_rate *= 3.0;
+        group.replayed = Mutex::default();
+        assert!(slope(&group).is_nan());
     }
 
     #[test]
