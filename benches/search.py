@@ -2,11 +2,12 @@
 evaluations, over many seeds.
 
     python benches/search.py [--data FOLDER] [--classes bbob5,bbob20,mixed,real] [--seeds 15] [--methods NAME,...]
-                             [--cache FILE] [--batch 10]
+                             [--again NAME,...] [--cache FILE] [--batch 10]
 
 Needs `pip install -r benches/requirements.txt`. Every search is kept in the cache file as a line of JSON, so that an
-interrupted benchmark goes on where it was; what is in it is not run again. Writes benches/results/search.md, a plot for each
-class beside it (search_CLASS.svg). `real` takes its data sets from FOLDER.
+interrupted benchmark goes on where it was. What is in it, or in benches/results/search.jsonl.gz, is not run again, but for the
+methods that --again names, of which the latter is forgotten (begin a new cache file for them). Writes benches/results/search.md, a plot for each class beside it
+(search_CLASS.svg), and every search's best values (search.jsonl.gz). `real` takes its data sets from FOLDER.
 
 Methods of this program propose through examples/search.rs, peers through their own ask-and-tell interfaces; the objective is
 the same code for all, examples/evaluate.rs. All ask for --batch candidates at a time, but for those with generations of
@@ -15,6 +16,7 @@ their own (pycma, SciPy), which take them.
 
 import argparse
 import concurrent.futures
+import gzip
 import json
 import math
 import random
@@ -295,12 +297,18 @@ def main():
     arguments.add_argument("--methods", default=",".join(OURS + PEERS))
     arguments.add_argument("--seeds", type=int, default=15)
     arguments.add_argument("--batch", type=int, default=10)
-    arguments.add_argument("--cache", default="search.jsonl")
+    arguments.add_argument("--again", default="", help="methods that changed since the results were written")
+    arguments.add_argument("--cache", default=common.ROOT / "target" / "search.jsonl")
     arguments.add_argument("--report-only", action="store_true", help="no search, only the report of what the cache holds")
     arguments = arguments.parse_args()
     cache = Path(arguments.cache)
-    lines = [json.loads(line) for line in cache.read_text().splitlines()] if cache.exists() else []
-    lines = [line for line in lines if line["batch"] == arguments.batch]
+    again = arguments.again.split(",")
+    kept = gzip.decompress(KEPT.read_bytes()).splitlines() if KEPT.exists() else []
+    lines = [line for line in map(json.loads, kept) if line["method"] not in again]
+    # The last word is the cache's.
+    lines += map(json.loads, cache.read_text().splitlines() if cache.exists() else [])
+    lines = [rounded(line) for line in lines if line["batch"] == arguments.batch]
+    lines = list({tuple(line[key] for key in SEARCH): line for line in lines}.values())
     known = {(line["class"], line["problem"], line["method"], line["seed"]) for line in lines}
     if not arguments.report_only:
         programs = (common.build("search"), common.build("evaluate"))
@@ -317,20 +325,89 @@ def main():
                 if line is not None:
                     out.write(json.dumps(line) + "\n")
                     out.flush()
-                    lines.append(line)
+                    lines.append(rounded(line))
                 if number % 100 == 0:
                     print(f"{number} of {len(jobs)} searches", flush=True)
     report(lines)
+    if arguments.batch == 10:
+        keep(lines)
 
 
-def ranks(lines, kind, checkpoint):
-    """Of each method its ranks, one for each problem and seed: 1 for the best value at the checkpoint, ties share."""
+KEPT = common.RESULTS / "search.jsonl.gz"
+# What tells one search from another.
+SEARCH = ("class", "problem", "method", "seed")
+
+
+def rounded(line):
+    """With the digits that are kept, so that what is kept and what is fresh tie alike."""
+    return {**line, "curve": [[number, value and float(f"{value:.9g}")] for number, value in line["curve"]]}
+
+
+def keep(lines):
+    """Writes every search beside the report."""
+    text = ""
+    for line in sorted(lines, key=lambda line: [line[key] for key in SEARCH]):
+        text += json.dumps({key: line[key] for key in (*SEARCH, "batch", "curve")}) + "\n"
+    KEPT.write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def values_at(lines, kind, checkpoint):
+    """The best value of each method after so many evaluations, by problem and seed."""
     values = defaultdict(dict)
     for line in lines:
         if line["class"] == kind:
             for number, value in line["curve"]:
                 if number == checkpoint and value is not None:
                     values[line["problem"], line["seed"]][line["method"]] = value
+    return values
+
+
+def wins(lines, kind, checkpoint, ours, theirs):
+    """How often the one ends below the other, ties by half, with twice the standard error."""
+    pairs = [found for found in values_at(lines, kind, checkpoint).values() if ours in found and theirs in found]
+    if not pairs:
+        return ""
+    share = sum((found[ours] < found[theirs]) + (found[ours] == found[theirs]) / 2 for found in pairs) / len(pairs)
+    return f"{100 * share:.0f} ± {200 * math.sqrt(share * (1 - share) / len(pairs)):.0f} %"
+
+
+def regrets(lines, kind):
+    """How much less of the way from random search's median to the best method's the others go, in the mean over problems of
+    the medians over seeds: by method."""
+    of_problem = defaultdict(lambda: defaultdict(list))
+    for (problem, _), found in values_at(lines, kind, BUDGETS[kind]).items():
+        for method, value in found.items():
+            of_problem[problem][method].append(value)
+    lost = defaultdict(list)
+    for found in of_problem.values():
+        medians = {method: statistics.median(values) for method, values in found.items()}
+        best, far = min(medians.values()), medians.get("random", max(medians.values()))
+        for method, value in medians.items():
+            lost[method].append((value - best) / (far - best) if far > best else 0.0)
+    count = len(of_problem)
+    return {method: statistics.mean(shares) for method, shares in lost.items() if len(shares) == count}
+
+
+def judged(lines, kind, checkpoints):
+    """What else is asked of the methods: tpe against Optuna's, auto against the best single one."""
+    found = [wins(lines, kind, point, "tpe", "Optuna TPE") for point in checkpoints]
+    said = []
+    if all(found):
+        said.append(f"`tpe` wins of the searches against Optuna's (ties count half): {', '.join(found)}.")
+    lost = {method: share for method, share in regrets(lines, kind).items() if method in OURS}
+    single = {method: share for method, share in lost.items() if method != "auto"}
+    if "auto" in lost and single:
+        best = min(single, key=single.get)
+        said.append(
+            f"Of the way from random search's median value to the best method's on each problem, `auto` leaves "
+            f"{100 * lost['auto']:.1f} % in the mean, `{best}`, the best single strategy, {100 * single[best]:.1f} %."
+        )
+    return "\n\n".join(said)
+
+
+def ranks(lines, kind, checkpoint):
+    """Of each method its ranks, one for each problem and seed: 1 for the best value at the checkpoint, ties share."""
+    values = values_at(lines, kind, checkpoint)
     by_method = defaultdict(lambda: defaultdict(list))
     methods = {line["method"] for line in lines if line["class"] == kind}
     for (problem, _), found in values.items():
@@ -375,7 +452,11 @@ def report(lines):
                     cells.append("")
             rows.append([method, *cells])
         head = ["median rank after", *[f"{point:,}" for point in checkpoints]]
-        parts.append(f"## {TITLES[kind]}\n\n{count} problems, {seeds} seeds.\n\n{common.table(head, rows)}\n\n![]({plot_name(kind)})")
+        judgement = judged(lines, kind, checkpoints)
+        parts.append(
+            f"## {TITLES[kind]}\n\n{count} problems, {seeds} seeds.\n\n{common.table(head, rows)}\n\n{judgement}\n\n"
+            f"![]({plot_name(kind)})"
+        )
         plots[kind] = plot(TITLES[kind], table, checkpoints, methods)
     for kind, text in plots.items():
         (common.RESULTS / plot_name(kind)).write_text(text)

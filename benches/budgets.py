@@ -1,0 +1,157 @@
+"""What early stopping saves: searches under a scheduler against random search with full budgets, on the same folds.
+
+    python benches/budgets.py [--data FOLDER] [--seeds 5] [--schedulers halving,hyperband,median] [--strategy random]
+
+Of each search the units of budget (epochs, trees) that all lanes had are noted with the best score so far of a candidate that
+had its whole budget. Random search trains CANDIDATES of them in full; a scheduler's search has MORE times as many.
+What counts is how little of random search's training it takes to reach its final score. Writes benches/results/budgets.md and
+a plot beside it.
+"""
+
+import argparse
+import concurrent.futures
+import html
+import json
+import math
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import common
+
+CANDIDATES = 81
+MORE = 20
+# Three rungs and more at eta = 3.
+BUDGETS = {"mlp": 27, "gbdt": 81}
+DATA = ["breast_cancer", "wine", "sonar", "diabetes", "credit_g", "titanic", "pima_diabetes", "yacht", "concrete", "energy_efficiency"]
+
+
+def target(file):
+    with open(file, encoding="utf-8") as lines:
+        return next(lines).strip().split(",")[-1].strip('"')
+
+
+def searched(job):
+    """The curve of a search, and what it is called."""
+    program, folder, name, model, scheduler, strategy, seed = job
+    file = Path(folder) / f"{name}.csv"
+    # Enough that a scheduler comes to what random search takes in all.
+    candidates = CANDIDATES if scheduler == "full" else MORE * CANDIDATES
+    sets = {
+        "data.file": file, "data.target": target(file), "model.name": model, "model.budget": BUDGETS[model],
+        "validate.folds": 3, "search.seed": seed, "search.candidates": candidates, "search.strategy": strategy,
+        "search.scheduler": scheduler, "search.batch": CANDIDATES, "run.backend": "cpu", "run.threads": 1,
+    }
+    command = [program, "-", *(f"{key}={value}" for key, value in sets.items())]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{scheduler} of {model} on {name} failed: {done.stderr}")
+    told = json.loads(done.stdout.splitlines()[-1])
+    sign = -1.0 if told["direction"] == "maximize" else 1.0
+    return (name, model, seed, scheduler), [(units, sign * value) for units, value in told["curve"]]
+
+
+def reached(curve, score):
+    """Units until a score was reached; infinite where it never was."""
+    return next((units for units, value in curve if value <= score), math.inf)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--data", default="data")
+    arguments.add_argument("--seeds", type=int, default=5)
+    arguments.add_argument("--schedulers", default="halving,hyperband,median")
+    arguments.add_argument("--strategy", default="random")
+    arguments.add_argument("--models", default="mlp,gbdt")
+    arguments = arguments.parse_args()
+    program = common.build("budgets")
+    schedulers = arguments.schedulers.split(",")
+    jobs = [
+        (program, arguments.data, name, model, scheduler, arguments.strategy if scheduler != "full" else "random", seed)
+        for seed in range(arguments.seeds)
+        for model in arguments.models.split(",")
+        for name in DATA
+        for scheduler in ["full", *schedulers]
+    ]
+    curves = {}
+    with concurrent.futures.ProcessPoolExecutor(common.CORES) as pool:
+        for number, (key, curve) in enumerate(pool.map(searched, jobs), 1):
+            curves[key] = curve
+            if number % 40 == 0:
+                print(f"{number} of {len(jobs)} searches", flush=True)
+    report(curves, schedulers, arguments)
+
+
+def report(curves, schedulers, arguments):
+    """Of random search's training the share that each scheduler takes to its final score: medians over seeds, then over data."""
+    rows, shares = [], {}
+    for model in arguments.models.split(","):
+        for name in DATA:
+            cells = [f"{model} on {name}"]
+            for scheduler in schedulers:
+                found = []
+                for seed in range(arguments.seeds):
+                    full = curves[name, model, seed, "full"]
+                    found.append(reached(curves[name, model, seed, scheduler], full[-1][1]) / full[-1][0])
+                share = statistics.median(found)
+                shares.setdefault((model, scheduler), []).append(share)
+                cells.append(shown(share))
+            rows.append(cells)
+    for model in arguments.models.split(","):
+        medians = [shown(statistics.median(shares[model, scheduler])) for scheduler in schedulers]
+        rows.append([f"**{model}, median of {len(DATA)} data sets**", *(f"**{median}**" for median in medians)])
+    intro = (
+        f"Random search trains {CANDIDATES} candidates on three folds with their whole budget ("
+        + ", ".join(f"{model} {BUDGETS[model]}" for model in arguments.models.split(","))
+        + f"). A search under a scheduler, of {arguments.strategy} candidates, takes the share of that training that stands here until a "
+        "candidate with its whole budget scores as well as random search's best: medians of "
+        f"{arguments.seeds} seeds; a dash where more than half of them never did in {MORE} times as many candidates. "
+        f"Measured on {common.machine()}; units of budget do not depend on the machine."
+    )
+    text = "\n\n".join(["# Early stopping", intro, common.table(["search", *schedulers], rows), "![](budgets.svg)"]) + "\n"
+    (common.RESULTS / "budgets.md").write_text(text)
+    (common.RESULTS / "budgets.svg").write_text(plot(shares, schedulers, arguments.models.split(",")))
+    print(text)
+
+
+def shown(share):
+    return "-" if math.isinf(share) else f"{100 * share:.0f} %"
+
+
+def plot(shares, schedulers, models):
+    """Each search's share on a logarithmic axis, a row a scheduler and model, medians marked."""
+    width, left, right, top, step = 720, 170, 30, 50, 44
+    rows = [(model, scheduler) for model in models for scheduler in schedulers]
+    height = top + step * len(rows) + 50
+    low, high = 0.01, 10.0
+
+    def x(share):
+        share = min(max(share, low), high)
+        return left + (width - left - right) * math.log(share / low) / math.log(high / low)
+
+    parts = ['<text x="16" y="26" font-size="16" font-weight="600">Training until random search\'s final score</text>']
+    bottom = height - 44
+    for mark in (0.01, 0.03, 0.1, 0.25, 1.0, 3.0, 10.0):
+        strong = ' stroke-width="2"' if mark == 1.0 else ""
+        parts.append(f'<line x1="{x(mark):.1f}" y1="{top - 8}" x2="{x(mark):.1f}" y2="{bottom}" stroke="{common.TEXT}" opacity="0.3"{strong}/>')
+        parts.append(f'<text x="{x(mark):.1f}" y="{bottom + 16}" text-anchor="middle" font-size="11">{100 * mark:g} %</text>')
+    for number, (model, scheduler) in enumerate(rows):
+        y = top + step * number + step / 2
+        parts.append(f'<text x="{left - 12}" y="{y + 4:.1f}" text-anchor="end">{html.escape(f"{model}, {scheduler}")}</text>')
+        found = shares[model, scheduler]
+        for share in found:
+            parts.append(f'<circle cx="{x(share):.1f}" cy="{y:.1f}" r="4" fill="#0072B2" opacity="0.5"/>')
+        middle = x(statistics.median(found))
+        parts.append(f'<line x1="{middle:.1f}" y1="{y - 12:.1f}" x2="{middle:.1f}" y2="{y + 12:.1f}" stroke="#D55E00" stroke-width="3"/>')
+    parts.append(f'<text x="{(left + width - right) / 2}" y="{bottom + 36}" text-anchor="middle" font-size="12">of random search\'s training; a dot a data set, the line their median</text>')
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" role="img" '
+        f'font-family="system-ui, \'DejaVu Sans\', sans-serif" font-size="13" fill="{common.TEXT}">\n<title>Early stopping</title>\n'
+        + "\n".join(parts)
+        + "\n</svg>\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
