@@ -261,7 +261,7 @@ mod tests {
             match index {
                 0 => ([2.0, NONE, NONE], 0.0),
                 1..4 => ([1.0, NONE, 0.88 + 0.01 * index as f64], 0.1 * index as f64),
-                _ if index % 2 == 0 => ([0.0, step, NONE], 10.0 + step),
+                _ if index.is_multiple_of(2) => ([0.0, step, NONE], 10.0 + step),
                 _ => ([1.0, NONE, 0.8 * step], 10.0 + step),
             }
         };
