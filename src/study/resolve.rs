@@ -140,7 +140,7 @@ impl Study {
         })
     }
 
-    /// What a strategy is told of a trained candidate, by a trainer with so many [`Study::clocks`].
+    /// What a strategy is told of a trained candidate, by a trainer whose lanes have so many clocks side by side.
     pub fn outcome(&self, trial: &Trial, row: &[f64], clocks: f64) -> Outcome {
         let violation = self.objective.violation(trial, row);
         // Who is beyond a limit is no choice, whatever the score. Of several objectives its values are told nevertheless, for
