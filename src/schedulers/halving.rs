@@ -5,7 +5,7 @@
 //! to less than `eta` candidates, of n of which `ceil(n / eta)` go on. So are budgets where the full one is a power of `eta`;
 //! where it isn't, scikit-learn's last rung falls short of it, and here it does not.
 
-use super::rungs::{Cohort, Share, budgets};
+use super::rungs::{Cohort, Share, geometric};
 use super::{Reached, Round, Scheduler, SchedulerEntry, SchedulerOptions};
 use crate::base::registry::Named;
 
@@ -54,7 +54,7 @@ impl Scheduler for Halving {
 
 /// The budgets of so many candidates' rungs: as many as bring them to less than eta.
 fn rungs(options: &SchedulerOptions, candidates: u64) -> Vec<u64> {
-    budgets(&SchedulerOptions { batch: candidates, ..*options })
+    geometric(&SchedulerOptions { batch: candidates, ..*options })
 }
 
 #[cfg(test)]

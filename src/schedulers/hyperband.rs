@@ -3,7 +3,7 @@
 //!
 //! Counts are whole numbers throughout: with R = 243 and eta = 3 there are six brackets.
 
-use super::rungs::{Cohort, Share, budgets};
+use super::rungs::{Cohort, Share, geometric};
 use super::{Reached, Round, Scheduler, SchedulerEntry, SchedulerOptions};
 use crate::base::registry::Named;
 
@@ -65,7 +65,7 @@ impl Scheduler for Brackets {
 
 /// Bracket s of s_max, ..., 0 begins with `ceil((s_max + 1) eta^s / (s + 1))` candidates at `R / eta^s`.
 fn brackets(options: &SchedulerOptions, eta: u64) -> Vec<Bracket> {
-    let budgets = budgets(options);
+    let budgets = geometric(options);
     let rungs = budgets.len() as u64;
     let bracket = |s: usize| Bracket {
         begin: rungs.saturating_mul(eta.saturating_pow(s as u32)).div_ceil(s as u64 + 1),

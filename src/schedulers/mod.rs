@@ -13,15 +13,26 @@ mod threshold;
 
 use crate::base::registry::{self, Named, UnknownName};
 
+/// What a unit of a scheduler's budgets is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A unit of the model's budget, which every lane of a candidate gets: an epoch, a tree, an iteration.
+    Epoch,
+    /// A fold: a lane more, which gets the model's whole budget.
+    Fold,
+}
+
 /// A candidate that was trained as far as its round asked, and scored there.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Reached {
     /// Its id.
     pub candidate: u64,
-    /// The budget that its lanes had.
+    /// The budget that it has had.
     pub budget: u64,
     /// Its score there, less is better; NaN of one that failed.
     pub value: f64,
+    /// What that is the mean of: a score for each fold so far.
+    pub values: Vec<f64>,
 }
 
 /// What is trained next, side by side.
@@ -58,7 +69,7 @@ pub trait Scheduler: Send {
 /// What a scheduler is opened with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SchedulerOptions {
-    /// The full budget of a lane.
+    /// The full budget of a candidate, in the scheduler's [`Unit`].
     pub budget: u64,
     /// How many candidates a strategy is asked for at a time at most.
     pub batch: u64,
@@ -66,10 +77,34 @@ pub struct SchedulerOptions {
     pub least: u64,
     /// From rung to rung budgets grow by this factor, and as few go on; 2 or more.
     pub eta: u64,
+    /// From rung to rung budgets grow by so much instead, where candidates are judged one by one; 1 or more.
+    pub interval: Option<u64>,
+    /// So far apart rungs are at least.
+    pub grain: u64,
+    /// Who goes on.
+    pub rule: RuleOptions,
+}
+
+/// Who goes on: numbers of single schedulers, each of which reads its own. The default is that of a study.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RuleOptions {
     /// The percentile of earlier candidates that one has to be within, from the best, 0 to 100.
     pub percentile: f64,
     /// The worst value, less is better, that may go on.
     pub threshold: Option<f64>,
+    /// Rungs before the one that a candidate stands on, in which it may find nothing better.
+    pub patience: u64,
+    /// What is better is so by this much at least; below 0 what is worse by less than that is no worse.
+    pub min_delta: f64,
+    /// How likely a comparison may end a candidate by mistake, or the chance below which one ends; above 0 and below 1. Each
+    /// scheduler has its own where it is not set.
+    pub level: Option<f64>,
+}
+
+impl Default for RuleOptions {
+    fn default() -> RuleOptions {
+        RuleOptions { percentile: 50.0, threshold: None, patience: 2, min_delta: 0.0, level: None }
+    }
 }
 
 /// A scheduler in the registry.
@@ -78,9 +113,17 @@ pub trait SchedulerEntry: Named {
     fn ends_early(&self) -> bool {
         true
     }
-    /// Whether it cannot do without [`SchedulerOptions::threshold`].
+    /// What its budgets count.
+    fn unit(&self) -> Unit {
+        Unit::Epoch
+    }
+    /// Whether it cannot do without [`RuleOptions::threshold`].
     fn needs_threshold(&self) -> bool {
         false
+    }
+    /// Budgets after which candidates may end, and the full one; ascending.
+    fn rungs(&self, options: &SchedulerOptions) -> Vec<u64> {
+        rungs::geometric(&SchedulerOptions { batch: u64::MAX, ..*options })
     }
     /// Opens it.
     fn open(&self, options: &SchedulerOptions) -> Box<dyn Scheduler>;
@@ -108,7 +151,8 @@ mod testing {
     use super::*;
 
     pub(super) fn options(budget: u64) -> SchedulerOptions {
-        SchedulerOptions { budget, batch: 100, least: 1, eta: 3, percentile: 50.0, threshold: None }
+        let rule = RuleOptions::default();
+        SchedulerOptions { budget, batch: 100, least: 1, eta: 3, interval: None, grain: 1, rule }
     }
 
     /// Every round of a search for `candidates`, where `value` scores a candidate at a budget.
@@ -119,6 +163,33 @@ mod testing {
         batch: u64,
         value: impl Fn(u64, u64) -> f64,
     ) -> Vec<Round> {
+        // Every fold has a little of its own.
+        let reach = |candidate: u64, budget: u64| match entry.unit() {
+            Unit::Epoch => vec![value(candidate, budget)],
+            Unit::Fold => (0..budget).map(|fold| value(candidate, budget) + 0.01 * (fold % 3) as f64).collect(),
+        };
+        course_to(entry, options, candidates, batch, reach)
+    }
+
+    /// The same where `value` scores a candidate on a fold, from 0.
+    pub(super) fn course_of_folds(
+        entry: &dyn SchedulerEntry,
+        options: &SchedulerOptions,
+        candidates: u64,
+        batch: u64,
+        value: impl Fn(u64, u64) -> f64,
+    ) -> Vec<Round> {
+        let reach = |candidate: u64, folds: u64| (0..folds).map(|fold| value(candidate, fold)).collect();
+        course_to(entry, options, candidates, batch, reach)
+    }
+
+    fn course_to(
+        entry: &dyn SchedulerEntry,
+        options: &SchedulerOptions,
+        candidates: u64,
+        batch: u64,
+        values: impl Fn(u64, u64) -> Vec<f64>,
+    ) -> Vec<Round> {
         let mut scheduler = entry.open(options);
         let (mut begun, mut rounds) = (0, Vec::new());
         loop {
@@ -127,7 +198,10 @@ mod testing {
             let mut training: Vec<(u64, u64)> = fresh.chain(round.go_on.iter().copied()).collect();
             training.sort_unstable();
             begun += round.begin;
-            let reach = |(candidate, budget)| Reached { candidate, budget, value: value(candidate, budget) };
+            let reach = |(candidate, budget)| {
+                let values = values(candidate, budget);
+                Reached { candidate, budget, value: values.iter().sum::<f64>() / values.len() as f64, values }
+            };
             let reached: Vec<Reached> = training.into_iter().map(reach).collect();
             let is_last = round.is_last();
             rounds.push(round);
@@ -151,7 +225,8 @@ mod testing {
     fn every_scheduler_ends_every_candidate_once_and_trains_none_beyond_the_budget() {
         for entry in SCHEDULERS {
             for (budget, candidates, batch) in [(1, 5, 2), (27, 1, 1), (27, 100, 7), (10, 64, 1000), (243, 700, 50)] {
-                let options = SchedulerOptions { threshold: Some(1.5), ..options(budget) };
+                let rule = RuleOptions { threshold: Some(1.5), ..RuleOptions::default() };
+                let options = SchedulerOptions { rule, ..options(budget) };
                 // Every seventh fails; the rest differ, get better as they go, and tie in pairs.
                 let value = |candidate: u64, budget: u64| match candidate % 7 {
                     3 => f64::NAN,

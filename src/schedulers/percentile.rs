@@ -5,7 +5,7 @@
 //! Percentiles, and how many earlier candidates it takes, are those of Optuna's PercentilePruner.
 
 use super::stopping::{Rule, Stopping};
-use super::{Scheduler, SchedulerEntry, SchedulerOptions};
+use super::{Scheduler, SchedulerEntry, SchedulerOptions, rungs};
 use crate::base::order;
 use crate::base::registry::Named;
 
@@ -25,6 +25,10 @@ impl Named for MedianStopping {
 }
 
 impl SchedulerEntry for MedianStopping {
+    fn rungs(&self, options: &SchedulerOptions) -> Vec<u64> {
+        rungs::alone(options)
+    }
+
     fn open(&self, options: &SchedulerOptions) -> Box<dyn Scheduler> {
         Box::new(Stopping::new(options, Percentile { share: 0.5, earlier: Vec::new() }))
     }
@@ -43,8 +47,12 @@ impl Named for PercentileStopping {
 }
 
 impl SchedulerEntry for PercentileStopping {
+    fn rungs(&self, options: &SchedulerOptions) -> Vec<u64> {
+        rungs::alone(options)
+    }
+
     fn open(&self, options: &SchedulerOptions) -> Box<dyn Scheduler> {
-        Box::new(Stopping::new(options, Percentile { share: options.percentile / 100.0, earlier: Vec::new() }))
+        Box::new(Stopping::new(options, Percentile { share: options.rule.percentile / 100.0, earlier: Vec::new() }))
     }
 }
 
@@ -89,6 +97,7 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::RuleOptions;
     use super::super::testing::{course, options};
     use super::*;
 
@@ -125,7 +134,8 @@ mod tests {
     fn a_lower_percentile_lets_fewer_pass() {
         let value = |candidate: u64, budget: u64| (candidate * 31 % 64) as f64 + 1.0 / budget as f64;
         let ended = |percentile: f64| {
-            let of = SchedulerOptions { percentile, ..options(27) };
+            let rule = RuleOptions { percentile, ..RuleOptions::default() };
+            let of = SchedulerOptions { rule, ..options(27) };
             course(&PercentileStopping, &of, 64, 8, value).iter().map(|round| round.ended.len()).sum::<usize>()
         };
         assert!(ended(10.0) > ended(50.0) && ended(50.0) > ended(90.0));

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 /// Budgets from `least` or a little above up to the full one: `budget / eta^k` by repeated division, because a floored float
 /// logarithm loses a rung at 243 and 3. Ascending; the last is the full budget, and no two are equal. There are no more rungs
 /// than it takes to come from a batch to one candidate.
-pub(super) fn budgets(options: &SchedulerOptions) -> Vec<u64> {
+pub(super) fn geometric(options: &SchedulerOptions) -> Vec<u64> {
     let eta = options.eta.max(2);
     let mut budgets = vec![options.budget.max(1)];
     let (mut rung, mut left) = (options.budget / eta, options.batch / eta);
@@ -17,6 +17,24 @@ pub(super) fn budgets(options: &SchedulerOptions) -> Vec<u64> {
     }
     budgets.reverse();
     budgets
+}
+
+/// As many rungs as show a curve, for those who are judged without a cohort that would say how many there can be.
+const ALONE: u32 = 5;
+
+/// The budgets at which candidates are judged one by one: evenly spaced where the options say so, else geometric.
+pub(super) fn alone(options: &SchedulerOptions) -> Vec<u64> {
+    match options.interval {
+        Some(interval) => even(options, interval),
+        None => geometric(&SchedulerOptions { batch: options.eta.max(2).saturating_pow(ALONE), ..*options }),
+    }
+}
+
+/// Budgets from `least` on, so far apart, and the full one.
+fn even(options: &SchedulerOptions, interval: u64) -> Vec<u64> {
+    let (first, budget, interval) = (options.least.max(1), options.budget.max(1), interval.max(options.grain).max(1));
+    let on_the_way = std::iter::successors(Some(first), |rung| rung.checked_add(interval));
+    on_the_way.take_while(|rung| *rung < budget).chain(Some(budget)).collect()
 }
 
 /// How many go on to the next rung.
@@ -92,7 +110,7 @@ impl Cohort {
             // A strategy may have had fewer than were asked for.
             self.places = reached.len() as u64;
         }
-        self.standing = reached.iter().filter(|one| !one.value.is_nan() && !self.left.is_empty()).copied().collect();
+        self.standing = reached.iter().filter(|one| !one.value.is_nan() && !self.left.is_empty()).cloned().collect();
         if self.standing.is_empty() {
             self.left.clear();
         }
@@ -113,13 +131,13 @@ pub(super) fn split(mut standing: Vec<Reached>, places: usize) -> (Vec<u64>, Vec
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::options;
     use super::*;
 
     #[test]
     fn budgets_are_exact_whole_numbers() {
-        let budgets = |budget, least, eta| {
-            budgets(&SchedulerOptions { budget, least, eta, batch: u64::MAX, percentile: 50.0, threshold: None })
-        };
+        let budgets =
+            |budget, least, eta| geometric(&SchedulerOptions { least, eta, batch: u64::MAX, ..options(budget) });
         assert_eq!(budgets(243, 1, 3), [1, 3, 9, 27, 81, 243]);
         assert_eq!(budgets(1000, 1, 10), [1, 10, 100, 1000]);
         assert_eq!(budgets(30, 1, 3), [1, 3, 10, 30]);
@@ -132,15 +150,26 @@ mod tests {
 
     #[test]
     fn there_are_no_rungs_for_fewer_than_one_candidate() {
-        let of =
-            |batch| SchedulerOptions { budget: 1_000_000, batch, least: 1, eta: 3, percentile: 50.0, threshold: None };
-        assert_eq!(budgets(&of(27)), [37_037, 111_111, 333_333, 1_000_000]);
-        assert_eq!(budgets(&of(1)), [1_000_000]);
+        let of = |batch| SchedulerOptions { batch, ..options(1_000_000) };
+        assert_eq!(geometric(&of(27)), [37_037, 111_111, 333_333, 1_000_000]);
+        assert_eq!(geometric(&of(1)), [1_000_000]);
+    }
+
+    #[test]
+    fn evenly_spaced_rungs_begin_at_the_least_budget_and_end_with_the_whole() {
+        let budgets =
+            |budget, least, interval| alone(&SchedulerOptions { least, interval: Some(interval), ..options(budget) });
+        assert_eq!(budgets(10, 1, 3), [1, 4, 7, 10]);
+        assert_eq!(budgets(10, 4, 4), [4, 8, 10]);
+        assert_eq!(budgets(10, 1, 100), [1, 10]);
+        assert_eq!(budgets(1, 1, 1), [1]);
+        assert_eq!(budgets(u64::MAX, u64::MAX - 1, u64::MAX), [u64::MAX - 1, u64::MAX]);
+        assert_eq!(alone(&options(1000)), [4, 12, 37, 111, 333, 1000], "six rungs show a curve");
     }
 
     #[test]
     fn of_equal_candidates_the_earlier_goes_on() {
-        let reached = |candidate, value| Reached { candidate, budget: 1, value };
+        let reached = |candidate, value| Reached { candidate, budget: 1, value, values: vec![value] };
         let standing = vec![reached(4, 1.0), reached(2, 2.0), reached(3, 1.0), reached(9, 0.5), reached(1, 2.0)];
         assert_eq!(split(standing, 4), (vec![1, 3, 4, 9], vec![2]));
     }

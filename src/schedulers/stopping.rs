@@ -1,7 +1,7 @@
 //! What schedulers share that judge every candidate for itself: a batch climbs all rungs, and at each of them a rule says who
 //! does not go on.
 
-use super::rungs::budgets;
+use super::rungs::alone;
 use super::{Reached, Round, Scheduler, SchedulerOptions};
 use std::collections::HashMap;
 
@@ -27,9 +27,7 @@ pub(super) struct Stopping<R> {
 
 impl<R: Rule> Stopping<R> {
     pub(super) fn new(options: &SchedulerOptions, rule: R) -> Stopping<R> {
-        // Who is judged alone needs no company: rungs are enough to see a curve.
-        let budgets = budgets(&SchedulerOptions { batch: options.eta.max(2).saturating_pow(5), ..*options });
-        Stopping { rule, budgets, rung: 0, curves: HashMap::new() }
+        Stopping { rule, budgets: alone(options), rung: 0, curves: HashMap::new() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Ends what is worse than a value that the user knows to be too bad, at every rung.
 
 use super::stopping::{Rule, Stopping};
-use super::{Scheduler, SchedulerEntry, SchedulerOptions};
+use super::{Scheduler, SchedulerEntry, SchedulerOptions, rungs};
 use crate::base::registry::Named;
 
 /// The registry entry.
@@ -21,8 +21,12 @@ impl SchedulerEntry for ThresholdStopping {
         true
     }
 
+    fn rungs(&self, options: &SchedulerOptions) -> Vec<u64> {
+        rungs::alone(options)
+    }
+
     fn open(&self, options: &SchedulerOptions) -> Box<dyn Scheduler> {
-        Box::new(Stopping::new(options, Threshold(options.threshold.unwrap_or(f64::INFINITY))))
+        Box::new(Stopping::new(options, Threshold(options.rule.threshold.unwrap_or(f64::INFINITY))))
     }
 }
 
@@ -37,12 +41,14 @@ impl Rule for Threshold {
 
 #[cfg(test)]
 mod tests {
+    use super::super::RuleOptions;
     use super::super::testing::{course, options};
     use super::*;
 
     #[test]
     fn what_is_worse_than_the_threshold_ends() {
-        let of = SchedulerOptions { threshold: Some(1.0), ..options(9) };
+        let rule = RuleOptions { threshold: Some(1.0), ..RuleOptions::default() };
+        let of = SchedulerOptions { rule, ..options(9) };
         // Candidate 0 gets worse, 1 is at the threshold, 2 is worse from the beginning.
         let value = |candidate: u64, budget: u64| [budget as f64 / 3.0, 1.0, 1.5][candidate as usize];
         let rounds = course(&ThresholdStopping, &of, 3, 10, value);

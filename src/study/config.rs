@@ -14,6 +14,7 @@ use crate::data::options::DataOptions;
 use crate::data::prepare::PrepareOptions;
 use crate::data::read::near_file;
 use crate::data::splits::ValidateOptions;
+use crate::schedulers::RuleOptions;
 use crate::space::Value;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -101,12 +102,26 @@ pub struct SearchOptions {
     /// Schedulers: the least budget after which a candidate may end.
     #[serde(skip_serializing_if = "is_one")]
     pub min_budget: u64,
+    /// Schedulers that judge candidates one by one: budgets grow by so much from rung to rung; where it is not set, by the
+    /// factor `eta`, and with `patient` by a tenth of the budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<u64>,
     /// `percentile`: how far from the best a candidate may be among earlier ones, 0 to 100.
-    #[serde(skip_serializing_if = "is_median")]
+    #[serde(skip_serializing_if = "is_default_percentile")]
     pub percentile: f64,
     /// `threshold`: the worst score that goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+    /// `patient`: rungs before the one that a candidate stands on, in which it may find nothing better.
+    #[serde(skip_serializing_if = "is_default_patience")]
+    pub patience: u64,
+    /// `patient`: what is better is so by this much at least, in the metric's unit; below 0 what is worse by less is no worse.
+    #[serde(skip_serializing_if = "is_default_min_delta")]
+    pub min_delta: f64,
+    /// `racing`, `wilcoxon`: how likely a comparison may end a candidate by mistake; `learning_curve`: the least chance to beat the
+    /// best. Each has its own where it is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<f64>,
     /// `grid`: points along each continuous parameter.
     pub resolution: u64,
     /// `grid`: whether points come in random order.
@@ -114,7 +129,6 @@ pub struct SearchOptions {
 }
 
 const ETA: u64 = 3;
-const MEDIAN: f64 = 50.0;
 
 fn is_default_eta(eta: &u64) -> bool {
     *eta == ETA
@@ -124,8 +138,16 @@ fn is_one(budget: &u64) -> bool {
     *budget == 1
 }
 
-fn is_median(percentile: &f64) -> bool {
-    *percentile == MEDIAN
+fn is_default_percentile(percentile: &f64) -> bool {
+    *percentile == RuleOptions::default().percentile
+}
+
+fn is_default_patience(patience: &u64) -> bool {
+    *patience == RuleOptions::default().patience
+}
+
+fn is_default_min_delta(min_delta: &f64) -> bool {
+    *min_delta == RuleOptions::default().min_delta
 }
 
 fn is_score_alone(objectives: &[Criterion]) -> bool {
@@ -134,6 +156,7 @@ fn is_score_alone(objectives: &[Criterion]) -> bool {
 
 impl Default for SearchOptions {
     fn default() -> SearchOptions {
+        let rule = RuleOptions::default();
         SearchOptions {
             strategy: Names(vec!["auto".to_owned()]),
             scheduler: "full".to_owned(),
@@ -150,8 +173,12 @@ impl Default for SearchOptions {
             warm_start: Vec::new(),
             eta: ETA,
             min_budget: 1,
-            percentile: MEDIAN,
-            threshold: None,
+            interval: None,
+            percentile: rule.percentile,
+            threshold: rule.threshold,
+            patience: rule.patience,
+            min_delta: rule.min_delta,
+            level: rule.level,
             resolution: 5,
             shuffle: false,
         }

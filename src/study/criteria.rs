@@ -84,7 +84,10 @@ pub(super) fn value(criterion: Criterion, trial: &Trial, model: Footprint) -> f6
 
 /// Seconds of a lane. A copy of an equal candidate took none, and has what that one took among its values.
 fn seconds(trial: &Trial) -> f64 {
-    f64::from(trial.seconds) / trial.used.len().max(1) as f64
+    // On its way fold by fold some of its lanes have not been trained.
+    let trained = trial.used.iter().filter(|used| **used > 0).count();
+    let lanes = if trained == 0 { trial.used.len() } else { trained };
+    f64::from(trial.seconds) / lanes.max(1) as f64
 }
 
 #[cfg(test)]
@@ -101,6 +104,8 @@ mod tests {
         assert_eq!(limits.violation(&trial, model(300.0, 10.0)), 2.5);
         assert_eq!(limits.violation(&trial, model(300.0, 40.0)), 5.5);
         assert_eq!(Limits::default().violation(&trial, model(300.0, 40.0)), 0.0);
+        let on_one_of_two = Trial { used: vec![9, 0], ..trial.clone() };
+        assert_eq!(limits.violation(&on_one_of_two, model(50.0, 10.0)), 2.0);
         let values = [Criterion::Seconds, Criterion::Size, Criterion::Prediction];
         assert_eq!(values.map(|one| value(one, &trial, model(7.0, 8.0))), [1.5, 7.0, 8.0]);
     }

@@ -37,7 +37,7 @@ impl TrialStatus {
     }
 
     /// The worse of two.
-    fn with(self, lane: LaneStatus) -> TrialStatus {
+    pub(super) fn with(self, lane: LaneStatus) -> TrialStatus {
         match (self, lane) {
             (TrialStatus::Infeasible | TrialStatus::Pruned, _) => self,
             (_, LaneStatus::NotFinite) | (TrialStatus::NotFinite, _) => TrialStatus::NotFinite,
@@ -109,9 +109,14 @@ impl Trial {
         if self.status.is_scored() { mean(&self.scores) } else { f64::NAN }
     }
 
-    /// The same of one that was ended early: what it had reached.
+    /// The same of one that is on its way, or was ended there: of the scores that it has so far.
     pub fn reached(&self) -> f64 {
-        if self.status == TrialStatus::Pruned { mean(&self.scores) } else { self.value() }
+        if !self.status.is_scored() && self.status != TrialStatus::Pruned {
+            return f64::NAN;
+        }
+        let (sum, count) =
+            self.scores.iter().filter(|score| !score.is_nan()).fold((0.0, 0.0), |(sum, n), score| (sum + score, n + 1.0));
+        sum / count
     }
 
     /// One value for each objective; NaN where it has no score.
@@ -142,76 +147,6 @@ impl Trial {
             gradient: Vec::new(),
         }
     }
-}
-
-/// A candidate some of whose lanes have reported.
-#[derive(Debug, Clone)]
-pub(super) struct Pending {
-    status: TrialStatus,
-    scores: Vec<f64>,
-    /// Each lane's value, for each one beside the score.
-    others: Vec<Vec<f64>>,
-    train: Vec<f64>,
-    seconds: f64,
-    used: Vec<u64>,
-    /// Of each score, how it changes with each encoded value; empty as long as nobody said.
-    gradients: Vec<Vec<f64>>,
-    missing: usize,
-}
-
-impl Pending {
-    pub(super) fn new(Shape { lanes, scores, others }: Shape) -> Pending {
-        Pending {
-            status: TrialStatus::Complete,
-            scores: vec![f64::NAN; scores],
-            others: vec![vec![f64::NAN; lanes]; others],
-            train: vec![f64::NAN; lanes],
-            seconds: 0.0,
-            used: vec![0; lanes],
-            gradients: vec![Vec::new(); scores],
-            missing: lanes,
-        }
-    }
-
-    /// Takes the report of lane `lane`, whose scores begin at `first`; whether it was the last.
-    pub(super) fn take(&mut self, lane: usize, first: usize, report: &crate::backend::LaneReport) -> bool {
-        self.status = self.status.with(report.status);
-        self.scores[first..first + report.evals.len()].copy_from_slice(&report.evals);
-        self.others.iter_mut().zip(&report.others).for_each(|(others, value)| others[lane] = *value);
-        self.train[lane] = report.train;
-        self.seconds += report.seconds;
-        self.used[lane] = report.used;
-        self.gradients[first..].iter_mut().zip(&report.gradients).for_each(|(known, told)| known.clone_from(told));
-        self.missing -= 1;
-        self.missing == 0
-    }
-
-    /// The candidate, whose lanes had trained for so many seconds before.
-    pub(super) fn finish(self, candidate: u64, before: f32) -> Trial {
-        // A metric without an answer on some fold leaves the candidate without a score.
-        let is_scored = self.scores.iter().all(|score| !score.is_nan());
-        let status = if is_scored { self.status } else { self.status.with(LaneStatus::NotFinite) };
-        let others = self.others.iter().map(|lanes| mean(lanes)).collect();
-        // What the journal keeps of it, so that a run that is resumed tells a strategy the same.
-        let seconds = from_upper_half(upper_half(self.seconds as f32 + before));
-        let train = mean(&self.train) as f32;
-        // The same as what a journal gives back: numbers, or nothing.
-        let gradient = mean_gradient(&self.gradients);
-        let says_something = status.is_scored() && gradient.iter().any(|slope| !slope.is_nan());
-        let gradient = if says_something { gradient } else { Vec::new() };
-        Trial { candidate, status, scores: self.scores, others, train, seconds, used: self.used, gradient }
-    }
-}
-
-/// The mean of the scores' gradients; none where one of them has none.
-fn mean_gradient(gradients: &[Vec<f64>]) -> Vec<f64> {
-    let width = gradients.first().map_or(0, Vec::len);
-    if width == 0 || gradients.iter().any(|gradient| gradient.len() != width) {
-        return Vec::new();
-    }
-    (0..width)
-        .map(|column| gradients.iter().map(|gradient| gradient[column]).sum::<f64>() / gradients.len() as f64)
-        .collect()
 }
 
 /// What is left of candidates that were not kept.
@@ -357,6 +292,12 @@ impl History {
         rungs.map(|((_, budget), trial)| (*budget, trial)).next_back()
     }
 
+    /// The same below a budget.
+    pub(super) fn rung_below(&self, candidate: u64, budget: u64) -> Option<(u64, &Trial)> {
+        let rungs = self.rungs.range((candidate, 0)..(candidate, budget));
+        rungs.map(|((_, budget), trial)| (*budget, trial)).next_back()
+    }
+
     /// Whether some candidate was scored before its end.
     pub(super) fn is_on_the_way(&self) -> bool {
         !self.rungs.is_empty()
@@ -490,6 +431,11 @@ fn total(mut counts: impl Iterator<Item = u64>) -> Option<u64> {
     counts.try_fold(0, u64::checked_add)
 }
 
+/// As the journal keeps seconds, so that a run that is resumed tells a strategy the same.
+pub(super) fn as_journalled(seconds: f32) -> f32 {
+    from_upper_half(upper_half(seconds))
+}
+
 fn upper_half(value: f32) -> [u8; 2] {
     ((value.to_bits() >> 16) as u16).to_le_bytes()
 }
@@ -552,8 +498,6 @@ mod tests {
         let mut restored = History::new(2, 9);
         assert!(restored.restore(&history.to_frame(&trials, true), SHAPE));
         assert_eq!(restored.trials.into_values().collect::<Vec<_>>(), trials);
-        assert_eq!(mean_gradient(&[vec![1.0, 4.0], vec![2.0, 0.0]]), [1.5, 2.0]);
-        assert!(mean_gradient(&[vec![1.0, 4.0], Vec::new()]).is_empty(), "a score without one");
     }
 
     #[test]
@@ -589,6 +533,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_candidate_has_reached_is_the_mean_of_the_scores_that_it_has() {
+        let of = |status, scores: &[f64]| Trial { scores: scores.to_vec(), ..trial(0, status, 1.0) };
+        let part = of(TrialStatus::Complete, &[1.0, 4.0, f64::NAN]);
+        assert_eq!((part.reached(), part.value().is_nan()), (2.5, true));
+        assert_eq!(of(TrialStatus::Pruned, &[1.0, f64::NAN, f64::NAN]).reached(), 1.0);
+        assert!(of(TrialStatus::NotFinite, &[1.0, f64::NAN, f64::NAN]).reached().is_nan());
+        let whole = of(TrialStatus::Complete, &[0.1, 0.2, 0.4]);
+        assert_eq!(whole.reached().to_bits(), whole.value().to_bits());
+    }
+
+    #[test]
     fn scores_on_the_way_are_kept_by_budget_and_an_end_among_them() {
         let mut history = proposed().0;
         let rung = |budget: u64, trials: &[Trial]| Rung { budget, outcomes: history.to_frame(trials, true) };
@@ -608,6 +563,7 @@ mod tests {
         let ended = history.prune(2, 1).unwrap();
         assert_eq!((ended.status, ended.reached()), (TrialStatus::Pruned, of(2, 3.0).value()));
         assert!(ended.value().is_nan(), "it is no choice");
+        assert_eq!([1, 3, 9].map(|budget| history.rung_below(5, budget).map(|rung| rung.0)), [None, Some(1), Some(3)]);
         assert_eq!(history.at(2, 3), None, "what was ended may be a twin's that goes on");
         assert_eq!(history.counted(), Counted { finished: 1, scored: 0, pruned: 1 });
         // An outcome says nothing of a rung below, unless it is a failure; and it is not taken back.

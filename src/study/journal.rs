@@ -58,7 +58,7 @@ pub enum Frame {
 /// Scores of some candidates that have had a part of the budget.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Rung {
-    /// What each of their lanes has had.
+    /// What each of their lanes has had; where they go fold by fold, how many of their lanes are done.
     pub budget: u64,
     /// As if they had come to their end there.
     pub outcomes: Outcomes,

@@ -11,13 +11,14 @@ use super::objective::{Objective, Resolved};
 use super::parts::Parts;
 use super::plan::{self, Plan};
 use super::retention::Retention;
+use super::scheduling;
 use super::source::{About, Place, Source};
 use crate::backend::cpu::CpuOptions;
 use crate::base::hash::Hasher;
 use crate::base::random::Key;
 use crate::base::registry::UnknownName;
 use crate::data::metrics::Direction;
-use crate::schedulers::{self, SchedulerEntry, SchedulerOptions};
+use crate::schedulers::{self, SchedulerEntry};
 use crate::space::Space;
 use crate::strategies::cube::Cube;
 use crate::strategies::generation;
@@ -49,7 +50,7 @@ pub struct Study {
     pub notes: Vec<String>,
     /// Points that are thought good before anything is trained.
     pub known: Vec<Vec<f64>>,
-    /// A lane's full budget, as the scheduler counts it.
+    /// A lane's full budget: the model's own of a single model, the largest of several.
     pub budget: u64,
     /// How candidates are proposed.
     pub strategy: Relay,
@@ -93,7 +94,7 @@ impl Study {
             let able = STRATEGIES.iter().copied().filter(|entry| can(*entry)).map(|entry| entry.name()).collect();
             return Err(at(source, "search.strategy", ConfigError::Refused { strategy, reason, able }.into()));
         }
-        check_scheduler(&config, scheduler, &objective, directions.len())
+        scheduling::check(&config, scheduler, &objective)
             .map_err(|error| at(source, "search.scheduler", error.into()))?;
         if let (Retention::Best(_), Some(reason)) =
             (config.run.history, needs_all(&config, &objective, &strategy, &space))
@@ -182,19 +183,6 @@ impl Study {
         self.directions.first().copied().unwrap_or(Direction::Minimize)
     }
 
-    /// What the scheduler is opened with.
-    pub fn scheduler_options(&self) -> SchedulerOptions {
-        let search = &self.config.search;
-        SchedulerOptions {
-            budget: self.budget,
-            batch: self.batch,
-            least: search.min_budget.max(self.objective.least_rung()),
-            eta: search.eta,
-            percentile: search.percentile,
-            threshold: search.threshold.map(|worst| -self.direction().sign() * worst),
-        }
-    }
-
     /// What the strategy is opened with.
     pub fn strategy_options(&self) -> StrategyOptions {
         StrategyOptions {
@@ -225,39 +213,6 @@ impl Study {
         hash.text(&config.to_toml()?);
         Ok(hash.finish())
     }
-}
-
-/// Whether a scheduler that ends candidates on their way has a way to look at.
-fn check_scheduler(
-    config: &StudyConfig,
-    scheduler: &'static dyn SchedulerEntry,
-    objective: &Objective,
-    objectives: usize,
-) -> Result<(), ConfigError> {
-    let (search, budget) = (&config.search, objective.budget());
-    let reason = match objective {
-        _ if !scheduler.ends_early() => return Ok(()),
-        Objective::Function(_) => "a function is evaluated at once".to_owned(),
-        _ if objectives > 1 => format!("of {objectives} objectives there is no single order of the candidates"),
-        _ if scheduler.needs_threshold() && search.threshold.is_none() => {
-            "it needs search.threshold, the worst score that goes on".to_owned()
-        }
-        Objective::Models(models) => {
-            let one_step = models.pipelines.iter().find(|pipeline| pipeline.model.budget().default == 1);
-            let first = budget / search.eta.max(2);
-            match one_step {
-                // Beside others it would stand on every rung with all that it will ever be.
-                Some(pipeline) => format!("{} is trained in one step, and has no rungs", pipeline.model.name()),
-                None if budget == 1 => "model.budget is 1, which cannot be cut short".to_owned(),
-                None if first < search.min_budget => format!(
-                    "there is no rung between search.min_budget = {} and the whole budget of {budget}: the next lower one is {first}",
-                    search.min_budget
-                ),
-                None => return Ok(()),
-            }
-        }
-    };
-    Err(ConfigError::Unschedulable { scheduler: scheduler.name(), reason })
 }
 
 /// Numbers that a journal's frame keeps of the best candidates at most: 80 MB.
@@ -416,6 +371,13 @@ fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
         }
         () if search.threshold.is_some_and(f64::is_nan) => {
             out_of_range("search.threshold", "nan".to_owned(), "a number")
+        }
+        () if search.interval == Some(0) => out_of_range("search.interval", "0".to_owned(), "1 or more"),
+        () if !search.min_delta.is_finite() => {
+            out_of_range("search.min_delta", search.min_delta.to_string(), "a number, in the metric's unit")
+        }
+        () if search.level.is_some_and(|level| !(level > 0.0 && level < 1.0)) => {
+            out_of_range("search.level", search.level.unwrap_or(0.0).to_string(), "a share between 0 and 1")
         }
         () if search.resolution == 0 => out_of_range("search.resolution", "0".to_owned(), "1 or more"),
         () if has_no_budget(&config.model) => out_of_range("model.budget", "0".to_owned(), "1 or more"),

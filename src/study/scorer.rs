@@ -3,7 +3,8 @@
 
 use super::backend::{Backend, Opened};
 use super::error::StudyError;
-use super::history::{Pending, Trial};
+use super::history::Trial;
+use super::pending::Pending;
 use super::objective::Objective;
 use super::resolve::Study;
 use crate::backend::{Lane, LaneReport, StopFlag, Trainer};

@@ -3,18 +3,22 @@
 //! Stop rules look at whole batches in the order of ids, so that the time at which a lane ends decides nothing; only the
 //! time limit and an interrupt cut a batch short.
 
-use super::error::{RunDirError, StudyError};
-use super::events::{BestSoFar, Event, Observers, Progress};
-use super::history::{History, Pending, Shape, Trial, TrialStatus};
-use super::journal::{Frame, Journal, Rung};
-use super::resolve::Study;
-use super::stopping::{StopReason, Stopping};
-use crate::backend::{Lane, LaneReport, Slot, StopFlag, Trainer};
+mod training;
+
+use crate::backend::{Slot, StopFlag, Trainer};
 use crate::schedulers::{Reached, Scheduler};
 use crate::space::Points;
-use crate::strategies::{Ask, Strategy};
-use std::collections::{BTreeMap, HashMap};
-use std::ops::{ControlFlow, Range};
+use crate::strategies::{Ask, Outcome, Strategy};
+use crate::study::choice::mean;
+use crate::study::error::{RunDirError, StudyError};
+use crate::study::events::{BestSoFar, Event, Observers, Progress};
+use crate::study::history::{History, Shape, Trial, TrialStatus};
+use crate::study::journal::{Frame, Journal, Rung};
+use crate::study::resolve::Study;
+use crate::study::scheduling::Axis;
+use crate::study::stopping::{StopReason, Stopping};
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -26,19 +30,6 @@ pub(super) struct Ports<'a> {
     pub(super) journal: &'a mut Journal,
     pub(super) observers: &'a mut Observers,
     pub(super) stop: &'a StopFlag,
-}
-
-/// What a round still needs.
-#[derive(Default)]
-struct Work {
-    /// Candidates to train, by the budget that they are trained to.
-    budgets: BTreeMap<u64, Vec<u64>>,
-    /// Candidates with the point of an earlier one, the earlier one, and the budget.
-    twins: Vec<(u64, u64, u64)>,
-    /// Outcomes that need no training.
-    ready: Vec<Trial>,
-    /// Candidates whose outcome the journal has.
-    known: Vec<u64>,
 }
 
 /// How much of this session's work is done, in operations of training.
@@ -72,10 +63,17 @@ pub(super) struct Search<'a> {
     dir: &'a Path,
     strategy: Box<dyn Strategy>,
     scheduler: Box<dyn Scheduler>,
+    axis: Axis,
     /// Slots of candidates that were scored on their way and may go on.
     standing: HashMap<u64, Vec<Slot>>,
     /// Candidates that have come to their end since the strategy was last told.
     untold: Vec<u64>,
+    /// Candidates that have begun since then, and the budget that they had then.
+    begun: Vec<(u64, u64)>,
+    /// Candidates of which the strategy has heard before their end.
+    heard: HashSet<u64>,
+    /// Whether the strategy has no further candidate.
+    is_exhausted: bool,
     stopping: Stopping,
     history: History,
     shape: Shape,
@@ -108,7 +106,8 @@ impl<'a> Search<'a> {
         frames: &[Frame],
         dir: &'a Path,
     ) -> Result<Search<'a>, StudyError> {
-        let mut history = History::new(study.space.parameters.len(), study.budget);
+        let axis = study.axis();
+        let mut history = History::new(study.space.parameters.len(), axis.whole());
         let shape = study.shape();
         for frame in frames {
             let fits = match frame {
@@ -131,8 +130,12 @@ impl<'a> Search<'a> {
             study,
             dir,
             scheduler: study.scheduler.open(&study.scheduler_options()),
+            axis,
             standing: HashMap::new(),
             untold: Vec::new(),
+            begun: Vec::new(),
+            heard: HashSet::new(),
+            is_exhausted: false,
             stopping: Stopping::new(study.direction(), &study.config.stop, study.parts.clone()),
             shape,
             clocks: study.clocks(begun_on),
@@ -163,7 +166,7 @@ impl<'a> Search<'a> {
         trainer.want_gradients(self.study.strategy.uses_gradients());
         loop {
             let first = self.history.points.len() as u64;
-            let room = self.study.end_after(first).saturating_sub(first);
+            let room = if self.is_exhausted { 0 } else { self.study.end_after(first).saturating_sub(first) };
             let round = self.scheduler.next(room, batch_size(first, self.study.batch));
             self.end(&round.ended, trainer, ports);
             if (round.begin > 0 || round.is_last())
@@ -172,12 +175,12 @@ impl<'a> Search<'a> {
                 return Ok(reason);
             }
             if round.is_last() {
-                return Ok(StopReason::Candidates);
+                return Ok(if self.is_exhausted { StopReason::SpaceExhausted } else { StopReason::Candidates });
             }
-            let begun = match self.propose(first, round.begin, ports)? {
-                Some(begun) => begun,
-                None => return Ok(StopReason::SpaceExhausted),
-            };
+            let begun = self.propose(first, round.begin, ports)?;
+            // Who waits for a place to go on may have one now.
+            self.is_exhausted |= begun.is_empty() && round.begin > 0;
+            self.begun.extend(begun.clone().map(|candidate| (candidate, round.budget)));
             let fresh = begun.clone().map(|candidate| (candidate, round.budget));
             let mut training: Vec<(u64, u64)> = fresh.chain(round.go_on).collect();
             training.sort_unstable();
@@ -191,10 +194,10 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Asks for the next candidates and puts them into the history: their ids, or nothing where there are none any more.
-    fn propose(&mut self, first: u64, n: u64, ports: &mut Ports<'_>) -> Result<Option<Range<u64>>, StudyError> {
+    /// Asks for the next candidates and puts them into the history: their ids, none where there are none any more.
+    fn propose(&mut self, first: u64, n: u64, ports: &mut Ports<'_>) -> Result<Range<u64>, StudyError> {
         if n == 0 {
-            return Ok(Some(first..first));
+            return Ok(first..first);
         }
         let asked = self.strategy.ask(first, n as usize);
         self.hear(ports.observers);
@@ -202,9 +205,9 @@ impl<'a> Search<'a> {
             Ask::Proposals(points) => {
                 self.check(first, &points)?;
                 points.rows().for_each(|row| self.history.propose(row));
-                Ok(Some(first..first + points.len() as u64))
+                Ok(first..first + points.len() as u64)
             }
-            Ask::Done => Ok(None),
+            Ask::Done => Ok(first..first),
             // Cohorts are told whole before the next one is asked for: there is nothing to wait for.
             Ask::Wait => Err(StudyError::StrategyWaits { strategy: self.study.strategy.name() }),
         }
@@ -221,161 +224,18 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Trains what a round asks for as far as the journal does not have it; a reason if it was cut short.
-    fn train_round(
-        &mut self,
-        training: &[(u64, u64)],
-        begun: Range<u64>,
-        trainer: &mut dyn Trainer,
-        ports: &mut Ports<'_>,
-    ) -> Result<Option<StopReason>, StudyError> {
-        let mut work = self.admit(training, begun);
-        if !self.study.config.search.limits.is_empty() {
-            self.lead_again(&work.known);
-        }
-        self.keep(&mut work.ready, self.study.budget, ports)?;
-        for (budget, candidates) in work.budgets {
-            if let Some(reason) = self.train(&candidates, budget, trainer, ports)? {
-                return Ok(Some(reason));
-            }
-        }
-        let mut copies: BTreeMap<u64, Vec<Trial>> = BTreeMap::new();
-        for (candidate, twin, budget) in work.twins {
-            copies.entry(budget).or_default().extend(self.copy(candidate, twin, budget));
-        }
-        for (budget, mut copies) in copies {
-            self.keep(&mut copies, budget, ports)?;
-        }
-        Ok(None)
-    }
-
-    /// What a round's candidates need that have no outcome in the journal.
-    fn admit(&mut self, training: &[(u64, u64)], begun: Range<u64>) -> Work {
-        let mut work = Work::default();
-        for &(candidate, budget) in training {
-            let is_here = |twin: &u64| training.binary_search(&(*twin, budget)).is_ok();
-            let twin = self.history.twin(candidate);
-            if self.history.at(candidate, budget).is_some() {
-                work.known.push(candidate);
-                self.untold.extend(Some(candidate).filter(|_| self.history.over_at(candidate, budget).is_some()));
-            } else if let Some(twin) = twin.filter(|twin| self.history.at(*twin, budget).is_some() || is_here(twin)) {
-                work.twins.push((candidate, twin, budget));
-            } else if !self.study.space.is_allowed(self.history.point(candidate)) {
-                work.ready.push(Trial::infeasible(candidate, self.shape));
-            } else {
-                self.effort.candidates += u64::from(begun.contains(&candidate));
-                work.budgets.entry(budget).or_default().push(candidate);
-            }
-        }
-        work
-    }
-
-    /// Trains candidates up to a budget on every fold; a reason if it was cut short.
-    fn train(
-        &mut self,
-        candidates: &[u64],
-        budget: u64,
-        trainer: &mut dyn Trainer,
-        ports: &mut Ports<'_>,
-    ) -> Result<Option<StopReason>, StudyError> {
-        let is_whole = budget >= self.study.budget;
-        // What a candidate's lanes have had where it stands, seconds among that, and operations of this leg of one.
-        let (mut before, mut seconds, mut work) = (Vec::new(), Vec::new(), Vec::new());
-        for candidate in candidates {
-            let stands = self.standing.contains_key(candidate).then(|| self.history.last_rung(*candidate)).flatten();
-            let had = stands.map_or(0, |(had, _)| had);
-            seconds.push(stands.map_or(0.0, |(_, trial)| trial.seconds));
-            let share = budget.saturating_sub(had) as f64 / self.study.budget.max(1) as f64;
-            work.push(self.study.objective.work(self.history.point(*candidate)) * share);
-            before.push(stands.map_or_else(Vec::new, |(_, trial)| trial.used.clone()));
-        }
-        self.effort.admitted += work.iter().sum::<f64>() * self.shape.lanes as f64;
-        let slots = self.slots(candidates, trainer)?;
-        let lane_of: HashMap<Slot, (usize, usize)> = slots
-            .iter()
-            .enumerate()
-            .flat_map(|(place, slots)| slots.iter().enumerate().map(move |(fold, slot)| (*slot, (place, fold))))
-            .collect();
-        let all: Vec<Slot> = slots.iter().flatten().copied().collect();
-        let deadline = self.study.config.stop.time.and_then(|span| self.began.checked_add(span.0));
-        let mut pending: HashMap<usize, Pending> = HashMap::new();
-        let mut finished: Vec<Trial> = Vec::new();
-        let mut written = Instant::now();
-        let mut failure = None;
-        let stop = ports.stop.until(deadline);
-        let mut report = |report: LaneReport| {
-            let Some(&(place, fold)) = lane_of.get(&report.slot) else { return ControlFlow::Continue(()) };
-            self.lanes += 1;
-            self.effort.done += work[place];
-            let more = report.used.saturating_sub(before[place].get(fold).copied().unwrap_or(0));
-            self.trained = self.trained.saturating_add(more);
-            let candidate = pending.entry(place).or_insert_with(|| Pending::new(self.shape));
-            if candidate.take(fold, self.first_score[fold], &report)
-                && let Some(candidate) = pending.remove(&place)
-            {
-                let mut trial = candidate.finish(candidates[place], seconds[place]);
-                self.study.objective.complete(&mut trial, self.history.point(candidates[place]));
-                finished.push(trial);
-            }
-            ports.observers.notify(&Event::Lane(self.progress()));
-            if written.elapsed() >= JOURNAL_EVERY {
-                failure = self.keep(&mut finished, budget, ports).err();
-                written = Instant::now();
-            }
-            if failure.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        let advanced = trainer.advance(&all, budget, !is_whole, &stop, &mut report);
-        if let Some(failure) = failure {
-            return Err(failure);
-        }
-        // What is whole is kept, whatever happened to the rest.
-        self.keep(&mut finished, budget, ports)?;
-        for (candidate, slots) in candidates.iter().zip(slots) {
-            match self.history.trials.contains_key(candidate) || is_whole {
-                true => trainer.release(&slots),
-                false => drop(self.standing.insert(*candidate, slots)),
-            }
-        }
-        advanced?;
-        let is_done = candidates.iter().all(|candidate| self.history.at(*candidate, budget).is_some());
-        Ok(match is_done {
-            true => None,
-            false if ports.stop.is_raised() => Some(StopReason::Interrupted),
-            false => Some(StopReason::Time),
-        })
-    }
-
-    /// The slots of candidates, one a fold: where they stand, or from the beginning of their training. A run that is resumed
-    /// has none that stand.
-    fn slots(&mut self, candidates: &[u64], trainer: &mut dyn Trainer) -> Result<Vec<Vec<Slot>>, StudyError> {
-        let folds = self.shape.lanes;
-        let mut points = Points::new(self.study.space.parameters.len());
-        let mut lanes = Vec::new();
-        for candidate in candidates.iter().filter(|candidate| !self.standing.contains_key(candidate)) {
-            let point = points.len();
-            points.push(self.history.point(*candidate));
-            lanes.extend((0..folds).map(|fold| Lane { point, fold }));
-        }
-        let mut started = match lanes.is_empty() {
-            true => Vec::new().into_iter(),
-            false => trainer.start(&points, &lanes)?.into_iter(),
-        };
-        let slots = |candidate: &u64| match self.standing.remove(candidate) {
-            Some(slots) => slots,
-            None => started.by_ref().take(folds).collect(),
-        };
-        Ok(candidates.iter().map(slots).collect())
-    }
-
     /// What a scheduler hears of a candidate.
     fn reached(&self, candidate: u64, budget: u64) -> Reached {
         let Some(trial) = self.history.at(candidate, budget) else {
-            return Reached { candidate, budget, value: f64::NAN };
+            return Reached { candidate, budget, value: f64::NAN, values: Vec::new() };
         };
-        let value = -self.study.direction().sign() * trial.reached();
+        let sign = -self.study.direction().sign();
         // Who is beyond a limit comes last, and yet stands there: it is no failure.
         let is_beyond = self.study.objective.violation(trial, self.history.point(candidate)) > 0.0;
-        Reached { candidate, budget, value: if is_beyond && !value.is_nan() { f64::INFINITY } else { value } }
+        let value = |score: f64| if is_beyond && !score.is_nan() { f64::INFINITY } else { sign * score };
+        let of_lane = |lane: usize| value(mean(&trial.scores[self.scores_of(lane..lane + 1)]));
+        let values = self.axis.scored(budget).map(of_lane).collect();
+        Reached { candidate, budget, value: value(trial.reached()), values }
     }
 
     /// Ends candidates where they stand.
@@ -394,14 +254,6 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Equal candidates have equal bits: none is trained twice.
-    fn copy(&self, candidate: u64, twin: u64, budget: u64) -> Option<Trial> {
-        // Where time has a limit an equal candidate is as far beyond it.
-        let is_timed = self.study.config.search.limits.seconds.is_some();
-        let twin = self.history.at(twin, budget)?.clone();
-        Some(Trial { candidate, seconds: if is_timed { twin.seconds } else { 0.0 }, ..twin })
-    }
-
     /// Journals outcomes at a budget, and only then lets anyone know. Those that failed, and those that had the whole budget,
     /// have come to their end.
     fn keep(&mut self, finished: &mut Vec<Trial>, budget: u64, ports: &mut Ports<'_>) -> Result<(), StudyError> {
@@ -410,7 +262,7 @@ impl<'a> Search<'a> {
         }
         finished.sort_by_key(|trial| trial.candidate);
         let with_points = self.study.strategy.is_adaptive();
-        let is_whole = budget >= self.study.budget;
+        let is_whole = budget >= self.axis.whole();
         let (over, on_the_way): (Vec<Trial>, Vec<Trial>) =
             finished.drain(..).partition(|trial| is_whole || !trial.status.is_scored());
         if !on_the_way.is_empty() {
@@ -436,11 +288,11 @@ impl<'a> Search<'a> {
     }
 
     fn count(&mut self, trial: &Trial) {
-        let all = self.shape.lanes as f64 * self.study.budget as f64;
+        let all = self.axis.trained(self.axis.whole());
         self.whole += all;
         if trial.status == TrialStatus::Pruned {
             let had = self.history.last_rung(trial.candidate).map_or(0, |(had, _)| had);
-            self.spared += all - self.shape.lanes as f64 * had as f64;
+            self.spared += all - self.axis.trained(had);
             self.pruned += 1;
             return;
         }
@@ -476,30 +328,51 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Tells who has come to the end, in the order of ids; a reason to stop if there is one.
+    /// Tells the stop rules who has come to the end, in the order of ids, and the strategy who has begun or has come to the end; a
+    /// reason to stop if there is one.
     fn tell(&mut self, observers: &mut Observers) -> Option<StopReason> {
         let mut untold = std::mem::take(&mut self.untold);
         untold.sort_unstable();
         untold.dedup();
-        let mut outcomes = Vec::new();
         let mut reason = None;
-        for candidate in untold {
-            let Some(trial) = self.history.trials.get(&candidate) else { continue };
-            let row = self.history.point(candidate);
-            let violation = self.study.objective.violation(trial, row);
-            // Who is beyond a limit is no choice, whatever the score.
-            let value = if violation > 0.0 { f64::NAN } else { trial.value() };
+        for candidate in &untold {
+            let Some(trial) = self.history.trials.get(candidate) else { continue };
             // Who was ended early had no chance to be an improvement.
-            if trial.status != TrialStatus::Pruned {
-                reason = reason.or(self.stopping.tell(value, &trial.scores));
+            if trial.status == TrialStatus::Pruned {
+                continue;
             }
-            if self.study.strategy.is_adaptive() {
-                outcomes.push(self.study.outcome(trial, row, self.clocks));
-            }
+            // Who is beyond a limit is no choice, whatever the score.
+            let is_beyond = self.study.objective.violation(trial, self.history.point(*candidate)) > 0.0;
+            let value = if is_beyond { f64::NAN } else { trial.value() };
+            reason = reason.or(self.stopping.tell(value, &trial.scores));
         }
+        let begun = std::mem::take(&mut self.begun);
+        let is_learning = self.study.strategy.is_adaptive();
+        let outcomes = if is_learning { self.outcomes(&untold, begun) } else { Vec::new() };
         self.strategy.tell(&outcomes);
         self.hear(observers);
         reason
+    }
+
+    /// What a strategy hears of these candidates: how they ended, or what they had reached when the next ones begin, as it hears of
+    /// each once and of all before it is asked again.
+    fn outcomes(&mut self, over: &[u64], begun: Vec<(u64, u64)>) -> Vec<Outcome> {
+        let is_over = |candidate: &u64| over.binary_search(candidate).is_ok();
+        let ended = over.iter().filter(|candidate| !self.heard.remove(candidate)).map(|candidate| (*candidate, None));
+        let mut told: Vec<(u64, Option<u64>)> = ended.collect();
+        for (candidate, budget) in begun.into_iter().filter(|(candidate, _)| !is_over(candidate)) {
+            self.heard.insert(candidate);
+            told.push((candidate, Some(budget)));
+        }
+        told.sort_unstable();
+        let outcome = |(candidate, stands): (u64, Option<u64>)| {
+            let trial = match stands {
+                Some(budget) => self.history.at(candidate, budget)?,
+                None => self.history.trials.get(&candidate)?,
+            };
+            Some(self.study.outcome(trial, self.history.point(candidate), self.clocks))
+        };
+        told.into_iter().filter_map(outcome).collect()
     }
 
     /// Passes on what the strategy decided.

@@ -1,0 +1,224 @@
+//! What a study's scheduler is opened with, what its budgets mean to lanes, and whether the study has anything to end
+//! candidates by.
+//!
+//! A scheduler knows budgets alone. Where their unit is an epoch, all lanes of a candidate get them; where it is a fold, so many of
+//! its lanes get the model's whole budget.
+
+use super::config::{SearchOptions, StudyConfig};
+use super::error::ConfigError;
+use super::objective::{Models, Objective};
+use super::resolve::Study;
+use crate::schedulers::{RuleOptions, SchedulerEntry, SchedulerOptions, Unit};
+use std::ops::Range;
+
+/// What a scheduler's budgets mean to lanes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Axis {
+    unit: Unit,
+    /// Lanes of a candidate.
+    lanes: usize,
+    /// The full budget of a lane.
+    budget: u64,
+}
+
+impl Axis {
+    /// The full budget of a candidate, as its scheduler counts it.
+    pub(super) fn whole(self) -> u64 {
+        match self.unit {
+            Unit::Epoch => self.budget,
+            Unit::Fold => self.lanes as u64,
+        }
+    }
+
+    /// Whether a candidate that goes on trains other lanes than before: then no lane's state has to be kept.
+    pub(super) fn is_by_fold(self) -> bool {
+        self.unit == Unit::Fold
+    }
+
+    /// The lanes that a candidate has scores of which has had so much.
+    pub(super) fn scored(self, had: u64) -> Range<usize> {
+        match self.unit {
+            Unit::Epoch => 0..self.lanes,
+            Unit::Fold => 0..self.lanes.min(had as usize),
+        }
+    }
+
+    /// The lanes that a candidate trains to come from one budget to another.
+    pub(super) fn leg(self, had: u64, to: u64) -> Range<usize> {
+        match self.unit {
+            Unit::Epoch => 0..self.lanes,
+            Unit::Fold => self.scored(had).end..self.scored(to).end,
+        }
+    }
+
+    /// The budget that each of these lanes is trained to.
+    pub(super) fn of_lane(self, to: u64) -> u64 {
+        match self.unit {
+            Unit::Epoch => to,
+            Unit::Fold => self.budget,
+        }
+    }
+
+    /// The share of its whole training that each of these lanes gets.
+    pub(super) fn share(self, had: u64, to: u64) -> f64 {
+        match self.unit {
+            Unit::Epoch => to.saturating_sub(had) as f64 / self.budget.max(1) as f64,
+            Unit::Fold => 1.0,
+        }
+    }
+
+    /// Units of the model's budget that the lanes of a candidate have had together.
+    pub(super) fn trained(self, had: u64) -> f64 {
+        let each = match self.unit {
+            Unit::Epoch => self.lanes as f64,
+            Unit::Fold => self.budget as f64,
+        };
+        each * had as f64
+    }
+}
+
+impl Study {
+    /// What the scheduler is opened with.
+    pub fn scheduler_options(&self) -> SchedulerOptions {
+        options(&self.config.search, self.scheduler, &self.objective, self.batch)
+    }
+
+    pub(super) fn axis(&self) -> Axis {
+        axis(self.scheduler, &self.objective)
+    }
+}
+
+fn axis(scheduler: &dyn SchedulerEntry, objective: &Objective) -> Axis {
+    Axis { unit: scheduler.unit(), lanes: objective.lanes(), budget: objective.budget() }
+}
+
+fn options(
+    search: &SearchOptions,
+    scheduler: &dyn SchedulerEntry,
+    objective: &Objective,
+    batch: u64,
+) -> SchedulerOptions {
+    let grain = match scheduler.unit() {
+        // Of several models each has a unit of its own budget on the first rung, and from one rung to the next.
+        Unit::Epoch => objective.least_rung(),
+        Unit::Fold => 1,
+    };
+    let sign = objective.directions().first().map_or(-1.0, |direction| direction.sign());
+    SchedulerOptions {
+        budget: axis(scheduler, objective).whole(),
+        batch,
+        least: search.min_budget.max(grain),
+        eta: search.eta,
+        interval: search.interval,
+        grain,
+        rule: RuleOptions {
+            percentile: search.percentile,
+            threshold: search.threshold.map(|worst| -sign * worst),
+            patience: search.patience,
+            min_delta: search.min_delta,
+            level: search.level,
+        },
+    }
+}
+
+/// Whether a scheduler that ends candidates on their way has a way to look at.
+pub(super) fn check(
+    config: &StudyConfig,
+    scheduler: &'static dyn SchedulerEntry,
+    objective: &Objective,
+) -> Result<(), ConfigError> {
+    if !scheduler.ends_early() {
+        return Ok(());
+    }
+    let objectives = objective.directions().len();
+    let reason = match objective {
+        Objective::Function(_) => Some("a function is evaluated at once".to_owned()),
+        _ if objectives > 1 => Some(format!("of {objectives} objectives there is no single order of the candidates")),
+        _ if scheduler.needs_threshold() && config.search.threshold.is_none() => {
+            Some("it needs search.threshold, the worst score that goes on".to_owned())
+        }
+        Objective::Models(models) => {
+            let options = options(&config.search, scheduler, objective, u64::MAX);
+            match scheduler.unit() {
+                Unit::Epoch => no_rung(&config.search, scheduler, models, &options),
+                Unit::Fold => no_fold(scheduler, models, &options),
+            }
+        }
+    };
+    match reason {
+        Some(reason) => Err(ConfigError::Unschedulable { scheduler: scheduler.name(), reason }),
+        None => Ok(()),
+    }
+}
+
+/// Why there is no budget after which a candidate may end, if there is none.
+fn no_rung(
+    search: &SearchOptions,
+    scheduler: &dyn SchedulerEntry,
+    models: &Models,
+    options: &SchedulerOptions,
+) -> Option<String> {
+    if let Some(pipeline) = models.pipelines.iter().find(|pipeline| pipeline.model.budget().default == 1) {
+        // Beside others it would stand on every rung with all that it will ever be.
+        return Some(format!(
+            "{} is trained in one step, and has no rungs; \"racing\" ends candidates between folds",
+            pipeline.model.name()
+        ));
+    }
+    let budget = options.budget;
+    if budget == 1 {
+        return Some("model.budget is 1, which cannot be cut short".to_owned());
+    }
+    if scheduler.rungs(options).len() > 1 {
+        return None;
+    }
+    let without = SchedulerOptions { least: 1, grain: 1, ..*options };
+    let lower = scheduler.rungs(&without).into_iter().rev().nth(1).unwrap_or(1);
+    let first = match options.least {
+        least if least == search.min_budget => format!("search.min_budget = {least}"),
+        least => format!("{least}, where each model has had a unit of its own,"),
+    };
+    Some(format!("there is no rung between {first} and the whole budget of {budget}: the next lower one is {lower}"))
+}
+
+/// Why there is no fold after which a candidate may end, if there is none.
+fn no_fold(scheduler: &dyn SchedulerEntry, models: &Models, options: &SchedulerOptions) -> Option<String> {
+    if !models.splits.outer.is_empty() {
+        return Some(
+            "in nested cross-validation the same rows are scored by several lanes, which are no folds".to_owned(),
+        );
+    }
+    if scheduler.rungs(options).len() > 1 {
+        return None;
+    }
+    let endless = SchedulerOptions { budget: FOLDS_MOST, ..*options };
+    let first = scheduler.rungs(&endless).first().copied().unwrap_or(1);
+    let first = if first == 1 { "1 fold".to_owned() } else { format!("{first} folds") };
+    let folds = match options.budget {
+        1 => "there is one".to_owned(),
+        folds => format!("there are {folds}"),
+    };
+    Some(format!(
+        "it ends candidates after {first} at the earliest, and {folds} in all: set validate.folds or validate.repeats higher"
+    ))
+}
+
+/// More than any study has.
+const FOLDS_MOST: u64 = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_are_epochs_of_all_lanes_or_whole_lanes() {
+        let epochs = Axis { unit: Unit::Epoch, lanes: 5, budget: 30 };
+        assert_eq!((epochs.whole(), epochs.leg(3, 10), epochs.of_lane(10)), (30, 0..5, 10));
+        assert_eq!((epochs.scored(3), epochs.share(3, 9), epochs.trained(3)), (0..5, 0.2, 15.0));
+        let folds = Axis { unit: Unit::Fold, ..epochs };
+        assert_eq!((folds.whole(), folds.leg(2, 3), folds.of_lane(3)), (5, 2..3, 30));
+        assert_eq!((folds.scored(2), folds.share(2, 3), folds.trained(2)), (0..2, 1.0, 60.0));
+        // What a candidate's lanes have in all is the same either way.
+        assert_eq!(epochs.trained(epochs.whole()), folds.trained(folds.whole()));
+    }
+}
