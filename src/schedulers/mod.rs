@@ -6,10 +6,14 @@
 mod full;
 mod halving;
 mod hyperband;
+mod patient;
 mod percentile;
 mod rungs;
 mod stopping;
 mod threshold;
+
+#[cfg(test)]
+mod optuna;
 
 use crate::base::registry::{self, Named, UnknownName};
 
@@ -137,6 +141,7 @@ pub static SCHEDULERS: &[&dyn SchedulerEntry] = &[
     &percentile::MedianStopping,
     &percentile::PercentileStopping,
     &threshold::ThresholdStopping,
+    &patient::PatientStopping,
 ];
 
 /// Finds a scheduler by name.
