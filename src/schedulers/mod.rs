@@ -3,6 +3,7 @@
 //! Training goes in rounds: some candidates begin, others go on where they stand, all of a round are scored, and the next round
 //! follows from these scores alone. So a run that is resumed decides the same, and lanes of a round fill the machine together.
 
+mod asha;
 mod full;
 mod halving;
 mod hyperband;
@@ -138,6 +139,7 @@ pub static SCHEDULERS: &[&dyn SchedulerEntry] = &[
     &full::FullBudget,
     &halving::SuccessiveHalving,
     &hyperband::Hyperband,
+    &asha::AsynchronousHalving,
     &percentile::MedianStopping,
     &percentile::PercentileStopping,
     &threshold::ThresholdStopping,
