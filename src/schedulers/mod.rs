@@ -9,9 +9,12 @@ mod halving;
 mod hyperband;
 mod patient;
 mod percentile;
+mod race;
+mod racing;
 mod rungs;
 mod stopping;
 mod threshold;
+mod wilcoxon;
 
 #[cfg(test)]
 mod optuna;
@@ -144,6 +147,8 @@ pub static SCHEDULERS: &[&dyn SchedulerEntry] = &[
     &percentile::PercentileStopping,
     &threshold::ThresholdStopping,
     &patient::PatientStopping,
+    &racing::Racing,
+    &wilcoxon::WilcoxonStopping,
 ];
 
 /// Finds a scheduler by name.
