@@ -7,6 +7,7 @@ mod asha;
 mod full;
 mod halving;
 mod hyperband;
+mod learning_curve;
 mod patient;
 mod percentile;
 mod race;
@@ -147,6 +148,7 @@ pub static SCHEDULERS: &[&dyn SchedulerEntry] = &[
     &percentile::PercentileStopping,
     &threshold::ThresholdStopping,
     &patient::PatientStopping,
+    &learning_curve::LearningCurveStopping,
     &racing::Racing,
     &wilcoxon::WilcoxonStopping,
 ];
