@@ -6,16 +6,20 @@ use crate::resume::{ends, resumed};
 use crate::study::{lanes_trained, run};
 use crate::support::{Folder, quiet, studies};
 use thousandfold::backend::StopFlag;
-use thousandfold::models::MODELS;
+use thousandfold::data::Task;
+use thousandfold::models::{MODELS, Model};
 use thousandfold::schedulers::{SCHEDULERS, SchedulerEntry};
 use thousandfold::study::events::{Event, Observer};
+use thousandfold::study::journal::{Frame, read};
 use thousandfold::study::result::{Chosen, RunResult};
 use thousandfold::study::run_dir::Existing;
+use thousandfold::study::stopping::StopReason;
 use thousandfold::study::{Ended, LoadedConfig, Start, StudyError, tune};
 
-/// Twenty candidates of nine epochs on three folds.
+/// Twenty candidates of nine epochs on three folds, under rules that end some of them.
 fn study(folder: &Folder, sets: &[&str]) -> LoadedConfig {
-    let common = ["search.candidates=20", "model.budget=9", "search.threshold=1.1"];
+    let rules = ["search.threshold=1.1", "search.min_delta=0.02", "search.level=0.3"];
+    let common = [&["search.candidates=20", "model.budget=9"][..], &rules].concat();
     studies::small(folder, &common.iter().chain(sets).map(|set| (*set).to_owned()).collect::<Vec<_>>())
 }
 
@@ -83,6 +87,79 @@ fn only_the_units_between_two_rungs_are_trained() {
     let result = ended(&["search.scheduler=halving"]);
     assert_eq!((result.counts.complete, result.counts.pruned, result.counts.failed), (3, 17, 0));
     assert!(result.best.used.iter().all(|used| *used == 9), "the winner has had its whole budget");
+}
+
+/// Twenty candidates of any model on five folds under a race.
+fn race(folder: &Folder, model: &dyn Model, sets: &[&str]) -> LoadedConfig {
+    let name = format!("model.name=\"{}\"", model.name());
+    let target = if model.tasks().contains(&Task::Classification) { "data.target=\"kind\"" } else { "data.target=\"a\"" };
+    let budget = format!("model.budget={}", model.budget().default.min(6));
+    let sets = [&[&name[..], target, &budget, "validate.folds=5", "search.scheduler=racing"], sets].concat();
+    study(folder, &sets)
+}
+
+#[test]
+fn a_race_ends_with_the_bits_of_all_folds_at_once_whatever_the_model() {
+    let mut pruned = 0;
+    for model in MODELS {
+        let with = |sets: &[&str]| run(race(&Folder::new(), *model, sets), Existing::Refuse);
+        let (full, raced) = (with(&["search.scheduler=full"]), with(&[]));
+        let (same, both) = equal(&full, &raced);
+        assert!(both > 0 && same == both, "{}: {same} of {both}", model.name());
+        assert_eq!(raced.counts.complete + raced.counts.pruned + raced.counts.failed, 20, "{}", model.name());
+        pruned += raced.counts.pruned;
+    }
+    // One-step models race as others do.
+    assert!(pruned > 20, "{pruned} of {}", 20 * MODELS.len());
+}
+
+#[test]
+fn a_race_trains_no_fold_of_who_has_ended_and_says_what_that_saved() {
+    let knn = MODELS.iter().find(|model| model.name() == "knn").unwrap();
+    let result = run(race(&Folder::new(), *knn, &[]), Existing::Refuse);
+    let lanes = lanes_trained(race(&Folder::new(), *knn, &[]), Existing::Refuse);
+    // One unit of budget a lane; twins take none, and are not saved by the scheduler.
+    let saved = result.saved.unwrap();
+    assert!(result.counts.pruned > 0 && saved > 0.0);
+    let needed = (100.0 * (1.0 - saved)).round() as u64;
+    assert!(lanes <= needed, "{lanes} of {needed}");
+    let all = lanes_trained(race(&Folder::new(), *knn, &["search.scheduler=full"]), Existing::Refuse);
+    assert!(lanes < all, "{lanes} of {all}");
+}
+
+#[test]
+fn folds_that_are_in_the_journal_are_not_trained_again() {
+    let folder = Folder::new();
+    let sets = ["validate.folds=5", "search.scheduler=racing"];
+    let whole = lanes_trained(study(&folder, &sets), Existing::Refuse);
+    let journal = folder.path().join("run/journal.tfj");
+    let bytes = std::fs::read(&journal).unwrap();
+    // The header and the first rung: candidates on two folds, none of them a twin.
+    let done = match &read(&journal, false).unwrap().0[1] {
+        Frame::Rung(rung) => rung.budget * rung.outcomes.train.len() as u64,
+        other => panic!("{other:?}"),
+    };
+    std::fs::write(&journal, &bytes[..ends(&journal)[2]]).unwrap();
+    std::fs::remove_file(folder.path().join("run/result.json")).unwrap();
+    assert!(done >= 2);
+    assert_eq!(lanes_trained(study(&folder, &sets), Existing::Resume), whole - done);
+}
+
+#[test]
+fn a_space_that_is_exhausted_lets_those_who_wait_go_on() {
+    let few = ["space.hidden={ int = [4, 16] }", "search.strategy=grid", "search.resolution=5", "search.candidates=1000"];
+    let held = ["layers=1", "activation=relu", "optimizer=adam", "batch=32", "dropout=0.0", "learning_rate=0.01"];
+    let more = ["weight_decay=0.0", "label_smoothing=0.0", "schedule=constant", "class_weight=none"];
+    let held: Vec<String> = held.iter().chain(&more).map(|set| format!("space.{set}")).collect();
+    let held: Vec<&str> = held.iter().map(String::as_str).collect();
+    for entry in early() {
+        let scheduler = scheduler(entry);
+        let result = ended(&[&few[..], &held, &["search.threshold=5", &scheduler]].concat());
+        let counts = result.counts;
+        assert!(counts.complete > 0, "{}", entry.name());
+        assert_eq!(counts.complete + counts.pruned + counts.failed, 5, "{}", entry.name());
+        assert_eq!(result.stopped_because, StopReason::SpaceExhausted, "{}", entry.name());
+    }
 }
 
 #[test]
@@ -203,6 +280,18 @@ fn what_has_no_rungs_is_refused_with_what_to_do() {
         (&["search.min_budget=4"], "no rung between search.min_budget = 4 and the whole budget of 9"),
         (&["search.eta=1"], "2 or more"),
         (&["search.percentile=101"], "0, the best, to 100, the worst"),
+        (&["search.interval=0"], "1 or more"),
+        (&["search.min_delta=inf"], "a number, in the metric's unit"),
+        (&["search.level=1.0"], "a share between 0 and 1"),
+        (&["search.scheduler=patient", "search.min_budget=9"], "the next lower one is 8"),
+        (&["search.scheduler=asha", "model.budget=1"], "model.budget is 1"),
+        (
+            &["search.scheduler=racing", "validate.method=hold_out"],
+            "after 1 fold at the earliest, and there is one in all: set validate.folds or validate.repeats higher",
+        ),
+        (&["search.scheduler=racing", "search.min_budget=3"], "after 3 folds at the earliest"),
+        (&["search.scheduler=racing", "validate.outer_folds=4"], "which are no folds"),
+        (&["search.scheduler=wilcoxon", "search.level=0.1"], "after 4 folds at the earliest, and there are 3 in all"),
     ];
     for (sets, said) in cases {
         let tpe = ["search.scheduler=halving", "search.strategy=tpe"];
