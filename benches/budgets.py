@@ -1,6 +1,9 @@
 """What early stopping saves: searches under a scheduler against random search with full budgets, on the same folds.
 
     python benches/budgets.py [--data FOLDER] [--seeds 5] [--schedulers halving,hyperband,median] [--strategy random]
+    python benches/budgets.py --races [--data FOLDER] [--seeds 5] [--models knn,logistic]
+
+With --races the other part alone: a race over five folds against random search on all of them, the same candidates in both.
 
 Of each search the units of budget (epochs, trees) that all lanes had are noted with the best score so far of a candidate that
 had its whole budget. Random search trains CANDIDATES of them in full; a scheduler's search has MORE times as many.
@@ -24,6 +27,10 @@ CANDIDATES = 81
 MORE = 20
 # Three rungs and more at eta = 3.
 BUDGETS = {"mlp": 27, "gbdt": 81}
+CLASSES = ["breast_cancer", "wine", "sonar", "credit_g", "titanic", "pima_diabetes"]
+# Folds of a race, and candidates in it.
+FOLDS = 5
+RACERS = 256
 DATA = ["breast_cancer", "wine", "sonar", "diabetes", "credit_g", "titanic", "pima_diabetes", "yacht", "concrete", "energy_efficiency"]
 
 
@@ -34,22 +41,25 @@ def target(file):
 
 def searched(job):
     """The curve of a search, and what it is called."""
-    program, folder, name, model, scheduler, strategy, seed = job
+    program, folder, name, model, scheduler, strategy, seed, more = job
     file = Path(folder) / f"{name}.csv"
     # Enough that a scheduler comes to what random search takes in all.
     candidates = CANDIDATES if scheduler == "full" else MORE * CANDIDATES
     sets = {
-        "data.file": file, "data.target": target(file), "model.name": model, "model.budget": BUDGETS[model],
+        "data.file": file, "data.target": target(file), "model.name": model,
         "validate.folds": 3, "search.seed": seed, "search.candidates": candidates, "search.strategy": strategy,
         "search.scheduler": scheduler, "search.batch": CANDIDATES, "run.backend": "cpu", "run.threads": 1,
     }
+    if model in BUDGETS:
+        sets["model.budget"] = BUDGETS[model]
+    sets |= more
     command = [program, "-", *(f"{key}={value}" for key, value in sets.items())]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{scheduler} of {model} on {name} failed: {done.stderr}")
     told = json.loads(done.stdout.splitlines()[-1])
     sign = -1.0 if told["direction"] == "maximize" else 1.0
-    return (name, model, seed, scheduler), [(units, sign * value) for units, value in told["curve"]]
+    return (name, model, seed, scheduler), [(units, sign * value) for units, value in told["curve"]], told
 
 
 def reached(curve, score):
@@ -63,12 +73,18 @@ def main():
     arguments.add_argument("--seeds", type=int, default=5)
     arguments.add_argument("--schedulers", default="halving,hyperband,median")
     arguments.add_argument("--strategy", default="random")
-    arguments.add_argument("--models", default="mlp,gbdt")
+    arguments.add_argument("--models")
+    arguments.add_argument("--races", action="store_true")
+    arguments.add_argument("--sets", nargs="*", default=[], help="--races: further settings, as search.level=0.05")
+    arguments.add_argument("--program", help="the example that is built already")
     arguments = arguments.parse_args()
-    program = common.build("budgets")
+    arguments.models = arguments.models or ("knn,logistic" if arguments.races else "mlp,gbdt")
+    program = arguments.program or common.build("budgets")
+    if arguments.races:
+        return races(program, arguments)
     schedulers = arguments.schedulers.split(",")
     jobs = [
-        (program, arguments.data, name, model, scheduler, arguments.strategy if scheduler != "full" else "random", seed)
+        (program, arguments.data, name, model, scheduler, arguments.strategy if scheduler != "full" else "random", seed, {})
         for seed in range(arguments.seeds)
         for model in arguments.models.split(",")
         for name in DATA
@@ -76,11 +92,48 @@ def main():
     ]
     curves = {}
     with concurrent.futures.ProcessPoolExecutor(common.CORES) as pool:
-        for number, (key, curve) in enumerate(pool.map(searched, jobs), 1):
+        for number, (key, curve, _) in enumerate(pool.map(searched, jobs), 1):
             curves[key] = curve
             if number % 40 == 0:
                 print(f"{number} of {len(jobs)} searches", flush=True)
     report(curves, schedulers, arguments)
+
+
+def races(program, arguments):
+    """How many times less a race trains, and what its winner's score on all folds loses in standard errors of random search's."""
+    models = arguments.models.split(",")
+    sets = {"validate.folds": FOLDS, "search.candidates": RACERS, **dict(word.split("=", 1) for word in arguments.sets)}
+    jobs = [
+        (program, arguments.data, name, model, scheduler, "random", seed, sets)
+        for seed in range(arguments.seeds)
+        for model in models
+        for name in (CLASSES if model == "logistic" else DATA)
+        for scheduler in ("full", "racing")
+    ]
+    found = {}
+    with concurrent.futures.ProcessPoolExecutor(common.CORES) as pool:
+        for key, curve, told in pool.map(searched, jobs):
+            found[key] = (curve[-1][0], curve[-1][1], told["std_error"])
+    rows, times, losses = [], {}, {}
+    for model in models:
+        for name in CLASSES if model == "logistic" else DATA:
+            pairs = [(found[name, model, seed, "full"], found[name, model, seed, "racing"]) for seed in range(arguments.seeds)]
+            less = statistics.median(full[0] / raced[0] for full, raced in pairs)
+            loss = [(raced[1] - full[1]) / full[2] if full[2] else 0.0 for full, raced in pairs]
+            same = sum(full[1] == raced[1] for full, raced in pairs)
+            times.setdefault(model, []).append(less)
+            losses.setdefault(model, []).extend(loss)
+            rows.append([f"{model} on {name}", f"{less:.2f}", f"{same} of {len(pairs)}", f"{max(loss):.3f}"])
+        rows.append([f"**{model}, all**", f"**{statistics.median(times[model]):.2f}**", f"**{sum(loss == 0.0 for loss in losses[model])} of {len(losses[model])}**", f"**mean {statistics.mean(losses[model]):.4f}**"])
+    intro = (
+        f"Random search trains {RACERS} candidates on {FOLDS} folds each; a race with the same candidates "
+        + (f"({', '.join(arguments.sets)}) " if arguments.sets else "")
+        + "trains so many times less. How often both have the same best score, and how much worse the race's is at most over "
+        f"{arguments.seeds} {'seed' if arguments.seeds == 1 else 'seeds'}, in standard errors of the mean over folds. Units of training do not depend on the machine."
+    )
+    text = "\n\n".join(["# Races over folds", intro, common.table(["search", "times less", "same best score", "loss at most"], rows)]) + "\n"
+    (common.RESULTS / "races.md").write_text(text)
+    print(text)
 
 
 def report(curves, schedulers, arguments):

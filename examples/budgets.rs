@@ -1,6 +1,6 @@
 //! How a study's best score falls with what training takes: `budgets STUDY.toml|- [KEY=VALUE ...]`, where `-` stands for a study of
 //! sets alone. One line of JSON: after each batch of outcomes the units of budget that all lanes have had, and the best score of a
-//! candidate that has had its whole budget.
+//! candidate that has had its whole budget; and the winner's standard error over the folds.
 
 #[path = "shared/study.rs"]
 mod shared;
@@ -41,7 +41,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     match tune(shared::loaded(&file, &sets)?, Start::default(), &mut observers, &StopFlag::default())? {
         Ended::Finished(result) => {
             let curve = curve.borrow();
-            println!("{}", json!({ "direction": result.direction, "curve": *curve, "saved": result.saved }));
+            let told = json!({
+                "direction": result.direction,
+                "curve": *curve,
+                "saved": result.saved,
+                "std_error": result.best.std_error,
+            });
+            println!("{told}");
             Ok(())
         }
         Ended::Interrupted { .. } => Err("interrupted".into()),
