@@ -92,7 +92,8 @@ fn only_the_units_between_two_rungs_are_trained() {
 /// Twenty candidates of any model on five folds under a race.
 fn race(folder: &Folder, model: &dyn Model, sets: &[&str]) -> LoadedConfig {
     let name = format!("model.name=\"{}\"", model.name());
-    let target = if model.tasks().contains(&Task::Classification) { "data.target=\"kind\"" } else { "data.target=\"a\"" };
+    let target =
+        if model.tasks().contains(&Task::Classification) { "data.target=\"kind\"" } else { "data.target=\"a\"" };
     let budget = format!("model.budget={}", model.budget().default.min(6));
     let sets = [&[&name[..], target, &budget, "validate.folds=5", "search.scheduler=racing"], sets].concat();
     study(folder, &sets)
@@ -147,7 +148,8 @@ fn folds_that_are_in_the_journal_are_not_trained_again() {
 
 #[test]
 fn a_space_that_is_exhausted_lets_those_who_wait_go_on() {
-    let few = ["space.hidden={ int = [4, 16] }", "search.strategy=grid", "search.resolution=5", "search.candidates=1000"];
+    let few =
+        ["space.hidden={ int = [4, 16] }", "search.strategy=grid", "search.resolution=5", "search.candidates=1000"];
     let held = ["layers=1", "activation=relu", "optimizer=adam", "batch=32", "dropout=0.0", "learning_rate=0.01"];
     let more = ["weight_decay=0.0", "label_smoothing=0.0", "schedule=constant", "class_weight=none"];
     let held: Vec<String> = held.iter().chain(&more).map(|set| format!("space.{set}")).collect();
@@ -198,16 +200,25 @@ fn a_run_that_is_stopped_between_rungs_goes_on_to_the_same_end() {
             Ok(())
         }
     }
-    let whole = studies::comparable(&ended(&["search.scheduler=hyperband"]));
-    for lanes in [5, 40, 66, 80] {
-        let folder = Folder::new();
-        let stop = StopFlag::default();
-        let mut observers = quiet();
-        observers.push(Box::new(StopAfter(stop.clone(), lanes)));
-        let study = study(&folder, &["search.scheduler=hyperband"]);
-        let ended = tune(study, Start::default(), &mut observers, &stop).unwrap();
-        assert!(matches!(ended, Ended::Interrupted { .. }), "{lanes}");
-        assert_eq!(resumed(&folder), whole, "{lanes}");
+    let cases = [
+        ("hyperband", [5, 40, 66, 80]),
+        ("asha", [5, 40, 60, 70]),
+        ("racing", [3, 10, 20, 34]),
+        ("patient", [5, 60, 66, 80]),
+    ];
+    for (name, after) in cases {
+        let scheduler = format!("search.scheduler={name}");
+        let whole = studies::comparable(&ended(&[&scheduler]));
+        for lanes in after {
+            let folder = Folder::new();
+            let stop = StopFlag::default();
+            let mut observers = quiet();
+            observers.push(Box::new(StopAfter(stop.clone(), lanes)));
+            let study = study(&folder, &[&scheduler]);
+            let ended = tune(study, Start::default(), &mut observers, &stop).unwrap();
+            assert!(matches!(ended, Ended::Interrupted { .. }), "{name}, {lanes}");
+            assert_eq!(resumed(&folder), whole, "{name}, {lanes}");
+        }
     }
 }
 
@@ -265,9 +276,16 @@ fn threads_and_memory_change_no_decision() {
 fn where_a_whole_rung_fails_that_is_said() {
     let wild =
         ["space.learning_rate=[800.0, 900.0]", "space.optimizer=sgd", "space.momentum=0.99", "space.weight_decay=1.0"];
-    let deep = ["search.scheduler=halving", "model.budget=27", "search.min_budget=9", "space.activation=relu"];
-    let error = refused(study(&Folder::new(), &[&wild[..], &deep].concat()));
-    assert!(error.contains("every one of the 20 candidates failed"), "{error}");
+    let deep = ["model.budget=27", "space.activation=relu"];
+    let schedulers = [
+        &["search.scheduler=halving", "search.min_budget=9"][..],
+        &["search.scheduler=asha", "search.min_budget=9"],
+        &["search.scheduler=racing"],
+    ];
+    for scheduler in schedulers {
+        let error = refused(study(&Folder::new(), &[&wild[..], &deep, scheduler].concat()));
+        assert!(error.contains("every one of the 20 candidates failed"), "{scheduler:?}: {error}");
+    }
 }
 
 #[test]
