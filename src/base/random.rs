@@ -25,6 +25,8 @@ pub mod stream {
     pub const IMPORTANCE: u32 = 6;
     /// Noise on analytic functions.
     pub const NOISE: u32 = 7;
+    /// Points at which a bound of the regret is looked for.
+    pub const REGRET: u32 = 8;
 }
 
 /// The second word of the counter at which a derived key is drawn: it keeps those apart from the counters that streams

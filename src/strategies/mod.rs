@@ -24,6 +24,8 @@ mod sobol;
 mod tpe;
 mod variation;
 
+pub use gp::RegretBound;
+
 use crate::base::random::Key;
 use crate::base::registry::{self, Named, UnknownName};
 use crate::data::metrics::Direction;

@@ -7,8 +7,8 @@
 use super::features::Dimension;
 use super::kernel::{Columns, Kernel, MEAN_VARIANCE};
 use super::lbfgs::{self, Limits};
-use super::posterior::dot;
-use super::warp::{Bent, Warp};
+use super::warp::{self, Warp};
+use super::wide::{Loops, dot, pulled_squares, pulled_squares_and_leanings, pulls_apart, sum, wide};
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{cholesky_in_place, cholesky_in_place_scratch};
 use faer::linalg::matmul::triangular::{BlockStructure, matmul};
@@ -135,6 +135,8 @@ struct Likelihood<'a> {
     /// Points, bent; and of each bent dimension how its column changes with the two logarithms.
     bent: Columns,
     bends: Vec<[Vec<f64>; 2]>,
+    /// Logarithms of the places along each bent dimension.
+    logarithms: Vec<Vec<f64>>,
     /// For each bent dimension, by point: the sum of pulls times differences.
     leanings: Vec<Vec<f64>>,
     /// The kernel's matrix, its factor, its inverse.
@@ -154,6 +156,7 @@ impl<'a> Likelihood<'a> {
             values,
             bent: points.clone(),
             bends: Vec::new(),
+            logarithms: Vec::new(),
             leanings: Vec::new(),
             matrix: Mat::zeros(n, n),
             inverse_factor: Mat::zeros(n, n),
@@ -167,13 +170,7 @@ impl<'a> Likelihood<'a> {
         let kernel = kernel(logarithms, self.dimensions);
         let n = self.points.len();
         self.bend(&kernel);
-        for j in 0..n {
-            let column = &mut self.matrix.col_as_slice_mut(j)[j..];
-            let slopes = &mut self.slopes.col_as_slice_mut(j)[j..];
-            kernel.squares(self.dimensions, |i| self.bent.at(i, j), &self.bent, j, column);
-            kernel.covariances_and_slopes(column, slopes);
-            column[0] += kernel.noise;
-        }
+        wide(Fill(self, &kernel));
         let stack = MemStack::new(&mut self.memory);
         let factor = cholesky_in_place(self.matrix.as_mut(), Default::default(), Par::Seq, stack, Default::default());
         if factor.is_err() {
@@ -211,17 +208,14 @@ impl<'a> Likelihood<'a> {
     fn bend(&mut self, kernel: &Kernel) {
         let n = self.points.len();
         let warps = kernel.warps.iter().enumerate().filter_map(|(dimension, warp)| Some((dimension, (*warp)?)));
-        for (number, (dimension, warp)) in warps.enumerate() {
+        for (number, (dimension, bend)) in warps.enumerate() {
             if self.bends.len() == number {
                 self.bends.push([vec![0.0; n], vec![0.0; n]]);
+                let places = self.points.column(dimension).iter();
+                self.logarithms.push(places.map(|x| libm::log(warp::inside(*x))).collect());
                 self.leanings.push(vec![0.0; n]);
             }
-            let [by_a, by_b] = &mut self.bends[number];
-            let column = self.bent.column_mut(dimension).iter_mut().zip(self.points.column(dimension));
-            for ((place, x), (by_a, by_b)) in column.zip(by_a.iter_mut().zip(by_b)) {
-                let Bent { place: bent, by_log_a, by_log_b, .. } = warp.bend_with_slopes(*x);
-                (*place, *by_a, *by_b) = (bent, by_log_a, by_log_b);
-            }
+            bend.bend_all(&self.logarithms[number], self.bent.column_mut(dimension), &mut self.bends[number]);
         }
     }
 
@@ -240,47 +234,8 @@ impl<'a> Likelihood<'a> {
     fn write_gradient(&mut self, kernel: &Kernel, coefficients: &[f64], fit: f64, gradient: &mut [f64]) {
         let n = self.values.len();
         gradient.fill(0.0);
-        let (mut trace, mut sum) = (0.0, 0.0);
-        let mut differences = vec![0.0; n];
         self.leanings.iter_mut().for_each(|leanings| leanings.fill(0.0));
-        for j in 0..n {
-            let mut leanings = self.leanings.iter_mut();
-            let inverse = &self.matrix.col_as_slice(j)[j..];
-            let pulls = &mut self.slopes.col_as_slice_mut(j)[j..];
-            trace += coefficients[j] * coefficients[j] - inverse[0];
-            for ((pull, inverse), other) in pulls.iter_mut().zip(inverse).zip(&coefficients[j..]) {
-                *pull *= coefficients[j] * other - inverse;
-            }
-            sum += inverse[0] - 2.0 * inverse.iter().sum::<f64>();
-            let differences = &mut differences[j..];
-            for (i, dimension) in self.dimensions.iter().enumerate() {
-                let x = self.bent.at(i, j);
-                let column = &self.bent.column(i)[j..];
-                match dimension {
-                    Dimension::Number => {
-                        for (difference, other) in differences.iter_mut().zip(column) {
-                            *difference = (x - other) * (x - other);
-                        }
-                    }
-                    Dimension::Choice => {
-                        for (difference, other) in differences.iter_mut().zip(column) {
-                            *difference = if x == *other { 0.0 } else { 1.0 };
-                        }
-                    }
-                }
-                gradient[i] -= kernel.weights[i] * dot(pulls, differences);
-                let leanings = if *dimension == Dimension::Number { leanings.next() } else { None };
-                if let Some(leanings) = leanings {
-                    let mut sum = 0.0;
-                    for ((leaning, pull), other) in leanings[j..].iter_mut().zip(&*pulls).zip(column) {
-                        let lean = pull * (x - other);
-                        *leaning -= lean;
-                        sum += lean;
-                    }
-                    leanings[j] += sum;
-                }
-            }
-        }
+        let [trace, sum] = wide(Pull(self, kernel, coefficients, gradient));
         let total: f64 = coefficients.iter().sum();
         // tr((a a' - K^-1) K) = a' y - n, of which noise and mean are parts.
         let rest = self.dimensions.len();
@@ -292,6 +247,66 @@ impl<'a> Likelihood<'a> {
         for ((_, weight), ((bends, leanings), gradient)) in numbers.zip(bends) {
             gradient.iter_mut().zip(bends).for_each(|(slope, bend)| *slope = -2.0 * weight * dot(bend, leanings));
         }
+    }
+}
+
+/// The kernel's matrix and its slopes, their lower halves.
+struct Fill<'l, 'd>(&'l mut Likelihood<'d>, &'l Kernel);
+
+impl Loops for Fill<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Fill(of, kernel) = self;
+        for j in 0..of.points.len() {
+            let column = &mut of.matrix.col_as_slice_mut(j)[j..];
+            let slopes = &mut of.slopes.col_as_slice_mut(j)[j..];
+            kernel.squares(of.dimensions, |i| of.bent.at(i, j), &of.bent, j, column);
+            kernel.covariances_and_slopes(column, slopes);
+            column[0] += kernel.noise;
+        }
+    }
+}
+
+/// Turns slopes into pulls, of which the gradient along the weights and the leanings are sums. Gives the trace of `a a' - K^-1`,
+/// and the sum over `-K^-1`.
+struct Pull<'l, 'd>(&'l mut Likelihood<'d>, &'l Kernel, &'l [f64], &'l mut [f64]);
+
+impl Loops for Pull<'_, '_> {
+    type Output = [f64; 2];
+
+    #[inline(always)]
+    fn run(self) -> [f64; 2] {
+        let Pull(of, kernel, coefficients, gradient) = self;
+        let (mut trace, mut total) = (0.0, 0.0);
+        for j in 0..coefficients.len() {
+            let mut leanings = of.leanings.iter_mut();
+            let inverse = &of.matrix.col_as_slice(j)[j..];
+            let pulls = &mut of.slopes.col_as_slice_mut(j)[j..];
+            trace += coefficients[j] * coefficients[j] - inverse[0];
+            for ((pull, inverse), other) in pulls.iter_mut().zip(inverse).zip(&coefficients[j..]) {
+                *pull *= coefficients[j] * other - inverse;
+            }
+            total += inverse[0] - 2.0 * sum(inverse);
+            for (i, dimension) in of.dimensions.iter().enumerate() {
+                let x = of.bent.at(i, j);
+                let column = &of.bent.column(i)[j..];
+                let squares = match dimension {
+                    Dimension::Choice => pulls_apart(x, column, pulls),
+                    Dimension::Number => match leanings.next() {
+                        Some(leanings) => {
+                            let (squares, lean) = pulled_squares_and_leanings(x, column, pulls, &mut leanings[j..]);
+                            leanings[j] += lean;
+                            squares
+                        }
+                        None => pulled_squares(x, column, pulls),
+                    },
+                };
+                gradient[i] -= kernel.weights[i] * squares;
+            }
+        }
+        [trace, total]
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! `k = s (1 + a + a^2 / 3) exp(-a) + 1` with `a^2 = 5 sum_i w_i d_i`, where `d_i` is the squared difference of numbers and
 //! 0 or 1 for choices: choices are the corners of a simplex, so that every such kernel is a covariance. Points stand in
-//! columns, one a dimension, so that loops over points run side by side in SIMD.
+//! columns, one a dimension, so that loops over points run side by side in SIMD (see [`wide`]).
 
 use super::features::Dimension;
 use super::warp::Warp;
@@ -50,14 +50,17 @@ impl Columns {
         self.len = self.len.min(len);
     }
 
+    #[inline(always)]
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
+    #[inline(always)]
     pub(super) fn column(&self, dimension: usize) -> &[f64] {
         &self.columns[dimension]
     }
 
+    #[inline(always)]
     pub(super) fn at(&self, dimension: usize, point: usize) -> f64 {
         self.columns[dimension][point]
     }
@@ -86,6 +89,7 @@ impl Kernel {
     }
 
     /// The sums `sum_i w_i d_i` between `point(i)` and the points from `first` on.
+    #[inline(always)]
     pub(super) fn squares(
         &self,
         dimensions: &[Dimension],
@@ -115,6 +119,7 @@ impl Kernel {
     }
 
     /// Turns such sums into covariances.
+    #[inline(always)]
     pub(super) fn covariances(&self, sums: &mut [f64]) {
         for sum in sums {
             let a = (5.0 * *sum).sqrt();
@@ -123,6 +128,7 @@ impl Kernel {
     }
 
     /// The same, with what the covariances change by with the sum.
+    #[inline(always)]
     pub(super) fn covariances_and_slopes(&self, sums: &mut [f64], slopes: &mut [f64]) {
         for (sum, slope) in sums.iter_mut().zip(slopes) {
             let a = (5.0 * *sum).sqrt();
@@ -135,7 +141,8 @@ impl Kernel {
 
 /// e^x of x of 0 or less, within 3 units in the last place; products and sums alone, so that it runs side by side and gives
 /// the same bits everywhere.
-fn exp_of_negative(x: f64) -> f64 {
+#[inline(always)]
+pub(super) fn exp_of_negative(x: f64) -> f64 {
     /// Added, it leaves a number rounded to a whole one in the low bits.
     const ROUND: f64 = 6_755_399_441_055_744.0;
     const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;

@@ -8,7 +8,7 @@
 //! One file a part: [`features`] candidates as the kernel sees them, [`values`] values as it sees them, [`kernel`] and
 //! [`warp`], [`fit`] its parameters, [`posterior`] what it says, [`models`] the processes of a search, [`acquisition`] what
 //! a place is worth, [`pool`] and [`propose`] the best places, [`batch`] one after another, [`region`] the boxes that they
-//! stay in.
+//! stay in; [`regret`] how much there is still to find, [`wide`] the loops of all.
 //!
 //! Factorisations and their products are faer's, which chooses instructions by the processor: equal seeds give equal bits
 //! on one kind of processor, whatever its threads, and may part in the last bits, hence in later proposals, on another.
@@ -24,8 +24,12 @@ mod pool;
 mod posterior;
 mod propose;
 mod region;
+mod regret;
 mod values;
 mod warp;
+mod wide;
+
+pub use regret::RegretBound;
 
 use super::cube::{Axis, Cube};
 use super::sequence::Sequence;

@@ -86,10 +86,10 @@ impl Part {
         let m = candidates.len();
         let (covariances, whitened) = posterior.whitened(&columns);
         let mut means = vec![0.0; m];
+        let mut variances = vec![posterior.kernel().variance(); m];
         for (row, coefficient) in covariances.chunks_exact(m).zip(posterior.coefficients()) {
             means.iter_mut().zip(row).for_each(|(mean, covariance)| *mean += coefficient * covariance);
         }
-        let mut variances = vec![posterior.kernel().variance(); m];
         for row in whitened.chunks_exact(m) {
             variances.iter_mut().zip(row).for_each(|(variance, x)| *variance -= x * x);
         }

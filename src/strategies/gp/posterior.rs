@@ -6,6 +6,7 @@
 
 use super::features::Dimension;
 use super::kernel::{Columns, Kernel};
+use super::wide::{Loops, dot, leaning, wide};
 use faer::linalg::triangular_inverse::invert_lower_triangular;
 use faer::{Mat, MatRef, Par, Side};
 
@@ -53,11 +54,7 @@ impl Posterior {
         kernel.bend_columns(&mut points);
         let n = points.len();
         let mut matrix = Mat::<f64>::zeros(n, n);
-        for j in 0..n {
-            let column = &mut matrix.col_as_slice_mut(j)[j..];
-            kernel.squares(dimensions, |i| points.at(i, j), &points, j, column);
-            kernel.covariances(column);
-        }
+        wide(Fill(&kernel, dimensions, &points, &mut matrix));
         let (noise, inverse) = JITTER.iter().find_map(|jitter| {
             let noise = kernel.noise + jitter * kernel.variance();
             let mut noisy = matrix.clone();
@@ -136,6 +133,7 @@ impl Posterior {
         (self.rows, self.stride) = (rows, stride);
     }
 
+    #[inline(always)]
     fn row(&self, i: usize) -> &[f64] {
         &self.rows[i * self.stride..][..=i]
     }
@@ -167,20 +165,14 @@ impl Posterior {
         covariances.resize(n, 0.0);
         slopes.resize(n, 0.0);
         whitened.resize(n, 0.0);
-        self.kernel.squares(&self.dimensions, |i| place[i], &self.points, 0, covariances);
-        self.kernel.covariances_and_slopes(covariances, slopes);
-        for (i, whitened) in whitened.iter_mut().enumerate() {
-            *whitened = dot(self.row(i), &covariances[..=i]);
-        }
+        wide(Whiten(self, place, covariances, slopes, whitened));
     }
 
     /// `L^-T` times what is whitened.
     fn transpose_product(&self, scratch: &mut Scratch) {
         scratch.weights.clear();
         scratch.weights.resize(self.points.len(), 0.0);
-        for (i, whitened) in scratch.whitened.iter().enumerate() {
-            scratch.weights.iter_mut().zip(self.row(i)).for_each(|(sum, x)| *sum += whitened * x);
-        }
+        wide(AddRows(self, &scratch.whitened, &mut scratch.weights));
     }
 
     /// Mean and variance at a point, without noise.
@@ -208,19 +200,17 @@ impl Posterior {
         }
         scratch.weights.iter_mut().zip(&scratch.slopes).for_each(|(weight, slope)| *weight *= slope);
         for (out, i) in out.iter_mut().zip(along) {
-            let x = scratch.place[*i];
-            let pulls = scratch.weights.iter().zip(self.points.column(*i));
-            *out = 2.0 * self.kernel.weights[*i] * pulls.map(|(weight, other)| weight * (x - other)).sum::<f64>();
+            let pulled = wide(Lean(scratch.place[*i], self.points.column(*i), &scratch.weights));
+            *out = 2.0 * self.kernel.weights[*i] * pulled;
             if let Some(Some(warp)) = self.kernel.warps.get(*i) {
-                *out *= warp.bend_with_slopes(point[*i]).by_place;
+                *out *= warp.slope(point[*i]);
             }
         }
     }
 
     /// The covariances of a point with others, all of them bent.
     pub(super) fn covariances(&self, point: impl Fn(usize) -> f64, others: &Columns, out: &mut [f64]) {
-        self.kernel.squares(&self.dimensions, point, others, 0, out);
-        self.kernel.covariances(out);
+        wide(Covary(&self.kernel, &self.dimensions, point, others, out));
     }
 
     /// Covariances of all points, one a row, with some others, bent, one a column; and `L^-1` times them, in rows.
@@ -256,20 +246,79 @@ impl Posterior {
     }
 }
 
-/// A sum of products in eight strands, so that it runs side by side; the order is the same everywhere.
-pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let n = a.len().min(b.len());
-    let (a, b) = (&a[..n], &b[..n]);
-    let mut strands = [0.0; 8];
-    for (a, b) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
-        for (strand, (a, b)) in strands.iter_mut().zip(a.iter().zip(b)) {
-            *strand += a * b;
+/// The kernel's matrix, its lower half.
+struct Fill<'a>(&'a Kernel, &'a [Dimension], &'a Columns, &'a mut Mat<f64>);
+
+impl Loops for Fill<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Fill(kernel, dimensions, points, matrix) = self;
+        for j in 0..points.len() {
+            let column = &mut matrix.col_as_slice_mut(j)[j..];
+            kernel.squares(dimensions, |i| points.at(i, j), points, j, column);
+            kernel.covariances(column);
         }
     }
-    let rest = n - n % 8;
-    let tail: f64 = a[rest..].iter().zip(&b[rest..]).map(|(a, b)| a * b).sum();
-    let [s0, s1, s2, s3, s4, s5, s6, s7] = strands;
-    ((s0 + s4) + (s1 + s5)) + ((s2 + s6) + (s3 + s7)) + tail
+}
+
+/// Covariances with a bent place, their slopes, and `L^-1` times the former.
+struct Whiten<'a>(&'a Posterior, &'a [f64], &'a mut [f64], &'a mut [f64], &'a mut [f64]);
+
+impl Loops for Whiten<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Whiten(of, place, covariances, slopes, whitened) = self;
+        of.kernel.squares(&of.dimensions, |i| place[i], &of.points, 0, covariances);
+        of.kernel.covariances_and_slopes(covariances, slopes);
+        for (i, whitened) in whitened.iter_mut().enumerate() {
+            *whitened = dot(of.row(i), &covariances[..=i]);
+        }
+    }
+}
+
+/// Adds `L^-T` times what is whitened to the weights.
+struct AddRows<'a>(&'a Posterior, &'a [f64], &'a mut [f64]);
+
+impl Loops for AddRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let AddRows(of, whitened, weights) = self;
+        for (i, whitened) in whitened.iter().enumerate() {
+            weights.iter_mut().zip(of.row(i)).for_each(|(sum, x)| *sum += whitened * x);
+        }
+    }
+}
+
+/// The covariances of a point with others.
+struct Covary<'a, P>(&'a Kernel, &'a [Dimension], P, &'a Columns, &'a mut [f64]);
+
+impl<P: Fn(usize) -> f64> Loops for Covary<'_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Covary(kernel, dimensions, point, others, out) = self;
+        kernel.squares(dimensions, point, others, 0, out);
+        kernel.covariances(out);
+    }
+}
+
+/// See [`leaning`].
+struct Lean<'a>(f64, &'a [f64], &'a [f64]);
+
+impl Loops for Lean<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run(self) -> f64 {
+        leaning(self.0, self.1, self.2)
+    }
 }
 
 #[cfg(test)]

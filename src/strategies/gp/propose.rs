@@ -153,7 +153,7 @@ impl Proposer<'_> {
         if reached > begun { (reached, candidate) } else { (begun, from.clone()) }
     }
 
-    fn is_climbed(&self, axis: usize, row: &[f64]) -> bool {
+    pub(super) fn is_climbed(&self, axis: usize, row: &[f64]) -> bool {
         let is_number = match self.cube.axes()[axis] {
             Axis::Continuous => true,
             Axis::Ordered(count) => count >= FINE,

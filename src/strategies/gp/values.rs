@@ -70,6 +70,21 @@ impl Scaling {
         let place = ((value - self.median) / self.spread).min(TAIL);
         (power(place, self.exponent) - self.mean) / self.deviation
     }
+
+    /// The value that is so in the process's units.
+    pub(super) fn unscaled(&self, scaled: f64) -> f64 {
+        self.median + self.spread * unpower(scaled * self.deviation + self.mean, self.exponent)
+    }
+}
+
+/// What [`power`] makes of it is `y`.
+fn unpower(y: f64, exponent: f64) -> f64 {
+    let lowered = |y: f64, exponent: f64| match exponent.abs() < 1e-9 {
+        true => libm::expm1(y),
+        // Beyond what a power of the exponent comes to, there is no place.
+        false => libm::pow((1.0 + exponent * y).max(0.0), 1.0 / exponent) - 1.0,
+    };
+    if y >= 0.0 { lowered(y, exponent) } else { -lowered(-y, 2.0 - exponent) }
 }
 
 /// Yeo & Johnson 2000, eq. (2.1).
@@ -115,6 +130,19 @@ mod tests {
         // Log-normal values are skewed by hundreds; what comes out is within what 400 normal draws show.
         let skew = pairs.iter().map(|pair| pair.1 * pair.1 * pair.1).sum::<f64>() / 400.0;
         assert!(skew.abs() < 1.0, "{skew}");
+    }
+
+    #[test]
+    fn what_is_scaled_comes_back() {
+        for shape in [-1.0, 0.3, 2.0] {
+            let values: Vec<f64> = normals().iter().map(|x| libm::exp(shape * x)).collect();
+            let scaling = Scaling::new(values.iter().copied()).expect("different values");
+            let tail = scaling.median + TAIL * scaling.spread;
+            for value in values.iter().filter(|value| **value < tail) {
+                let back = scaling.unscaled(scaling.scaled(*value));
+                assert!((back - value).abs() < 1e-9 * (1.0 + value.abs()), "{value} {back}");
+            }
+        }
     }
 
     #[test]
