@@ -2,13 +2,14 @@
 
 use crate::gpu;
 use crate::support::{mixed_points, open_cpu, problem, train};
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use thousandfold::backend::LaneReport;
+use thousandfold::backend::{BackendError, Lane, LaneReport, StopFlag, Trainer, Weights};
 use thousandfold::backend::cpu::CpuOptions;
 use thousandfold::backend::gpu::GpuOptions;
 use thousandfold::data::{Fold, Problem, Task};
 use thousandfold::models::{DataShape, MODELS, Model};
-use thousandfold::space::Space;
+use thousandfold::space::{Points, Space};
 
 /// Two roundings of the same arithmetic drift apart by some f32 ulps a step; over two epochs of at most four steps, and
 /// for solvers to the same optimum, what remains in a mean over fifty rows is below this share. Measured: 3e-6.
@@ -71,6 +72,64 @@ fn largest_differences(perturb: bool) -> Option<Vec<(String, f64)>> {
         }
     }
     Some(differences)
+}
+
+/// Scores at two rungs of the halves of some points in turns, and the weights of the first lane.
+fn on_rungs(
+    trainer: &mut dyn Trainer,
+    points: &Points,
+    rungs: [u64; 2],
+) -> Result<(Vec<Vec<u64>>, Weights), BackendError> {
+    let lanes: Vec<Lane> = (0..points.len()).map(|point| Lane { point, fold: point % 2 }).collect();
+    let slots = trainer.start(points, &lanes)?;
+    let mut found = vec![Vec::new(); slots.len()];
+    for rung in rungs {
+        for half in slots.chunks(slots.len().div_ceil(2)) {
+            let mut report = |lane: LaneReport| {
+                let place = slots.iter().position(|slot| *slot == lane.slot).unwrap();
+                found[place].extend(lane.evals.iter().map(|value| value.to_bits()));
+                ControlFlow::Continue(())
+            };
+            trainer.advance(half, rung, true, &StopFlag::default(), &mut report)?;
+        }
+    }
+    let weights = trainer.read_back(slots[0])?;
+    trainer.release(&slots);
+    Ok((found, weights))
+}
+
+#[test]
+fn lanes_that_have_no_room_between_two_rungs_begin_anew_and_end_with_the_same_bits() {
+    /// Sizes of memory that are tried, from the least that is enough to train at all.
+    const SIZES: usize = 4;
+    let gpu = |memory: u64| gpu::open(GpuOptions { memory, ..GpuOptions::default() });
+    for model in MODELS.iter().filter(|model| model.budget().default > 1) {
+        let task = model.tasks()[0];
+        let classes = if task == Task::Classification { 3 } else { 1 };
+        let problem = problem(2, 100, 9, classes, 6);
+        let space = space(*model, task, classes);
+        let points = mixed_points(&space, 40, 64.0);
+        let cpu = |memory: u64| {
+            let options = CpuOptions { memory, ..CpuOptions::default() };
+            let mut trainer = model.open_cpu(&space, problem.clone(), &options)?;
+            on_rungs(&mut *trainer, &points, [2, 6])
+        };
+        let wide = cpu(1 << 30).unwrap();
+        let sizes = (12..24).flat_map(|power| [1u64 << power, 3 << (power - 1)]);
+        let trained = |memory: u64| match cpu(memory) {
+            Err(BackendError::OutOfMemory { .. } | BackendError::Unsuited { .. }) => None,
+            trained => Some((memory, trained.unwrap())),
+        };
+        let narrow: Vec<_> = sizes.filter_map(trained).take(SIZES).collect();
+        assert_eq!(narrow.len(), SIZES, "{}", model.name());
+        for (memory, narrow) in narrow {
+            assert!(narrow == wide, "{} in {memory} bytes", model.name());
+        }
+        if let (Some(wide), Some(narrow)) = (gpu(0), gpu(1 << 20)) {
+            let of = |gpu| on_rungs(&mut *model.open_gpu(&space, problem.clone(), &gpu).unwrap(), &points, [2, 6]);
+            assert!(of(wide).unwrap() == of(narrow).unwrap(), "{} on a GPU", model.name());
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub mod double;
 pub mod gemm;
+mod kept;
 mod lane_model;
 pub mod math;
 pub mod measure;

@@ -5,6 +5,7 @@
 //! of a fold share is done before them, in pieces, so that one fold's work too has all threads.
 
 use super::CpuOptions;
+use super::kept::{Kept, KeptGroup};
 use super::lane_model::{GroupKey, LaneModel, LaneProgress, RowBlock};
 use super::score::{LaneScore, Scoring};
 use super::simd::{LANES, Lanes, Level};
@@ -33,9 +34,11 @@ const PREDICT_BYTES: usize = 64 << 10;
 
 enum SlotState<M: LaneModel> {
     Free,
+    /// At its beginning: its state was dropped if it had units of budget before.
     Started {
         params: M::Params,
         fold: usize,
+        had: u64,
     },
     Trained {
         group: usize,
@@ -57,14 +60,9 @@ pub struct CpuTrainer<M: LaneModel> {
     wants_gradients: bool,
     slots: Vec<SlotState<M>>,
     free_slots: Vec<u32>,
-    groups: Vec<Option<KeptGroup<M>>>,
-}
-
-/// A group whose lanes may be advanced further, and how many slots still point at it.
-struct KeptGroup<M: LaneModel> {
-    state: M::Group,
-    params: Vec<M::Params>,
-    users: usize,
+    kept: Kept<M>,
+    /// Bytes that lanes in training take at a time, beside those that are kept.
+    in_training: u64,
 }
 
 /// Sixteen lanes or fewer on their way through one call of `advance`.
@@ -74,6 +72,8 @@ struct Job<M: LaneModel> {
     params: Vec<M::Params>,
     /// `None` until the lanes' first training.
     state: Option<M::Group>,
+    /// Units of budget that the lanes have had.
+    had: u64,
 }
 
 /// Folds whose lanes are trained together.
@@ -101,7 +101,8 @@ impl<M: LaneModel> CpuTrainer<M> {
             wants_gradients: false,
             slots: Vec::new(),
             free_slots: Vec::new(),
-            groups: Vec::new(),
+            kept: Kept::default(),
+            in_training: 0,
         })
     }
 
@@ -112,7 +113,7 @@ impl<M: LaneModel> CpuTrainer<M> {
         let mut trained: BTreeMap<(usize, usize), Vec<(usize, Slot)>> = BTreeMap::new();
         for &slot in slots {
             match self.slots.get(slot.0 as usize) {
-                Some(SlotState::Started { params, fold }) => {
+                Some(SlotState::Started { params, fold, .. }) => {
                     fresh.entry(*fold).or_default().push((self.model.key(params), slot));
                 }
                 Some(SlotState::Trained { group, lane, fold }) => {
@@ -129,7 +130,7 @@ impl<M: LaneModel> CpuTrainer<M> {
             for members in lanes.chunk_by(|a, b| a.0.step == b.0.step).flat_map(|alike| alike.chunks(most)) {
                 let slots: Vec<Slot> = members.iter().map(|(_, slot)| *slot).collect();
                 let params = slots.iter().map(|slot| self.started_params(*slot)).collect();
-                jobs.push(Job { fold, slots, params, state: None });
+                jobs.push(Job { fold, slots, params, state: None, had: 0 });
             }
         }
         // The same candidates' folds next to each other: a stop leaves few candidates with half their folds.
@@ -163,12 +164,12 @@ impl<M: LaneModel> CpuTrainer<M> {
         let mut jobs = Vec::new();
         let mut survivors: BTreeMap<usize, Vec<(GroupKey, usize, usize, Slot)>> = BTreeMap::new();
         for ((fold, group), mut lanes) in trained {
-            let Some(kept) = &self.groups[group] else { continue };
+            let Some(kept) = self.kept.get(group) else { continue };
             if lanes.len() == kept.params.len() {
                 lanes.sort_unstable();
-                let Some(kept) = self.groups[group].take() else { continue };
+                let Some(kept) = self.kept.take(group) else { continue };
                 let slots = lanes.into_iter().map(|(_, slot)| slot).collect();
-                jobs.push(Job { fold, slots, params: kept.params, state: Some(kept.state) });
+                jobs.push(Job { fold, slots, params: kept.params, state: Some(kept.state), had: kept.had });
             } else {
                 survivors.entry(fold).or_default().extend(
                     lanes.into_iter().map(|(lane, slot)| (self.model.key(&kept.params[lane]), group, lane, slot)),
@@ -182,7 +183,7 @@ impl<M: LaneModel> CpuTrainer<M> {
             for members in lanes.chunk_by(|a, b| a.0.step == b.0.step).flat_map(|alike| alike.chunks(most)) {
                 let sources: Vec<(&KeptGroup<M>, usize)> = members
                     .iter()
-                    .filter_map(|(_, group, lane, _)| self.groups[*group].as_ref().map(|kept| (kept, *lane)))
+                    .filter_map(|(_, group, lane, _)| self.kept.get(*group).map(|kept| (kept, *lane)))
                     .collect();
                 let states: Vec<(&M::Group, usize)> = sources.iter().map(|(kept, lane)| (&kept.state, *lane)).collect();
                 jobs.push(Job {
@@ -190,10 +191,11 @@ impl<M: LaneModel> CpuTrainer<M> {
                     slots: members.iter().map(|(.., slot)| *slot).collect(),
                     params: sources.iter().map(|(kept, lane)| kept.params[*lane].clone()).collect(),
                     state: Some(self.model.gather(prepared, &states)),
+                    had: sources.first().map_or(0, |(kept, _)| kept.had),
                 });
             }
             for (_, group, ..) in lanes {
-                self.leave_group(group);
+                self.kept.leave(group);
             }
         }
         jobs
@@ -205,15 +207,6 @@ impl<M: LaneModel> CpuTrainer<M> {
 
     fn fold(&self, fold: usize) -> &M::Fold {
         self.folds[fold].get_or_init(|| self.model.open_fold(&self.problem.folds[fold]))
-    }
-
-    fn leave_group(&mut self, group: usize) {
-        if let Some(kept) = &mut self.groups[group] {
-            kept.users -= 1;
-            if kept.users == 0 {
-                self.groups[group] = None;
-            }
-        }
     }
 
     /// Bytes of the largest group that is yet to start.
@@ -244,7 +237,7 @@ impl<M: LaneModel> CpuTrainer<M> {
         if need > self.memory {
             return Err(BackendError::OutOfMemory { need_mib: need.div_ceil(1 << 20), limit_mib: self.memory >> 20 });
         }
-        let room = self.memory - largest;
+        let room = self.memory.saturating_sub(self.kept.bytes()).max(need) - largest;
         // What earlier calls left in other folds counts too, as long as everything may stay.
         let others = (0..self.folds.len()).filter(|fold| !params.contains_key(fold));
         let others = others.filter_map(|fold| self.folds[fold].get()).map(|fold| self.model.shared_bytes(fold, &[]));
@@ -267,7 +260,8 @@ impl<M: LaneModel> CpuTrainer<M> {
 
     /// How many groups fit in memory at a time, beside what they share.
     fn width(&self, jobs: &[Job<M>], shared: u64) -> usize {
-        let fitting = self.memory.saturating_sub(shared).checked_div(self.largest_group(jobs)).unwrap_or(u64::MAX);
+        let taken = shared.saturating_add(self.kept.bytes());
+        let fitting = self.memory.saturating_sub(taken).checked_div(self.largest_group(jobs)).unwrap_or(u64::MAX);
         self.pool.current_num_threads().min(fitting as usize).max(1)
     }
 
@@ -332,6 +326,7 @@ impl<M: LaneModel> CpuTrainer<M> {
                             }
                             break;
                         };
+                        job.had = budget;
                         if !keep {
                             job.state = None;
                         }
@@ -480,17 +475,52 @@ impl<M: LaneModel> CpuTrainer<M> {
             }
             return;
         };
-        let group = match self.groups.iter().position(Option::is_none) {
-            Some(free) => free,
-            None => {
-                self.groups.push(None);
-                self.groups.len() - 1
+        let bytes = self.model.bytes(self.fold(job.fold), &job.params);
+        if self.kept.bytes().saturating_add(bytes).saturating_add(self.in_training) > self.memory {
+            // An equal second training gives equal bits.
+            for (slot, params) in job.slots.into_iter().zip(job.params) {
+                self.slots[slot.0 as usize] = SlotState::Started { params, fold: job.fold, had: job.had };
             }
-        };
-        for (lane, slot) in job.slots.iter().enumerate() {
-            self.slots[slot.0 as usize] = SlotState::Trained { group, lane, fold: job.fold };
+            return;
         }
-        self.groups[group] = Some(KeptGroup { state, params: job.params, users: job.slots.len() });
+        let Job { fold, slots, params, had, .. } = job;
+        let group = self.kept.insert(KeptGroup { state, params, had, bytes, users: slots.len() });
+        for (lane, slot) in slots.into_iter().enumerate() {
+            self.slots[slot.0 as usize] = SlotState::Trained { group, lane, fold };
+        }
+    }
+
+    /// The weights of a job's only lane, whose state was dropped.
+    fn trained_again(&self, job: Job<M>) -> Weights {
+        let never = StopFlag::default();
+        self.share(std::slice::from_ref(&job), &never);
+        let fold = self.fold(job.fold);
+        let mut group = self.model.start(fold, &job.params);
+        self.walk(fold, &mut group, job.had, &never);
+        self.model.read_back(fold, &group, 0)
+    }
+
+    /// Makes room for the lanes of some jobs: where others that are kept leave too little, these begin anew when they are next
+    /// advanced.
+    fn make_room(&mut self, jobs: &[Job<M>]) {
+        let shared = Self::params_by_fold(jobs).into_iter();
+        let shared = shared.map(|(fold, lanes)| self.model.shared_bytes(self.fold(fold), &lanes)).max().unwrap_or(0);
+        let groups = self.pool.current_num_threads().min(jobs.len()) as u64;
+        let standing = jobs.iter().filter(|job| job.state.is_some());
+        let standing = standing.map(|job| self.model.bytes(self.fold(job.fold), &job.params)).sum::<u64>();
+        let wanted = self.largest_group(jobs).saturating_mul(groups).saturating_add(shared).saturating_add(standing);
+        self.in_training = wanted.min(self.memory);
+        if self.kept.bytes().saturating_add(self.in_training) <= self.memory {
+            return;
+        }
+        for slot in &mut self.slots {
+            if let SlotState::Trained { group, lane, fold } = *slot
+                && let Some(kept) = self.kept.get(group)
+            {
+                *slot = SlotState::Started { params: kept.params[lane].clone(), fold, had: kept.had };
+                self.kept.leave(group);
+            }
+        }
     }
 }
 
@@ -498,7 +528,7 @@ impl<M: LaneModel> Trainer for CpuTrainer<M> {
     fn start(&mut self, points: &Points, lanes: &[Lane]) -> Result<Vec<Slot>, BackendError> {
         let mut slots = Vec::with_capacity(lanes.len());
         for lane in lanes {
-            let state = SlotState::Started { params: self.model.params(points.row(lane.point)), fold: lane.fold };
+            let state = SlotState::Started { params: self.model.params(points.row(lane.point)), fold: lane.fold, had: 0 };
             let slot = match self.free_slots.pop() {
                 Some(free) => {
                     self.slots[free as usize] = state;
@@ -523,6 +553,7 @@ impl<M: LaneModel> Trainer for CpuTrainer<M> {
         report: &mut dyn FnMut(LaneReport) -> ControlFlow<()>,
     ) -> Result<(), BackendError> {
         let mut left = self.jobs(slots)?;
+        self.make_room(&left);
         let (waves, error) = match self.waves(&left) {
             Ok(waves) => (waves, None),
             Err(error) => (Vec::new(), Some(error)),
@@ -549,10 +580,14 @@ impl<M: LaneModel> Trainer for CpuTrainer<M> {
 
     fn read_back(&mut self, slot: Slot) -> Result<Weights, BackendError> {
         match self.slots.get(slot.0 as usize) {
-            Some(SlotState::Trained { group, lane, fold }) => match &self.groups[*group] {
+            Some(SlotState::Trained { group, lane, fold }) => match self.kept.get(*group) {
                 Some(kept) => Ok(self.model.read_back(self.fold(*fold), &kept.state, *lane)),
                 None => Err(BackendError::NoSuchSlot(slot.0)),
             },
+            Some(SlotState::Started { params, fold, had }) if *had > 0 => {
+                let (fold, had) = (*fold, *had);
+                Ok(self.trained_again(Job { fold, slots: vec![slot], params: vec![params.clone()], state: None, had }))
+            }
             _ => Err(BackendError::NoSuchSlot(slot.0)),
         }
     }
@@ -562,7 +597,7 @@ impl<M: LaneModel> Trainer for CpuTrainer<M> {
             let Some(place) = self.slots.get_mut(slot.0 as usize) else { continue };
             match std::mem::replace(place, SlotState::Free) {
                 SlotState::Free => continue,
-                SlotState::Trained { group, .. } => self.leave_group(group),
+                SlotState::Trained { group, .. } => self.kept.leave(group),
                 SlotState::Started { .. } | SlotState::Spent => {}
             }
             self.free_slots.push(slot.0);

@@ -134,6 +134,14 @@ impl Gpu {
         }
     }
 
+    /// Bytes that lanes may keep between calls: as many as were allowed, otherwise as many as the device has.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        match self.shared.options.memory {
+            0 => u64::MAX,
+            memory => memory,
+        }
+    }
+
     pub(crate) fn options(&self) -> &GpuOptions {
         &self.shared.options
     }

@@ -10,7 +10,7 @@ use super::session::{Buffer, Copy, Fault, Pipeline, Session};
 use super::slices::Slicer;
 use crate::backend::{BackendError, Lane, LaneReport, LaneStatus, Slot, StopFlag, Trainer, Weights};
 use crate::space::Points;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::time::Instant;
@@ -158,15 +158,25 @@ impl<P: GpuPlan> GpuTrainer<P> {
             return Err(self.gpu.failed(format!("it was lost twice in a row: {reason}")));
         }
         self.resident = None;
-        for slot in self.slots.values_mut() {
-            if slot.home.take().is_some() {
-                slot.lost = slot.done;
-            }
-            slot.done = 0;
-        }
+        self.forget(|_| true);
+        self.slots.values_mut().for_each(|slot| slot.done = 0);
         self.losses += 1;
         self.gpu.rebuild(self.losses)?;
         Ok(())
+    }
+
+    /// Sends kept lanes back to their start; whether there were any.
+    fn forget(&mut self, which: impl Fn(u32) -> bool) -> bool {
+        let mut any = false;
+        for (_, slot) in self.slots.iter_mut().filter(|(slot, state)| state.home.is_some() && which(**slot)) {
+            (slot.home, slot.lost, slot.done, any) = (None, slot.done, 0, true);
+        }
+        any
+    }
+
+    /// Bytes of the states that are kept. A batch's buffer stays as long as one of its lanes does, so that it may be more.
+    fn kept_bytes(&self) -> u64 {
+        self.slots.values().filter(|slot| slot.home.is_some()).map(|slot| slot.lane.bytes()).sum()
     }
 
     /// The next batch: lanes from the front of the queue at the same unit, as many as fit, longest first.
@@ -329,6 +339,10 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
         if let Some(unknown) = slots.iter().find(|slot| !self.slots.contains_key(&slot.0)) {
             return Err(BackendError::NoSuchSlot(unknown.0));
         }
+        let called: BTreeSet<u32> = slots.iter().map(|slot| slot.0).collect();
+        if self.kept_bytes() > self.gpu.kept_bytes() {
+            self.forget(|slot| !called.contains(&slot));
+        }
         let mut waiting: VecDeque<u32> = slots.iter().map(|slot| slot.0).collect();
         // Lanes at the same unit lie together. The sort is stable: whatever a loss sets back is in order too.
         let done = |slot: &u32| self.slots.get(slot).map_or(0, |state| state.done);
@@ -359,10 +373,17 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
                             flow = ControlFlow::Break(());
                         }
                     }
+                    if self.kept_bytes() > self.gpu.kept_bytes() {
+                        let waits: BTreeSet<u32> = waiting.iter().copied().collect();
+                        self.forget(|slot| !waits.contains(&slot));
+                    }
                     if flow.is_break() {
                         return Ok(());
                     }
                 }
+                // First what is kept for later makes room, then the batch becomes smaller, then what waits begins anew.
+                Err(Fault::OutOfMemory(_)) if self.forget(|slot| !called.contains(&slot)) => {}
+                Err(Fault::OutOfMemory(_)) if batch.len() <= 1 && self.forget(|slot| !batch.contains(&slot)) => {}
                 Err(Fault::OutOfMemory(reason)) if batch.len() <= 1 => {
                     return Err(self.gpu.too_small(reason));
                 }
