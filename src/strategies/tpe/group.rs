@@ -4,7 +4,7 @@
 use super::parzen::{Dimension, Observation, Parzen, Width};
 use super::ranking::Ranking;
 use crate::base::random::{Key, below};
-use crate::space::{Codec, Space};
+use crate::space::{Codec, Condition, Space};
 use crate::strategies::cube::Cube;
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -48,10 +48,20 @@ pub(super) struct Group {
     /// The best of these.
     best: Ranking,
     models: Option<Models>,
+    /// What must hold for the group to exist, and for that to: ancestors first.
+    pub(super) needs: Vec<Condition>,
+}
+
+/// Places of outcomes on all axes, `width` of them each, and how they are modelled.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub(super) places: &'a [f64],
+    pub(super) width: usize,
+    pub(super) width_of_good: Width,
 }
 
 #[derive(Debug)]
-struct Models {
+pub(super) struct Models {
     /// l
     good: Parzen,
     /// g
@@ -88,9 +98,17 @@ pub(super) fn groups(space: &Space, cube: &Cube, codecs: &[Codec], objectives: u
     }
     let is_one = groups.len() == 1;
     for group in &mut groups {
+        group.needs = group.columns.first().map_or_else(Vec::new, |column| needs(space, *column));
         group.draws = if is_one { DRAWS } else { DRAWS.min(DRAWS_AN_AXIS * group.axes.len()) };
     }
     groups
+}
+
+/// What must hold for a column to exist, ancestors first.
+fn needs(space: &Space, column: usize) -> Vec<Condition> {
+    let conditions = &space.parameters[column].conditions;
+    let of_ancestors = conditions.iter().flat_map(|condition| needs(space, condition.parent));
+    of_ancestors.chain(conditions.iter().cloned()).collect()
 }
 
 /// How many of so many outcomes count as good.
@@ -109,41 +127,50 @@ impl Group {
         }
     }
 
-    fn exists(&self, places: &[f64]) -> bool {
+    pub(super) fn exists(&self, places: &[f64]) -> bool {
         self.axes.first().is_some_and(|axis| !places[*axis].is_nan())
     }
 
-    /// Models outcomes anew: `top` are the best of all, by number, None where this group has all parameters; `places` are
-    /// those of all axes, `width` an outcome.
-    pub(super) fn learn(
-        &mut self,
-        places: &[f64],
-        width: usize,
-        told: usize,
-        top: Option<&[u32]>,
-        width_of_good: Width,
-        key: Key,
-    ) {
+    /// Models outcomes anew: `top` are the best of all, by number, None where this group has all parameters.
+    pub(super) fn learn(&mut self, rows: Rows<'_>, told: usize, top: Option<&[u32]>, key: Key) {
         let good = self.best.weighted(if told < STARTUP { 0 } else { self.goods(top) });
-        let bad = self.sample(&good, key);
+        self.models = Some(self.modelled(&good, &self.members, rows, key));
+    }
+
+    /// The group as it is where a branch exists: the branch's best are good, whatever there is elsewhere. None of a branch
+    /// that was hardly looked at.
+    pub(super) fn within(&self, branch: &Group, rows: Rows<'_>, key: Key) -> Option<Models> {
+        if branch.members.len() < STARTUP {
+            return None;
+        }
+        let is_here = |number: &u32| self.members.binary_search(number).is_ok();
+        let members: Vec<u32> = branch.members.iter().copied().filter(is_here).collect();
+        let mut good = branch.best.weighted(goods(branch.members.len()));
+        good.retain(|(number, _)| is_here(number));
+        Some(self.modelled(&good, &members, rows, key))
+    }
+
+    /// Models of some outcomes with their weights against the others of the members.
+    fn modelled(&self, good: &[(u32, f64)], members: &[u32], rows: Rows<'_>, key: Key) -> Models {
+        let bad = sample(members, good, key);
         let observe = |numbers: &[(u32, f64)]| -> Vec<Observation> {
             let observe = |(number, weight): &(u32, f64)| {
-                let row = &places[*number as usize * width..][..width];
+                let row = &rows.places[*number as usize * rows.width..][..rows.width];
                 Observation { places: self.axes.iter().map(|axis| row[*axis]).collect(), weight: *weight }
             };
             numbers.iter().map(observe).collect()
         };
-        let (good, bad) = (observe(&good), observe(&bad));
+        let (good, bad) = (observe(good), observe(&bad));
         // Optuna's least bandwidth: a hundredth of the range, or more.
         let least = |n: usize| 1.0 / (n as f64 + 2.0).min(100.0);
-        let finer = match width_of_good {
+        let finer = match rows.width_of_good {
             Width::Spread => (FINER * libm::sqrt(self.axes.len() as f64)).min(1.0),
             Width::Gap => 1.0,
         };
-        self.models = Some(Models {
-            good: Parzen::new(&self.dimensions, &good, finer * least(good.len()), width_of_good),
+        Models {
+            good: Parzen::new(&self.dimensions, &good, finer * least(good.len()), rows.width_of_good),
             bad: Parzen::new(&self.dimensions, &bad, least(bad.len()), Width::Gap),
-        });
+        }
     }
 
     /// How many outcomes count as good: those of the group that are among the best of all, so that a branch that holds them
@@ -156,36 +183,26 @@ impl Group {
         }
     }
 
-    /// The others with their weights: the latest count whole, older ones less by their age (as in Optuna).
-    fn sample(&self, good: &[(u32, f64)], key: Key) -> Vec<(u32, f64)> {
-        let n = self.members.len();
-        let strata = n.min(BAD);
-        let edge = |stratum: usize| stratum * n / strata;
-        let pick = |stratum: usize| {
-            let size = edge(stratum + 1) - edge(stratum);
-            edge(stratum) + if size == 1 { 0 } else { below(key, stratum as u64, size as u64) as usize }
-        };
-        let weight = |place: usize| {
-            if place + RECENT >= n { 1.0 } else { (place + 1) as f64 / (n - RECENT) as f64 }
-        };
-        let picks = (0..strata).map(pick).map(|place| (self.members[place], weight(place)));
-        picks.filter(|(number, _)| good.binary_search_by_key(number, |(good, _)| *good).is_err()).collect()
-    }
-
     /// Counts a candidate that is out as a bad one of this weight (the constant liar of Ginsbourger et al. 2010).
     pub(super) fn await_outcome(&mut self, places: &[f64], weight: f64) {
-        if self.exists(places)
-            && let Some(models) = &mut self.models
-        {
-            let places: Vec<f64> = self.axes.iter().map(|axis| places[*axis]).collect();
-            models.bad.push(&places, weight);
+        let is_here = self.exists(places);
+        if let Some(models) = self.models.as_mut().filter(|_| is_here) {
+            models.bad.push(&places_on(&self.axes, places), weight);
+        }
+    }
+
+    /// The same in models of a branch.
+    pub(super) fn await_within(&self, models: &mut Models, places: &[f64], weight: f64) {
+        if self.exists(places) {
+            models.bad.push(&places_on(&self.axes, places), weight);
         }
     }
 
     /// A place on each of the group's axes: of some draws from l the one that is likeliest there by comparison with g.
-    /// Draws that are no candidate count only where there are no others.
-    pub(super) fn propose(&self, key: Key, is_candidate: impl Fn(&[f64]) -> bool) -> Vec<f64> {
-        let Some(Models { good, bad }) = &self.models else { return vec![0.5; self.axes.len()] };
+    /// Draws that are no candidate count only where there are no others. `within`: models of a branch in the place of those
+    /// of all outcomes.
+    pub(super) fn propose(&self, within: Option<&Models>, key: Key, is_candidate: impl Fn(&[f64]) -> bool) -> Vec<f64> {
+        let Some(Models { good, bad }) = within.or(self.models.as_ref()) else { return vec![0.5; self.axes.len()] };
         let all = (0..(self.draws * PATIENCE) as u32).map(|draw| good.draw(key.child(draw)));
         let mut points: Vec<Vec<f64>> = all.filter(|point| is_candidate(point)).take(self.draws).collect();
         if points.is_empty() {
@@ -207,6 +224,26 @@ impl Group {
         }
         points.swap_remove(best)
     }
+}
+
+/// A row's places on some axes.
+fn places_on(axes: &[usize], places: &[f64]) -> Vec<f64> {
+    axes.iter().map(|axis| places[*axis]).collect()
+}
+
+/// Of some outcomes those that are not good, with their weights: the latest count whole, older ones less by their age (as in
+/// Optuna).
+fn sample(members: &[u32], good: &[(u32, f64)], key: Key) -> Vec<(u32, f64)> {
+    let n = members.len();
+    let strata = n.min(BAD);
+    let edge = |stratum: usize| stratum * n / strata;
+    let pick = |stratum: usize| {
+        let size = edge(stratum + 1) - edge(stratum);
+        edge(stratum) + if size == 1 { 0 } else { below(key, stratum as u64, size as u64) as usize }
+    };
+    let weight = |place: usize| if place + RECENT >= n { 1.0 } else { (place + 1) as f64 / (n - RECENT) as f64 };
+    let picks = (0..strata).map(pick).map(|place| (members[place], weight(place)));
+    picks.filter(|(number, _)| good.binary_search_by_key(number, |(good, _)| *good).is_err()).collect()
 }
 
 #[cfg(test)]
@@ -238,7 +275,8 @@ mod tests {
         let top = all.best(goods(outcomes.len()));
         let width = cube.axes().len();
         groups.iter_mut().for_each(|group| {
-            group.learn(&places, width, outcomes.len(), Some(&top), Width::Spread, Key::from_seed(1));
+            let rows = Rows { places: &places, width, width_of_good: Width::Spread };
+            group.learn(rows, outcomes.len(), Some(&top), Key::from_seed(1));
         });
     }
 
@@ -248,7 +286,7 @@ mod tests {
     }
 
     fn draw(group: &Group, count: u32) -> Vec<f64> {
-        (0..count).map(|number| group.propose(Key::from_seed(2).child(number), |_| true)[0]).collect()
+        (0..count).map(|number| group.propose(None, Key::from_seed(2).child(number), |_| true)[0]).collect()
     }
 
     #[test]
@@ -304,7 +342,8 @@ mod tests {
                 groups[0].tell(number, &place, &[f64::from(number)], 0.0);
                 places.extend(place);
             }
-            groups[0].learn(&places, axes, 200, None, Width::Spread, Key::from_seed(1));
+            let rows = Rows { places: &places, width: axes, width_of_good: Width::Spread };
+            groups[0].learn(rows, 200, None, Key::from_seed(1));
             let good = &groups[0].models.as_ref().expect("models").good;
             let draws = (0..1000).map(|draw| (good.draw(Key::from_seed(3).child(draw))[0] - 0.5).abs());
             let mut draws: Vec<f64> = draws.collect();
