@@ -259,6 +259,7 @@ mod tests {
             pruned: 0,
             trained: 0,
             saved: 0.0,
+            remaining: None,
         };
         State { phase: Phase::Searching, metric: "log_loss", progress: Some(progress) }
     }

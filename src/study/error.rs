@@ -116,6 +116,14 @@ pub enum ConfigError {
         /// Why not.
         reason: String,
     },
+    /// A bound of what is left to gain, where there is none.
+    #[error("stop.regret cannot be used here: {reason}\n  {remedy}")]
+    NoRegret {
+        /// Why not.
+        reason: String,
+        /// What can be done instead.
+        remedy: &'static str,
+    },
     /// The metric, or the model, has no use for sample weights.
     #[error("{kind} \"{name}\" has no use for sample weights\n  These have: {}", fitting.join(", "))]
     NoWeights {

@@ -1,6 +1,7 @@
 //! What a study tells those who watch it. Observers cannot change the study; one that fails is dropped with a warning.
 
 use super::history::Trial;
+use super::regret::Remaining;
 use super::result::RunResult;
 use crate::data::metrics::Direction;
 use std::path::Path;
@@ -75,6 +76,8 @@ pub struct Progress {
     /// Of the training that candidates that have come to their end would have taken with their whole budget, the share that
     /// they did not need.
     pub saved: f64,
+    /// What may be left to gain, where a stop rule looks at it.
+    pub remaining: Option<Remaining>,
 }
 
 impl Progress {

@@ -27,6 +27,7 @@ mod pending;
 pub mod pipeline;
 mod pipeline_trainer;
 pub mod plan;
+pub mod regret;
 pub mod resolve;
 pub mod result;
 pub mod retention;

@@ -10,6 +10,7 @@ use super::model_options::{ModelBudget, ModelOptions};
 use super::objective::{Objective, Resolved};
 use super::parts::Parts;
 use super::plan::{self, Plan};
+use super::regret::Allowed;
 use super::retention::Retention;
 use super::scheduling;
 use super::source::{About, Place, Source};
@@ -96,6 +97,7 @@ impl Study {
         }
         scheduling::check(&config, scheduler, &objective)
             .map_err(|error| at(source, "search.scheduler", error.into()))?;
+        check_regret(&config, &objective, directions.len()).map_err(|error| at(source, "stop.regret", error.into()))?;
         if let (Retention::Best(_), Some(reason)) =
             (config.run.history, needs_all(&config, &objective, &strategy, &space))
         {
@@ -215,6 +217,22 @@ impl Study {
     }
 }
 
+/// Whether what is left to gain has a bound, and something to compare it to.
+fn check_regret(config: &StudyConfig, objective: &Objective, objectives: usize) -> Result<(), ConfigError> {
+    let (reason, remedy) = match config.stop.regret {
+        None => return Ok(()),
+        Some(_) if objectives > 1 => {
+            (format!("of {objectives} objectives there is no best"), "To end by time: [stop] time = \"10m\"")
+        }
+        Some(Allowed::Noise) if objective.parts().a_repeat() < 2 => (
+            "one fold says nothing of its noise".to_owned(),
+            "Say what matters, in the metric's unit: regret = 0.001; or validate by several folds",
+        ),
+        Some(_) => return Ok(()),
+    };
+    Err(ConfigError::NoRegret { reason, remedy })
+}
+
 /// Numbers that a journal's frame keeps of the best candidates at most: 80 MB.
 const MOST_KEPT: usize = 10_000_000;
 
@@ -226,6 +244,7 @@ fn needs_all(config: &StudyConfig, objective: &Objective, strategy: &Relay, spac
             Some("of several objectives there is no single order of the candidates".to_owned())
         }
         _ if config.stop.patience.is_some() => Some("stop.patience counts from outcome to outcome".to_owned()),
+        _ if config.stop.regret.is_some() => Some("stop.regret is a bound from all outcomes".to_owned()),
         _ if strategy.is_adaptive() => match strategy.generations() {
             Some(_) if config.search.crossover_rate.or(config.search.mutation_rate).is_some() => {
                 Some("whole generations have fixed rates, and one is set in [search]".to_owned())

@@ -1,6 +1,7 @@
 //! The result file; docs/result.md says what each field means.
 
 use super::choice::Estimate;
+use super::regret::Remaining;
 use super::stopping::StopReason;
 use crate::data::metrics::Direction;
 use crate::space::Value;
@@ -62,6 +63,9 @@ pub struct RunResult {
     pub decisions: Vec<String>,
     /// Why the search ended.
     pub stopped_because: StopReason,
+    /// What may be left to gain, when it was looked at last; left out where no rule looks at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<Remaining>,
     /// Seconds of each phase of this session, and their sum as `total`.
     pub seconds: IndexMap<String, f64>,
     /// Lanes trained a second while searching; 0 where nothing was trained in this session.

@@ -2,6 +2,7 @@
 
 use super::choice::mean;
 use super::parts::Parts;
+use super::regret::Allowed;
 use crate::data::metrics::Direction;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -22,6 +23,9 @@ pub struct StopOptions {
     pub patience: Option<u64>,
     /// What an improvement must be more than, in the metric's unit.
     pub min_delta: f64,
+    /// Stops where no more than this is left to gain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regret: Option<Allowed>,
 }
 
 /// A length of time as people write it.
@@ -64,6 +68,8 @@ pub enum StopReason {
     Target,
     /// `stop.patience` is exhausted.
     Patience,
+    /// No more than `stop.regret` is left to gain.
+    Regret,
     /// The user interrupted it.
     Interrupted,
 }
@@ -76,6 +82,7 @@ impl fmt::Display for StopReason {
             StopReason::Time => "the time is over",
             StopReason::Target => "the target was reached",
             StopReason::Patience => "no significant improvement in the last candidates",
+            StopReason::Regret => "what is left to gain is less than matters",
             StopReason::Interrupted => "interrupted",
         })
     }

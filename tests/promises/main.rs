@@ -50,5 +50,6 @@ mod shared_work;
 mod space;
 mod splits;
 mod strategies;
+mod stopping;
 mod study;
 mod svm;

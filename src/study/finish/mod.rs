@@ -110,6 +110,7 @@ impl Closing<'_> {
             strategy: study.strategy.name(),
             decisions: self.decisions.clone(),
             stopped_because: self.reason,
+            remaining: self.progress.remaining,
             seconds: clock.seconds(),
             lanes_per_second: self.progress.lanes_per_second(),
             lanes: counted.finished * study.objective.lanes() as u64,

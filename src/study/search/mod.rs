@@ -14,6 +14,7 @@ use crate::study::error::{RunDirError, StudyError};
 use crate::study::events::{BestSoFar, Event, Observers, Progress};
 use crate::study::history::{History, Shape, Trial, TrialStatus};
 use crate::study::journal::{Frame, Journal, Rung};
+use crate::study::regret::RegretRule;
 use crate::study::resolve::Study;
 use crate::study::scheduling::Axis;
 use crate::study::stopping::{StopReason, Stopping};
@@ -75,6 +76,7 @@ pub(super) struct Search<'a> {
     /// Whether the strategy has no further candidate.
     is_exhausted: bool,
     stopping: Stopping,
+    regret: Option<RegretRule>,
     history: History,
     shape: Shape,
     /// See [`Study::clocks`].
@@ -137,6 +139,7 @@ impl<'a> Search<'a> {
             heard: HashSet::new(),
             is_exhausted: false,
             stopping: Stopping::new(study.direction(), &study.config.stop, study.parts.clone()),
+            regret: RegretRule::new(study),
             shape,
             clocks: study.clocks(begun_on),
             first_score: study.objective.first_scores(),
@@ -345,13 +348,15 @@ impl<'a> Search<'a> {
             let is_beyond = self.study.objective.violation(trial, self.history.point(*candidate)) > 0.0;
             let value = if is_beyond { f64::NAN } else { trial.value() };
             reason = reason.or(self.stopping.tell(value, &trial.scores));
+            self.regret.iter_mut().for_each(|rule| rule.tell(*candidate));
         }
         let begun = std::mem::take(&mut self.begun);
         let is_learning = self.study.strategy.is_adaptive();
         let outcomes = if is_learning { self.outcomes(&untold, begun) } else { Vec::new() };
         self.strategy.tell(&outcomes);
         self.hear(observers);
-        reason
+        let is_over = self.regret.as_mut().is_some_and(|rule| rule.is_over(&self.history, self.study));
+        reason.or(is_over.then_some(StopReason::Regret))
     }
 
     /// What a strategy hears of these candidates: how they ended, or what they had reached when the next ones begin, as it hears of
@@ -402,6 +407,7 @@ impl<'a> Search<'a> {
             pruned: self.pruned,
             trained: self.trained,
             saved: self.saved(),
+            remaining: self.regret.as_ref().and_then(RegretRule::last),
         }
     }
 
