@@ -17,13 +17,7 @@ impl SpaceBuilder {
 
     fn push(mut self, name: &str, domain: Domain, default: f64) -> SpaceBuilder {
         // Until `limits` says more, a model can work with what it searches by default.
-        let limits = match &domain {
-            Domain::Float { low, high, .. } => Limits::Real(*low, *high),
-            Domain::Int { low, high, .. } => Limits::Whole(*low as f64, *high as f64),
-            Domain::Ordinal(values) | Domain::Categorical(values) => Limits::Choices(values.clone()),
-            Domain::Bool => Limits::Choices(vec![Value::Bool(false), Value::Bool(true)]),
-            Domain::Fixed(value) => Limits::Choices(vec![value.clone()]),
-        };
+        let limits = Limits::of(&domain);
         self.parameters.push(Parameter { name: name.to_owned(), domain, default, limits, conditions: Vec::new() });
         self
     }

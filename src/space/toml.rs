@@ -6,6 +6,19 @@ use super::{Condition, Domain, Limits, Parameter, Scale, Space, SpaceError, Valu
 use crate::base::registry::nearest;
 
 impl Space {
+    /// The space that a study says, where there is none by default.
+    pub fn of_table(table: &toml::Table) -> Result<Space, SpaceError> {
+        let mut space = Space::default();
+        for (name, written) in table.iter().filter(|(name, _)| *name != "constraints") {
+            let domain = written_domain(name, written)?;
+            let limits = Limits::of(&domain);
+            let mut parameter = Parameter { name: name.clone(), domain, default: 0.0, limits, conditions: Vec::new() };
+            parameter.default = parameter.nearest_to(None);
+            space.parameters.push(parameter);
+        }
+        space.with_overrides(table)
+    }
+
     /// The model's default space with what a study says of it.
     pub fn with_overrides(mut self, table: &toml::Table) -> Result<Space, SpaceError> {
         let mut conditions: Vec<(String, &toml::Value)> = Vec::new();
@@ -239,18 +252,9 @@ fn override_parameter<'a>(
     written: &'a toml::Value,
 ) -> Result<Option<&'a toml::Value>, SpaceError> {
     let old_default = parameter.value(parameter.default);
-    let (domain, default, when) = match written {
-        toml::Value::Array(values) => (choices(&parameter.name, values, false)?, None, None),
-        toml::Value::Table(keys) => {
-            check_keys(&parameter.name, keys)?;
-            (domain(&parameter.name, keys, written)?, keys.get("default"), keys.get("when"))
-        }
-        value => match scalar(value) {
-            Some(value) => (Domain::Fixed(value), None, None),
-            None => return Err(not_a_parameter(&parameter.name, written)),
-        },
-    };
-    parameter.domain = domain;
+    parameter.domain = written_domain(&parameter.name, written)?;
+    let key = |key| written.as_table().and_then(|keys| keys.get(key));
+    let (default, when) = (key("default"), key("when"));
     parameter.check_limits()?;
     let wanted = match default {
         Some(written) => {
@@ -266,6 +270,17 @@ fn override_parameter<'a>(
     };
     parameter.default = wanted.unwrap_or_else(|| parameter.nearest_to(old_default.as_ref()));
     Ok(when)
+}
+
+fn written_domain(name: &str, written: &toml::Value) -> Result<Domain, SpaceError> {
+    match written {
+        toml::Value::Array(values) => choices(name, values, false),
+        toml::Value::Table(keys) => {
+            check_keys(name, keys)?;
+            domain(name, keys, written)
+        }
+        value => scalar(value).map(Domain::Fixed).ok_or_else(|| not_a_parameter(name, written)),
+    }
 }
 
 fn not_a_parameter(name: &str, written: &toml::Value) -> SpaceError {
@@ -532,6 +547,17 @@ impl Value {
 }
 
 impl Limits {
+    /// What nobody says more of: the values of a domain.
+    pub(super) fn of(domain: &Domain) -> Limits {
+        match domain {
+            Domain::Float { low, high, .. } => Limits::Real(*low, *high),
+            Domain::Int { low, high, .. } => Limits::Whole(*low as f64, *high as f64),
+            Domain::Ordinal(values) | Domain::Categorical(values) => Limits::Choices(values.clone()),
+            Domain::Bool => Limits::Choices(vec![Value::Bool(false), Value::Bool(true)]),
+            Domain::Fixed(value) => Limits::Choices(vec![value.clone()]),
+        }
+    }
+
     /// Whether the model can work with a value.
     pub(super) fn allow(&self, value: &Value) -> bool {
         match (self, value.number()) {
