@@ -32,6 +32,8 @@ pub enum LaneStatus {
     IterationLimit,
     /// Its weights or loss became NaN or infinite; its scores are NaN.
     NotFinite,
+    /// A program gave no score; [`LaneReport::failure`] says why. Its scores are NaN.
+    Failed,
 }
 
 /// What a lane reports when it has reached its budget.
@@ -41,6 +43,8 @@ pub struct LaneReport {
     pub slot: Slot,
     /// How its training ended.
     pub status: LaneStatus,
+    /// Of [`LaneStatus::Failed`] the reason.
+    pub failure: Option<String>,
     /// The metric on the fold's training rows; NaN where the model does not score them.
     pub train: f64,
     /// The metric on each of the fold's row sets to score.
@@ -131,12 +135,15 @@ pub struct IntegerArray {
 /// A backend opened on one model and one problem. A lane's bits depend on its point, its fold and its budget alone:
 /// not on its neighbours, on how lanes were batched, or on how often its training was continued.
 pub trait Trainer: Send {
+    /// Says which candidates the points of the next [`Trainer::start`] are, to a trainer that tells others their numbers.
+    fn announce(&mut self, _candidates: &[u64]) {}
+
     /// Gives each lane a slot. Nothing is trained yet.
     fn start(&mut self, points: &Points, lanes: &[Lane]) -> Result<Vec<Slot>, BackendError>;
 
     /// Trains lanes up to `budget` (in the model's unit, counted from the lane's start) and scores them. Each report is
-    /// handed over as soon as its lane is done; on `Break` what is in flight is finished and reported, when the stop flag
-    /// is raised it is left, and the rest stays where it was. With `keep` the slots can be advanced further or read
+    /// handed over as soon as its lane is done; on `Break` what is in flight is finished and reported (of a command, which
+    /// may run for hours, left), when the stop flag is raised it is left, and the rest stays where it was. With `keep` the slots can be advanced further or read
     /// back; without it their state is dropped as soon as they are scored.
     fn advance(
         &mut self,
@@ -194,6 +201,14 @@ pub enum BackendError {
         /// The shader's name.
         shader: String,
         /// What the compiler said.
+        reason: String,
+    },
+    /// A command's programs cannot be started, whatever their parameters are.
+    #[error(
+        "no process can be started: {reason}\n  Every candidate that was journalled is safe. To go on, with fewer at a time: thousandfold resume RUN --set objective.workers=1"
+    )]
+    Processes {
+        /// What the system said.
         reason: String,
     },
     /// The slot was never started, was released, or kept no state.

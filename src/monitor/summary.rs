@@ -17,6 +17,7 @@ pub fn summary(result: &RunResult, columns: usize) -> String {
         if result.front.is_empty() { best_candidates(result, columns) } else { trade_offs(result, columns) },
         estimates(result, columns),
         distribution(result, columns),
+        failures(result, columns),
         places(result),
     ];
     parts.iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join("\n")
@@ -49,10 +50,12 @@ fn head(result: &RunResult, columns: usize) -> String {
     wrap_words(&pieces.join(", "), columns) + "\n"
 }
 
-/// The models that were trained, or the function that was searched.
+/// The models that were trained, the function that was searched, or the command that was run.
 fn searched(result: &RunResult) -> String {
     let of = |function: &FunctionFacts| format!("{} in {}", function.name, count(function.dimensions, "dimension"));
-    result.model.clone().or_else(|| result.function.as_ref().map(of)).unwrap_or_default()
+    let function = || result.function.as_ref().map(of);
+    let command = || result.command.as_ref().map(|command| command.line.clone());
+    result.model.clone().or_else(function).or_else(command).unwrap_or_default()
 }
 
 /// The best candidates: a line each where there is room, else a column each, as many as fit.
@@ -236,6 +239,23 @@ fn distribution(result: &RunResult, columns: usize) -> String {
     table.render_within(columns)
 }
 
+/// Why candidates of a command failed, most usual first.
+fn failures(result: &RunResult, columns: usize) -> String {
+    const SHOWN: usize = 5;
+    let mut text = String::new();
+    for failures in result.failures.iter().take(SHOWN) {
+        let who = match failures.candidates {
+            1 => format!("candidate {} failed:", thousands(failures.first)),
+            many => format!("{}, {} the first of them, failed:", count(many, "candidate"), thousands(failures.first)),
+        };
+        text += &(wrap_words(&format!("{} {}", paint(NOTICE, who), failures.reason), columns) + "\n");
+    }
+    if result.failures.len() > SHOWN {
+        text += "and more, in the result\n";
+    }
+    text
+}
+
 /// Where the run's files are.
 fn places(result: &RunResult) -> String {
     let line = |name: &str, path: &str| format!("{name:<14}{path}\n");
@@ -245,6 +265,12 @@ fn places(result: &RunResult) -> String {
     });
     line("run directory", &result.run_dir)
         + &result.best_file.as_ref().map(|path| line("the best", path)).unwrap_or_default()
+        + &result
+            .command
+            .as_ref()
+            .and_then(|command| command.checkpoint.as_ref())
+            .map(|path| line("checkpoint", path))
+            .unwrap_or_default()
         + &result.model_file.as_ref().map(|path| line("model", path)).unwrap_or_default()
         + &trained.unwrap_or_default()
         + &line("result", &json.to_string_lossy())

@@ -1,9 +1,11 @@
 //! Which backend trains a study: as it is named, or what the machine has.
 
+#[cfg(unix)]
+use super::command_trainer::CommandTrainer;
 use super::config::{BackendChoice, RunOptions};
 use super::error::StudyError;
 use super::function_trainer::{FunctionTrainer, GpuFunctionTrainer};
-use super::objective::{FunctionObjective, Models, Objective};
+use super::objective::{CommandObjective, FunctionObjective, Models, Objective};
 use super::pipeline::Pipeline;
 use super::pipeline_trainer::PipelineTrainer;
 use super::resolve::Study;
@@ -20,6 +22,8 @@ use std::sync::Arc;
 pub(super) enum Backend {
     Cpu(CpuOptions),
     Gpu(Gpu),
+    /// A command's programs, so many at a time, on whatever they choose.
+    Programs(usize),
 }
 
 /// A backend with every pipeline of a study opened on it.
@@ -82,7 +86,19 @@ impl Backend {
         match &study.objective {
             Objective::Models(models) => Backend::open(run)?.or_cpu(models, &problems, run),
             Objective::Function(function) => Backend::open_function(study, function),
+            Objective::Command(command) => Backend::open_command(study, command),
         }
+    }
+
+    #[cfg(unix)]
+    fn open_command<'a>(study: &'a Study, command: &'a CommandObjective) -> Result<Opened<'a>, StudyError> {
+        let trainer = Box::new(CommandTrainer::open(study, command)?);
+        Ok(Opened { backend: Backend::Programs(command.workers()), trainer, notes: Vec::new() })
+    }
+
+    #[cfg(not(unix))]
+    fn open_command<'a>(_study: &'a Study, _command: &'a CommandObjective) -> Result<Opened<'a>, StudyError> {
+        Err(super::error::CommandError::System.into())
     }
 
     /// A function on what `[run]` asks for. Where that is left to the machine, the processor evaluates a function that has
@@ -147,6 +163,8 @@ impl Backend {
         Ok(match self {
             Backend::Cpu(options) => model.open_cpu(space, problem, options)?,
             Backend::Gpu(gpu) => model.open_gpu(space, problem, gpu)?,
+            // A study has models or a command: there is no pipeline beside one.
+            Backend::Programs(_) => model.open_cpu(space, problem, &CpuOptions::default())?,
         })
     }
 
@@ -208,14 +226,14 @@ impl Backend {
 
     pub(super) fn gpu(&self) -> Option<&Gpu> {
         match self {
-            Backend::Cpu(_) => None,
+            Backend::Cpu(_) | Backend::Programs(_) => None,
             Backend::Gpu(gpu) => Some(gpu),
         }
     }
 
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Backend::Cpu(_) => Backend::CPU,
+            Backend::Cpu(_) | Backend::Programs(_) => Backend::CPU,
             Backend::Gpu(_) => "gpu",
         }
     }
@@ -224,6 +242,8 @@ impl Backend {
         match self {
             Backend::Cpu(options) => options.describe(),
             Backend::Gpu(gpu) => gpu.name().to_owned(),
+            Backend::Programs(1) => "this machine, one program at a time".to_owned(),
+            Backend::Programs(workers) => format!("this machine, {workers} programs at a time"),
         }
     }
 }

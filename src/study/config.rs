@@ -1,5 +1,5 @@
 //! A study as a user writes it: study.toml and `--set` on top of it. Everything but the data file and its target, or the
-//! function in their place, has a default.
+//! function or the command in their place, has a default.
 
 use super::criteria::{Criterion, Limits};
 use super::error::ConfigError;
@@ -29,7 +29,7 @@ pub struct StudyConfig {
     /// Which file, what to predict, which columns play which part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataOptions>,
-    /// An analytic function, in place of data and model.
+    /// An analytic function or a command, in place of data and model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objective: Option<ObjectiveOptions>,
     /// How columns become features.
@@ -288,6 +288,12 @@ impl StudyConfig {
                 *file = beside(folder, file);
             }
         }
+        if let Some(objective) = config.objective.as_mut().filter(|objective| objective.command.is_some())
+            && !has_set("objective.directory")
+        {
+            // A command runs beside its study.
+            objective.directory = Some(folder.join(objective.directory.take().unwrap_or_else(|| PathBuf::from("."))));
+        }
         let source = Source { path: path.to_owned(), text, sets: sets.to_vec() };
         Ok(LoadedConfig { config, name: stem(path), source })
     }
@@ -315,7 +321,7 @@ impl StudyConfig {
     }
 }
 
-/// The sections that an analytic function has no use for.
+/// The sections that a function or a command has no use for.
 const OF_MODELS: [&str; 4] = ["data", "prepare", "model", "validate"];
 
 /// A path of a study file: beside the file where something is there, else as it is.

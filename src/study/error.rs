@@ -57,13 +57,23 @@ pub enum ConfigError {
         /// Those that fit.
         fitting: Vec<&'static str>,
     },
-    /// A section about data or models beside an analytic function.
-    #[error(
-        "[{section}] is about data and models, and this study searches the function of [objective]\n  Leave one of them out"
-    )]
+    /// A section about data or models beside an objective that has none.
+    #[error("[{section}] is about data and models, and this study {instead} of [objective]\n  Leave one of them out")]
     TwoObjectives {
         /// The section.
         section: &'static str,
+        /// "searches the function" or "runs the command".
+        instead: &'static str,
+    },
+    /// A key of another kind of objective.
+    #[error("{key} is for {of}, and this study {does}\n  Leave one of them out")]
+    OtherObjective {
+        /// The key.
+        key: &'static str,
+        /// Whose it is: "functions" or "commands".
+        of: &'static str,
+        /// "searches a function" or "runs a command".
+        does: &'static str,
     },
     /// A point of the user's that the space does not have.
     #[error("point {number} of search.points is not possible: {message}")]
@@ -89,14 +99,16 @@ pub enum ConfigError {
         /// What needs more.
         reason: String,
     },
-    /// Neither data nor a function.
-    #[error("there is neither a [data] nor an [objective] section: nothing scores candidates")]
+    /// Neither data, nor a function, nor a command.
+    #[error(
+        "nothing scores candidates: there are no [data], and [objective] has neither a function nor a command\n  Add one of them: command = [\"python\", \"train.py\", \"--rate={{rate}}\"]"
+    )]
     NoObjective,
     /// A model is wanted of a study that has none.
-    #[error("this study searches the function {function}: there is no model in it")]
+    #[error("this study {instead}: there is no model in it")]
     NoModel {
-        /// The function.
-        function: &'static str,
+        /// What it does instead.
+        instead: String,
     },
     /// The strategy cannot search this space.
     #[error("strategy \"{strategy}\" cannot search this space: {reason}\n  These can: {}", able.join(", "))]
@@ -137,6 +149,61 @@ pub enum ConfigError {
     /// The resolved study does not fit in TOML.
     #[error("the study cannot be written: {0}")]
     Unwritable(String),
+}
+
+/// A command that cannot be run, or not for what the study searches.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// No program at all.
+    #[error(
+        "the command is empty\n  Write the program and its arguments: command = [\"python\", \"train.py\", \"--rate={{rate}}\"]"
+    )]
+    Empty,
+    /// The program is not there.
+    #[error("the command's program \"{program}\" cannot be run: {reason}\n  A name is looked for on the search path, a path from {}: objective.directory", directory.display())]
+    NotFound {
+        /// As it is written.
+        program: String,
+        /// Where it would run.
+        directory: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// It names something that is not there.
+    #[error("the command takes {{{name}}}, and nothing is called that{}\n  These are: {}\n  For the text itself: {{{{{name}}}}}", near.as_ref().map(|near| format!("; did you mean {{{near}}}?")).unwrap_or_default(), known.join(", "))]
+    UnknownName {
+        /// As it is written.
+        name: String,
+        /// The nearest one.
+        near: Option<String>,
+        /// All of them.
+        known: Vec<String>,
+    },
+    /// Nothing to search.
+    #[error(
+        "a command has no search space of its own, and [space] is empty\n  Say what it searches: [space] rate = {{ log = [1e-4, 1e-1] }}"
+    )]
+    NoSpace,
+    /// A parameter that cannot be called so.
+    #[error("[space] {name}: {}", match is_taken {
+        true => format!("a command is told something else by this name\n  Call the parameter otherwise: my_{}", name.to_ascii_lowercase()),
+        false => "no environment variable can be called that\n  Names of a command's parameters have letters, digits and _, and begin with no digit".to_owned(),
+    })]
+    ParameterName {
+        /// As it is written.
+        name: String,
+        /// Whether it is the name of something else.
+        is_taken: bool,
+    },
+    /// Where it would run is not there.
+    #[error("{} is no directory: the command cannot run there\n  Name one that is there: objective.directory", path.display())]
+    NoDirectory {
+        /// As it is written.
+        path: PathBuf,
+    },
+    /// Not on this system.
+    #[error("commands are run on Linux, macOS and other Unix systems alone\n  On Windows they run in WSL")]
+    System,
 }
 
 /// A run directory that cannot be used.
@@ -334,6 +401,9 @@ pub enum StudyError {
     /// The study file or a flag.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The command.
+    #[error(transparent)]
+    Command(#[from] CommandError),
     /// A model, strategy, scheduler or metric that does not exist.
     #[error(transparent)]
     Name(#[from] UnknownName),
@@ -370,7 +440,7 @@ pub enum StudyError {
         /// How many there were.
         candidates: u64,
         /// What most of them died of.
-        reason: &'static str,
+        reason: String,
         /// What can be done about that.
         remedy: &'static str,
     },

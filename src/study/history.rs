@@ -23,6 +23,8 @@ pub enum TrialStatus {
     Infeasible = 3,
     /// Ended by the scheduler before its full budget; its scores are those that it had there.
     Pruned = 4,
+    /// Its program gave no score; [`Trial::failure`] says why.
+    Failed = 5,
 }
 
 impl TrialStatus {
@@ -32,6 +34,7 @@ impl TrialStatus {
             1 => TrialStatus::IterationLimit,
             3 => TrialStatus::Infeasible,
             4 => TrialStatus::Pruned,
+            5 => TrialStatus::Failed,
             _ => TrialStatus::NotFinite,
         }
     }
@@ -40,6 +43,7 @@ impl TrialStatus {
     pub(super) fn with(self, lane: LaneStatus) -> TrialStatus {
         match (self, lane) {
             (TrialStatus::Infeasible | TrialStatus::Pruned, _) => self,
+            (_, LaneStatus::Failed) | (TrialStatus::Failed, _) => TrialStatus::Failed,
             (_, LaneStatus::NotFinite) | (TrialStatus::NotFinite, _) => TrialStatus::NotFinite,
             (_, LaneStatus::IterationLimit) | (TrialStatus::IterationLimit, _) => TrialStatus::IterationLimit,
             _ => TrialStatus::Complete,
@@ -55,6 +59,9 @@ impl TrialStatus {
     pub fn remedy(self) -> &'static str {
         match self {
             TrialStatus::Infeasible => "Loosen [space] constraints, or widen the ranges that they are about",
+            TrialStatus::Failed => {
+                "Run the command by hand with one candidate's values; docs/command.md says what it is to print"
+            }
             _ => "Narrow the ranges of [space], or look at the data for columns of huge numbers",
         }
     }
@@ -67,6 +74,7 @@ impl TrialStatus {
             TrialStatus::NotFinite => "its weights or predictions became NaN or infinite",
             TrialStatus::Infeasible => "no draw met the constraints",
             TrialStatus::Pruned => "it was ended early",
+            TrialStatus::Failed => "its program gave no value",
         }
     }
 }
@@ -101,6 +109,8 @@ pub struct Trial {
     pub used: Vec<u64>,
     /// How the mean score changes with each encoded value, NaN where nobody says; empty without.
     pub gradient: Vec<f64>,
+    /// Of [`TrialStatus::Failed`] the reason.
+    pub failure: Option<String>,
 }
 
 impl Trial {
@@ -145,7 +155,13 @@ impl Trial {
             seconds: 0.0,
             used: vec![0; shape.lanes],
             gradient: Vec::new(),
+            failure: None,
         }
+    }
+
+    /// Why it has no score, in words.
+    pub fn reason(&self) -> &str {
+        self.failure.as_deref().unwrap_or_else(|| self.status.reason())
     }
 }
 
@@ -188,6 +204,8 @@ pub struct History {
     twins: HashMap<u64, u64>,
     /// Points that the journal holds, of candidates that were not proposed again yet.
     journalled: HashMap<u64, Vec<f64>>,
+    /// Reasons of failures that the journal holds, of candidates whose outcomes have not been read yet.
+    reasons: HashMap<u64, String>,
 }
 
 impl History {
@@ -314,11 +332,14 @@ impl History {
     /// What most failed candidates died of.
     pub(super) fn usual_failure(&self) -> TrialStatus {
         let count = |status: TrialStatus| self.trials.values().filter(|trial| trial.status == status).count();
-        if count(TrialStatus::Infeasible) > count(TrialStatus::NotFinite) {
-            TrialStatus::Infeasible
-        } else {
-            TrialStatus::NotFinite
-        }
+        let kinds = [TrialStatus::NotFinite, TrialStatus::Infeasible, TrialStatus::Failed];
+        // Of equally many the first.
+        kinds.into_iter().rev().max_by_key(|status| count(*status)).unwrap_or(TrialStatus::NotFinite)
+    }
+
+    /// Takes reasons of failures from a journal; the outcomes follow.
+    pub(super) fn restore_reasons(&mut self, reasons: &[(u64, String)]) {
+        self.reasons.extend(reasons.iter().cloned());
     }
 
     /// Drops the outcomes of candidates that were not proposed.
@@ -382,6 +403,7 @@ impl History {
                     Some(gradient) if gradient.iter().any(|slope| !slope.is_nan()) => gradient.to_vec(),
                     _ => Vec::new(),
                 },
+                failure: self.reasons.remove(&candidate).filter(|_| status == TrialStatus::Failed),
             };
             trials.push(trial);
             if !frame.points.is_empty() {
@@ -461,7 +483,8 @@ mod tests {
 
     fn trial(candidate: u64, status: TrialStatus, score: f64) -> Trial {
         let (scores, used) = (vec![score, score / 3.0], vec![100, candidate, candidate]);
-        Trial { candidate, status, scores, others: vec![-score], train: 0.25, seconds: 0.5, used, gradient: Vec::new() }
+        let (others, gradient) = (vec![-score], Vec::new());
+        Trial { candidate, status, scores, others, train: 0.25, seconds: 0.5, used, gradient, failure: None }
     }
 
     const SHAPE: Shape = Shape { lanes: 3, scores: 2, others: 1 };

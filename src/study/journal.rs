@@ -53,6 +53,8 @@ pub enum Frame {
     Kept(Kept),
     /// Scores of candidates on their way.
     Rung(Rung),
+    /// Why programs gave no value: candidates, whose outcomes follow, and their reasons.
+    Reasons(Vec<(u64, String)>),
 }
 
 /// Scores of some candidates that have had a part of the budget.

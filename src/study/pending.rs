@@ -16,6 +16,8 @@ pub(super) struct Pending {
     used: Vec<u64>,
     /// Of each score, how it changes with each encoded value; empty as long as nobody said.
     gradients: Vec<Vec<f64>>,
+    /// The first lane that failed with a reason, and that.
+    failure: Option<(usize, String)>,
     missing: usize,
     /// What it had before on other lanes, and how many lanes and scores that were.
     before: Option<(Trial, usize, usize)>,
@@ -42,6 +44,7 @@ impl Pending {
             seconds: 0.0,
             used: vec![0; shape.lanes],
             gradients: vec![Vec::new(); shape.scores],
+            failure: None,
             missing: lanes.len(),
             before: None,
             lanes,
@@ -64,6 +67,12 @@ impl Pending {
         self.seconds += report.seconds;
         self.used[lane] = report.used;
         self.gradients[first..].iter_mut().zip(&report.gradients).for_each(|(known, told)| known.clone_from(told));
+        // Lanes end in any order; the reason is the same whichever it was.
+        if let Some(reason) = report.failure.as_ref()
+            && self.failure.as_ref().is_none_or(|(first, _)| lane < *first)
+        {
+            self.failure = Some((lane, reason.clone()));
+        }
         self.missing -= 1;
         self.missing == 0
     }
@@ -88,7 +97,8 @@ impl Pending {
         let says_something = status.is_scored() && gradient.iter().any(|slope| !slope.is_nan());
         let gradient = if says_something { gradient } else { Vec::new() };
         let seconds = as_journalled(self.seconds as f32 + seconds);
-        Trial { candidate, status, scores: self.scores, others, train, seconds, used: self.used, gradient }
+        let failure = self.failure.map(|(_, reason)| reason);
+        Trial { candidate, status, scores: self.scores, others, train, seconds, used: self.used, gradient, failure }
     }
 }
 
@@ -129,6 +139,7 @@ mod tests {
             used: (score * 8.0) as u64,
             seconds: 0.25,
             gradients: vec![vec![score, -score]],
+            failure: None,
         }
     }
 

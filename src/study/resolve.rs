@@ -27,12 +27,15 @@ use crate::strategies::relay::{Refusal, Relay};
 use crate::strategies::{self, Outcome, STRATEGIES, StrategyEntry, StrategyOptions};
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A study, resolved.
 pub struct Study {
     /// Its name.
     pub name: String,
+    /// Where its run is kept.
+    pub dir: PathBuf,
     /// What the user wrote, defaults filled in.
     pub config: StudyConfig,
     /// What scores candidates.
@@ -66,6 +69,7 @@ pub struct Study {
 impl Study {
     /// Looks everything up and reads the data, if there are any.
     pub fn resolve(loaded: LoadedConfig) -> Result<Study, StudyError> {
+        let dir = loaded.run_dir();
         let LoadedConfig { mut config, name, source } = loaded;
         let source = &source;
         check_ranges(&config).map_err(|error| match error {
@@ -126,6 +130,7 @@ impl Study {
         };
         Ok(Study {
             name,
+            dir,
             config,
             parts,
             budget: objective.budget(),
@@ -159,14 +164,15 @@ impl Study {
         }
     }
 
-    /// How many lanes are trained side by side with seconds of their own: on the processor as many as threads train models.
-    /// A device's lanes, and a function's evaluations, report their shares of one clock.
+    /// How many lanes are trained side by side with seconds of their own: on the processor as many as threads train models,
+    /// of a command as many as programs run. A device's lanes, and a function's evaluations, report their shares of one clock.
     pub(super) fn clocks(&self, backend: &str) -> f64 {
         match &self.objective {
             Objective::Models(_) if backend == Backend::CPU => {
                 let options = CpuOptions { threads: self.plan.threads, ..CpuOptions::default() };
                 options.thread_count().max(1) as f64
             }
+            Objective::Command(command) => command.workers() as f64,
             _ => 1.0,
         }
     }
@@ -211,6 +217,7 @@ impl Study {
             data.file = Default::default();
             data.test_file = None;
         }
+        config.objective = config.objective.map(|objective| objective.essential());
         let mut hash = Hasher::default();
         hash.text(&config.to_toml()?);
         Ok(hash.finish())
@@ -240,6 +247,7 @@ const MOST_KEPT: usize = 10_000_000;
 fn needs_all(config: &StudyConfig, objective: &Objective, strategy: &Relay, space: &Space) -> Option<String> {
     match objective {
         Objective::Models(_) => Some("the choice of a model looks at every candidate's folds".to_owned()),
+        Objective::Command(_) => Some("what a program has taken so long for is not thrown away".to_owned()),
         Objective::Function(function) if function.objectives() > 1 => {
             Some("of several objectives there is no single order of the candidates".to_owned())
         }
@@ -371,11 +379,11 @@ fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
         }
         () if config.objective.is_some() && search.objectives.len() > 1 => out_of_range(
             "search.objectives",
-            "beside a function".to_owned(),
-            "the function says which objectives there are",
+            "beside [objective]".to_owned(),
+            "a function says which objectives there are, and a command has one",
         ),
         () if config.objective.is_some() && !search.limits.is_empty() => {
-            out_of_range("search.limits", "beside a function".to_owned(), "limits are about models, and there is none")
+            out_of_range("search.limits", "beside [objective]".to_owned(), "limits are about models, and there is none")
         }
         () if search.plan.is_some_and(|plan| plan.candidates == 0) => {
             out_of_range("search.plan", "0 candidates".to_owned(), "1 or more")

@@ -19,6 +19,9 @@ pub struct RunResult {
     /// The function that was searched; left out where models were trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<FunctionFacts>,
+    /// The command that was run; left out where models were trained, or a function searched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandFacts>,
     /// What models predict; left out without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<crate::data::Task>,
@@ -53,6 +56,9 @@ pub struct RunResult {
     pub distribution: Option<Vec<Quantile>>,
     /// What became of the candidates.
     pub counts: Counts,
+    /// Of a command the reasons why candidates failed, the most usual first, twenty at most; left out where none did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Failures>,
     /// Of the training that candidates would have taken with their whole budget, the share that a scheduler saved; left out
     /// where it ended none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -141,6 +147,28 @@ pub struct FunctionFacts {
     pub optimum: Option<f64>,
     /// The best candidate's value without noise.
     pub exact: Option<f64>,
+}
+
+/// A program that was run for each candidate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandFacts {
+    /// As a shell would take it.
+    pub line: String,
+    /// Where it ran.
+    pub directory: String,
+    /// What the best candidate's runs have left in their checkpoint directory; `null` where that is nothing.
+    pub checkpoint: Option<String>,
+}
+
+/// Why some candidates of a command failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failures {
+    /// In words.
+    pub reason: String,
+    /// How many failed so.
+    pub candidates: u64,
+    /// The first of them.
+    pub first: u64,
 }
 
 /// A value, and the share of all values below it.

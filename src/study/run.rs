@@ -9,7 +9,7 @@ use super::finish::{Closing, finish};
 use super::generations::Generations;
 use super::history::History;
 use super::journal::{Frame, Header, Journal};
-use super::objective::Objective;
+use super::objective::{Objective, ObjectiveOptions};
 use super::plan::Plan;
 use super::resolve::Study;
 use super::result::RunResult;
@@ -71,7 +71,7 @@ pub fn tune(
     clock.enter(Phase::Preparing, observers);
     let problems = match &study.objective {
         Objective::Models(models) => models.problems(study.key)?,
-        Objective::Function(_) => Vec::new(),
+        Objective::Function(_) | Objective::Command(_) => Vec::new(),
     };
     clock.enter(Phase::Compiling, observers);
     let Opened { mut backend, mut trainer, notes: mut told } = Backend::open_with_trainer(&study, problems)?;
@@ -88,7 +88,10 @@ pub fn tune(
     notes.iter().for_each(|note| observers.notify(&Event::Note(note.clone())));
 
     clock.enter(Phase::Searching, observers);
-    let described = format!("{}, {}", backend.name(), backend.device());
+    let described = match backend {
+        Backend::Programs(_) => backend.device(),
+        _ => format!("{}, {}", backend.name(), backend.device()),
+    };
     let started = |progress: Progress, observers: &mut Observers| {
         observers.notify(&Event::Started {
             study: &name,
@@ -249,6 +252,7 @@ fn other_key(dir: &RunDir, study: &Study) -> Option<String> {
     let is_free = |section: &str, key: &str| match (section, key) {
         ("search", "candidates" | "plan") => true,
         ("run", "history") => false,
+        ("objective", key) => ObjectiveOptions::is_free(key),
         (section, key) => matches!((section, key), ("run" | "stop", _) | ("data", "file" | "test_file")),
     };
     let sections = then.keys().chain(now.keys());

@@ -33,6 +33,7 @@ const RESULT: &str = "result.json";
 const MODEL: &str = "model.safetensors";
 const BEST: &str = "best.csv";
 const STATE: &str = "generations.state";
+const CHECKPOINTS: &str = "checkpoints";
 
 impl RunDir {
     /// Opens or makes a directory and locks it. A run in it is left as it is: see [`RunDir::clear`].
@@ -71,7 +72,11 @@ impl RunDir {
                 _ => {}
             }
         }
-        Ok(())
+        let checkpoints = checkpoints_path(&self.path);
+        match std::fs::remove_dir_all(&checkpoints) {
+            Err(source) if source.kind() != ErrorKind::NotFound => Err(io(&checkpoints)(source)),
+            _ => Ok(()),
+        }
     }
 
     /// The directory.
@@ -123,6 +128,11 @@ pub fn result_path(dir: &Path) -> PathBuf {
 /// The model in a run directory.
 pub fn model_path(dir: &Path) -> PathBuf {
     dir.join(MODEL)
+}
+
+/// What programs go on from, in a run directory: a directory a trial.
+pub fn checkpoints_path(dir: &Path) -> PathBuf {
+    dir.join(CHECKPOINTS)
 }
 
 /// The journal in a run directory.

@@ -6,7 +6,7 @@
 
 use super::config::{SearchOptions, StudyConfig};
 use super::error::ConfigError;
-use super::objective::{Models, Objective};
+use super::objective::Objective;
 use super::resolve::Study;
 use crate::schedulers::{RuleOptions, SchedulerEntry, SchedulerOptions, Unit};
 use std::ops::Range;
@@ -137,11 +137,11 @@ pub(super) fn check(
         _ if scheduler.needs_threshold() && config.search.threshold.is_none() => {
             Some("it needs search.threshold, the worst score that goes on".to_owned())
         }
-        Objective::Models(models) => {
+        Objective::Models(_) | Objective::Command(_) => {
             let options = options(&config.search, scheduler, objective, u64::MAX);
             match scheduler.unit() {
-                Unit::Epoch => no_rung(&config.search, scheduler, models, &options),
-                Unit::Fold => no_fold(scheduler, models, &options),
+                Unit::Epoch => no_step(objective).or_else(|| no_rung(&config.search, scheduler, objective, &options)),
+                Unit::Fold => no_fold(scheduler, objective, &options),
             }
         }
     };
@@ -151,23 +151,35 @@ pub(super) fn check(
     }
 }
 
+/// Why candidates have no scores on their way, if they have none.
+fn no_step(objective: &Objective) -> Option<String> {
+    match objective {
+        Objective::Command(command) if command.steps().is_none() => Some(
+            "nothing says that the command has values on the way\n  Where it prints a line {\"step\": 1, \"value\": 0.5} after each step, say how many a whole trial has: objective.budget = 27".to_owned(),
+        ),
+        Objective::Models(models) => {
+            let one_step = models.pipelines.iter().find(|pipeline| pipeline.model.budget().default == 1);
+            // Beside others it would stand on every rung with all that it will ever be.
+            one_step.map(|pipeline| {
+                let name = pipeline.model.name();
+                format!("{name} is trained in one step, and has no rungs; \"racing\" ends candidates between folds")
+            })
+        }
+        _ => None,
+    }
+}
+
 /// Why there is no budget after which a candidate may end, if there is none.
 fn no_rung(
     search: &SearchOptions,
     scheduler: &dyn SchedulerEntry,
-    models: &Models,
+    objective: &Objective,
     options: &SchedulerOptions,
 ) -> Option<String> {
-    if let Some(pipeline) = models.pipelines.iter().find(|pipeline| pipeline.model.budget().default == 1) {
-        // Beside others it would stand on every rung with all that it will ever be.
-        return Some(format!(
-            "{} is trained in one step, and has no rungs; \"racing\" ends candidates between folds",
-            pipeline.model.name()
-        ));
-    }
     let budget = options.budget;
     if budget == 1 {
-        return Some("model.budget is 1, which cannot be cut short".to_owned());
+        let key = if objective.models().is_ok() { "model.budget" } else { "objective.budget" };
+        return Some(format!("{key} is 1, which cannot be cut short"));
     }
     if scheduler.rungs(options).len() > 1 {
         return None;
@@ -182,8 +194,9 @@ fn no_rung(
 }
 
 /// Why there is no fold after which a candidate may end, if there is none.
-fn no_fold(scheduler: &dyn SchedulerEntry, models: &Models, options: &SchedulerOptions) -> Option<String> {
-    if !models.splits.outer.is_empty() {
+fn no_fold(scheduler: &dyn SchedulerEntry, objective: &Objective, options: &SchedulerOptions) -> Option<String> {
+    let models = objective.models().ok();
+    if models.is_some_and(|models| !models.splits.outer.is_empty()) {
         return Some(
             "in nested cross-validation the same rows are scored by several lanes, which are no folds".to_owned(),
         );
@@ -198,9 +211,11 @@ fn no_fold(scheduler: &dyn SchedulerEntry, models: &Models, options: &SchedulerO
         1 => "there is one".to_owned(),
         folds => format!("there are {folds}"),
     };
-    Some(format!(
-        "it ends candidates after {first} at the earliest, and {folds} in all: set validate.folds or validate.repeats higher"
-    ))
+    let remedy = match models {
+        Some(_) => "set validate.folds or validate.repeats higher",
+        None => "set objective.repeats higher",
+    };
+    Some(format!("it ends candidates after {first} at the earliest, and {folds} in all: {remedy}"))
 }
 
 /// More than any study has.

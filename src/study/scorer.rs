@@ -25,7 +25,7 @@ impl<'a> Scorer<'a> {
     pub fn open(study: &'a Study) -> Result<Scorer<'a>, StudyError> {
         let problems = match &study.objective {
             Objective::Models(models) => models.problems(study.key)?,
-            Objective::Function(_) => Vec::new(),
+            Objective::Function(_) | Objective::Command(_) => Vec::new(),
         };
         let Opened { trainer, backend, .. } = Backend::open_with_trainer(study, problems)?;
         Ok(Scorer { study, trainer, clocks: study.clocks(backend.name()) })

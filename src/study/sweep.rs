@@ -296,6 +296,7 @@ impl<'a> Sweep<'a> {
 /// A kept candidate of which nothing but its value is known.
 pub(super) fn trial(candidate: u64, value: f64) -> Trial {
     Trial {
+        failure: None,
         candidate,
         status: TrialStatus::Complete,
         scores: vec![value],

@@ -8,6 +8,7 @@ mod backends;
 mod bench;
 mod budgets;
 mod cli;
+mod command;
 mod configs;
 mod data;
 mod docs;

@@ -394,6 +394,7 @@ impl<M: LaneModel> CpuTrainer<M> {
                     _ => self.gradients(fold, &group, lane, rows, &evals),
                 };
                 Some(LaneReport {
+                    failure: None,
                     slot,
                     status,
                     train: train[lane].score,

@@ -261,6 +261,7 @@ impl<P: GpuPlan> GpuTrainer<P> {
                 _ => self.plan.status_at_budget(),
             };
             let report = LaneReport {
+                failure: None,
                 gradients: Vec::new(),
                 slot: Slot(*slot),
                 status,

@@ -76,6 +76,7 @@ impl Contestant {
         let compile = backend.gpu().map_or(0.0, |gpu| gpu.compile_seconds());
         let peaks = match &backend {
             Backend::Cpu(options) => cpu::measure::measure(options),
+            Backend::Programs(_) => cpu::measure::measure(&cpu::CpuOptions::default()),
             Backend::Gpu(gpu) => gpu::measure(gpu)?,
         };
         let adapter = backend.gpu().map(|gpu| gpu.adapter());

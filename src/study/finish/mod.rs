@@ -1,5 +1,6 @@
 //! The end of a study: the winner is chosen, model and result are written.
 
+mod command;
 mod function;
 mod models;
 
@@ -9,7 +10,8 @@ use super::clock::Clock;
 use super::distribution::Distribution;
 use super::error::StudyError;
 use super::events::{Observers, Progress};
-use super::history::{History, Shape, Trial};
+use super::failures;
+use super::history::{History, Shape, Trial, TrialStatus};
 use super::journal::{Frame, Journal};
 use super::objective::Objective;
 use super::resolve::Study;
@@ -61,13 +63,16 @@ pub(super) fn finish(
             0 => StudyError::NoTime,
             candidates => {
                 let failure = history.usual_failure();
-                StudyError::AllFailed { candidates, reason: failure.reason(), remedy: failure.remedy() }
+                let usual = failures::by_reason(history).into_iter().next().filter(|_| failure == TrialStatus::Failed);
+                let reason = usual.map_or_else(|| failure.reason().to_owned(), |usual| usual.reason);
+                StudyError::AllFailed { candidates, reason, remedy: failure.remedy() }
             }
         });
     }
     let result = match &study.objective {
         Objective::Models(models) => models::finish(&mut closing, models, dir, frames, journal, clock, observers)?,
         Objective::Function(function) => Some(function::finish(&closing, function, dir, clock, observers)?),
+        Objective::Command(command) => Some(command::finish(&closing, command, dir, clock, observers)),
     };
     if let Some(result) = &result {
         dir.write_result(&result.to_json())?;
@@ -87,6 +92,7 @@ impl Closing<'_> {
             study: self.name.clone(),
             model: None,
             function: None,
+            command: None,
             task: None,
             metric: study.objective.metric().to_owned(),
             direction,
@@ -106,6 +112,7 @@ impl Closing<'_> {
                 pruned: counted.pruned,
                 failed: counted.finished - counted.scored - counted.pruned,
             },
+            failures: failures::by_reason(history).into_iter().take(TOP).collect(),
             saved: Some(self.progress.saved).filter(|_| counted.pruned > 0),
             strategy: study.strategy.name(),
             decisions: self.decisions.clone(),

@@ -55,6 +55,7 @@ fn report_of(slot: Slot, values: &[f64], used: u64, seconds: f64) -> LaneReport 
     LaneReport {
         slot,
         status,
+        failure: None,
         train: f64::NAN,
         evals: vec![value(values[0])],
         others: values[1..].iter().copied().map(value).collect(),

@@ -7,35 +7,6 @@ use crate::study::config::StudyConfig;
 use crate::study::error::{ConfigError, StudyError};
 use crate::study::resolve::{at, placed};
 use crate::study::source::{About, Source};
-use serde::{Deserialize, Serialize};
-
-/// The `[objective]` section of a study.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ObjectiveOptions {
-    /// A name of the function registry.
-    pub function: String,
-    /// How many parameters it has, where that is free; the function's default where it is not set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dimensions: Option<usize>,
-    /// Which of its instances, where it has several; they differ in where the optimum lies.
-    #[serde(default = "first_instance")]
-    pub instance: u32,
-    /// Standard deviation of the normal noise on each value.
-    #[serde(default)]
-    pub noise: f64,
-    /// How often each candidate is evaluated, each time with noise of its own.
-    #[serde(default = "once")]
-    pub repeats: u32,
-}
-
-fn first_instance() -> u32 {
-    1
-}
-
-fn once() -> u32 {
-    1
-}
 
 /// An analytic function, ready to be evaluated.
 pub struct FunctionObjective {
@@ -125,11 +96,18 @@ const REPEATS_MOST: u32 = 10_000;
 
 pub(super) fn resolve(config: &mut StudyConfig, source: &Source, key: Key) -> Result<Resolved, StudyError> {
     if let Some(section) = config.section_of_models() {
-        return Err(placed(source.find(section, About::Name), ConfigError::TwoObjectives { section }.into()));
+        let error = ConfigError::TwoObjectives { section, instead: "searches the function" };
+        return Err(placed(source.find(section, About::Name), error.into()));
     }
     let Some(options) = &mut config.objective else { return Err(ConfigError::NoObjective.into()) };
-    let function =
-        functions::find(&options.function).map_err(|error| at(source, "objective.function", error.into()))?;
+    let name = options.function.clone().unwrap_or_default();
+    let function = functions::find(&name).map_err(|error| at(source, "objective.function", error.into()))?;
+    if let Some(key) = options.of_commands() {
+        let error = ConfigError::OtherObjective { key, of: "commands", does: "searches a function" };
+        return Err(at(source, key, error.into()));
+    }
+    let (instance, noise, repeats) =
+        (options.instance.unwrap_or(1), options.noise.unwrap_or(0.0), options.repeats.unwrap_or(1));
     let out_of_range = |key, value: String, need: String| {
         at(source, key, ConfigError::OutOfRange { key, value, need: need.into() }.into())
     };
@@ -143,14 +121,15 @@ pub(super) fn resolve(config: &mut StudyConfig, source: &Source, key: Key) -> Re
         };
         return Err(out_of_range("objective.dimensions", dimensions.to_string(), need));
     }
-    if !(options.noise >= 0.0 && options.noise.is_finite()) {
-        return Err(out_of_range("objective.noise", options.noise.to_string(), "0 or more".to_owned()));
+    if !(noise >= 0.0 && noise.is_finite()) {
+        return Err(out_of_range("objective.noise", noise.to_string(), "0 or more".to_owned()));
     }
-    if !(1..=REPEATS_MOST).contains(&options.repeats) {
+    if !(1..=REPEATS_MOST).contains(&repeats) {
         let need = format!("1 to {REPEATS_MOST}");
-        return Err(out_of_range("objective.repeats", options.repeats.to_string(), need));
+        return Err(out_of_range("objective.repeats", repeats.to_string(), need));
     }
     options.dimensions = Some(dimensions);
+    (options.instance, options.noise, options.repeats) = (Some(instance), Some(noise), Some(repeats));
     let space = function.space(dimensions);
     let space = space.with_overrides(&config.space).map_err(|error| {
         let place = error.key().and_then(|(key, is_name)| {
@@ -158,14 +137,14 @@ pub(super) fn resolve(config: &mut StudyConfig, source: &Source, key: Key) -> Re
         });
         placed(place, error.into())
     })?;
-    let notes = (options.repeats > 1 && options.noise == 0.0)
-        .then(|| format!("without noise all {} evaluations of a candidate are the same", options.repeats));
+    let notes = (repeats > 1 && noise == 0.0)
+        .then(|| format!("without noise all {repeats} evaluations of a candidate are the same"));
     let objective = Objective::Function(FunctionObjective {
         function,
         dimensions,
-        instance: options.instance,
-        repeats: options.repeats as usize,
-        noise: Noise { deviation: options.noise, key: key.child(stream::NOISE) },
+        instance,
+        repeats: repeats as usize,
+        noise: Noise { deviation: noise, key: key.child(stream::NOISE) },
     });
     Ok(Resolved { objective, space, notes: notes.into_iter().collect() })
 }

@@ -1,18 +1,25 @@
-//! What candidates are scored by: models that are trained on data, or an analytic function. All that the loop needs to know
-//! of either is here.
+//! What candidates are scored by: models that are trained on data, an analytic function, or a program. All that the loop
+//! needs to know of them is here.
 
+mod command;
 mod function;
 mod models;
+mod options;
+pub(super) mod template;
 
-pub use function::{FunctionObjective, ObjectiveOptions};
+pub use command::CommandObjective;
+pub use function::FunctionObjective;
 pub use models::Models;
+pub use options::ObjectiveOptions;
+pub use template::CommandLine;
 
 use super::config::StudyConfig;
 use super::criteria::{self, Criterion};
 use super::error::{ConfigError, StudyError};
 use super::history::Trial;
 use super::parts::Parts;
-use super::source::Source;
+use super::resolve::placed;
+use super::source::{About, Source};
 use crate::base::random::Key;
 use crate::data::describe::columns_by_kind;
 use crate::data::metrics::Direction;
@@ -24,6 +31,8 @@ pub enum Objective {
     Models(Box<Models>),
     /// An analytic function.
     Function(FunctionObjective),
+    /// A program.
+    Command(Box<CommandObjective>),
 }
 
 /// An objective with what it makes of the study's space.
@@ -37,9 +46,16 @@ pub(super) struct Resolved {
 impl Objective {
     /// Looks up what the study names, and fills in what it leaves open.
     pub(super) fn resolve(config: &mut StudyConfig, source: &Source, key: Key) -> Result<Resolved, StudyError> {
-        match config.objective {
-            Some(_) => function::resolve(config, source, key),
-            None => models::resolve(config, source, key),
+        let Some(options) = &config.objective else { return models::resolve(config, source, key) };
+        match (&options.function, &options.command) {
+            (Some(_), None) => function::resolve(config, source, key),
+            (None, Some(_)) => command::resolve(config, source),
+            (Some(_), Some(_)) => {
+                let both =
+                    ConfigError::OtherObjective { key: "objective.function", of: "functions", does: "runs a command" };
+                Err(placed(source.find("objective.function", About::Name), both.into()))
+            }
+            (None, None) => Err(placed(source.find("objective", About::Name), ConfigError::NoObjective.into())),
         }
     }
 
@@ -47,15 +63,21 @@ impl Objective {
     pub fn models(&self) -> Result<&Models, ConfigError> {
         match self {
             Objective::Models(models) => Ok(models),
-            Objective::Function(function) => Err(ConfigError::NoModel { function: function.name() }),
+            Objective::Function(function) => {
+                Err(ConfigError::NoModel { instead: format!("searches the function {}", function.name()) })
+            }
+            Objective::Command(command) => {
+                Err(ConfigError::NoModel { instead: format!("runs the command {}", command.name()) })
+            }
         }
     }
 
-    /// The models' names, or the function's.
+    /// The models' names, the function's, or the command's.
     pub fn name(&self) -> String {
         match self {
             Objective::Models(models) => models.pipelines.models().join(", "),
             Objective::Function(function) => function.name().to_owned(),
+            Objective::Command(command) => command.name(),
         }
     }
 
@@ -63,7 +85,7 @@ impl Objective {
     pub fn metric(&self) -> &'static str {
         match self {
             Objective::Models(models) => models.metric.name(),
-            Objective::Function(_) => "value",
+            Objective::Function(_) | Objective::Command(_) => "value",
         }
     }
 
@@ -79,6 +101,7 @@ impl Objective {
                 models.objectives.iter().map(direction).collect()
             }
             Objective::Function(function) => vec![Direction::Minimize; function.objectives()],
+            Objective::Command(command) => vec![command.direction()],
         }
     }
 
@@ -95,6 +118,7 @@ impl Objective {
                 let further = (2..=function.objectives()).map(|number| format!("value {number}"));
                 std::iter::once("value".to_owned()).chain(further).collect()
             }
+            Objective::Command(_) => vec!["value".to_owned()],
         }
     }
 
@@ -121,6 +145,7 @@ impl Objective {
         match self {
             Objective::Models(models) => models.splits.folds.len(),
             Objective::Function(function) => function.repeats(),
+            Objective::Command(command) => command.repeats(),
         }
     }
 
@@ -129,6 +154,7 @@ impl Objective {
         match self {
             Objective::Models(models) => models.first_scores(),
             Objective::Function(function) => (0..function.repeats()).collect(),
+            Objective::Command(command) => (0..command.repeats()).collect(),
         }
     }
 
@@ -137,6 +163,7 @@ impl Objective {
         match self {
             Objective::Models(models) => models.scores(),
             Objective::Function(function) => function.repeats(),
+            Objective::Command(command) => command.repeats(),
         }
     }
 
@@ -145,6 +172,7 @@ impl Objective {
         match self {
             Objective::Models(models) => Parts::new(&models.splits),
             Objective::Function(function) => Parts::one_each(function.repeats()),
+            Objective::Command(command) => Parts::one_each(command.repeats()),
         }
     }
 
@@ -153,6 +181,7 @@ impl Objective {
         match self {
             Objective::Models(models) => models.pipelines.budget(),
             Objective::Function(_) => 1,
+            Objective::Command(command) => command.steps().unwrap_or(1),
         }
     }
 
@@ -160,7 +189,7 @@ impl Objective {
     pub fn least_rung(&self) -> u64 {
         match self {
             Objective::Models(models) => models.pipelines.budget().div_ceil(models.pipelines.least_budget()),
-            Objective::Function(_) => 1,
+            Objective::Function(_) | Objective::Command(_) => 1,
         }
     }
 
@@ -169,7 +198,7 @@ impl Objective {
         match self {
             // A lane takes something even where there is nothing to multiply.
             Objective::Models(models) => models.pipelines.of(row).work(row).flops.max(1.0),
-            Objective::Function(_) => 1.0,
+            Objective::Function(_) | Objective::Command(_) => 1.0,
         }
     }
 
@@ -178,7 +207,7 @@ impl Objective {
     pub fn cost(&self, trial: &Trial, row: &[f64]) -> f64 {
         match self {
             Objective::Models(models) => models.pipelines.of(row).cost(row),
-            Objective::Function(_) => trial.others.first().copied().unwrap_or(0.0),
+            Objective::Function(_) | Objective::Command(_) => trial.others.first().copied().unwrap_or(0.0),
         }
     }
 
@@ -186,7 +215,7 @@ impl Objective {
     pub fn data_fingerprint(&self) -> u64 {
         match self {
             Objective::Models(models) => models.dataset.fingerprint,
-            Objective::Function(_) => 0,
+            Objective::Function(_) | Objective::Command(_) => 0,
         }
     }
 
@@ -195,6 +224,7 @@ impl Objective {
         match self {
             Objective::Models(models) => columns_by_kind(&models.dataset),
             Objective::Function(function) => function.describe(),
+            Objective::Command(command) => command.describe(),
         }
     }
 
@@ -202,7 +232,7 @@ impl Objective {
     pub fn data_notes(&self) -> Vec<String> {
         match self {
             Objective::Models(models) => models.dataset.notes.iter().map(ToString::to_string).collect(),
-            Objective::Function(_) => Vec::new(),
+            Objective::Function(_) | Objective::Command(_) => Vec::new(),
         }
     }
 }

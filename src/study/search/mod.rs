@@ -12,6 +12,7 @@ use crate::strategies::{Ask, Outcome, Strategy};
 use crate::study::choice::mean;
 use crate::study::error::{RunDirError, StudyError};
 use crate::study::events::{BestSoFar, Event, Observers, Progress};
+use crate::study::failures;
 use crate::study::history::{History, Shape, Trial, TrialStatus};
 use crate::study::journal::{Frame, Journal, Rung};
 use crate::study::regret::RegretRule;
@@ -115,6 +116,10 @@ impl<'a> Search<'a> {
             let fits = match frame {
                 Frame::Outcomes(outcomes) => history.restore(outcomes, shape),
                 Frame::Rung(rung) => history.restore_rung(rung, shape),
+                Frame::Reasons(reasons) => {
+                    history.restore_reasons(reasons);
+                    true
+                }
                 _ => true,
             };
             if !fits {
@@ -274,6 +279,9 @@ impl<'a> Search<'a> {
             on_the_way.into_iter().for_each(|trial| self.history.reach(budget, trial));
         }
         if !over.is_empty() {
+            if let Some(reasons) = failures::frame(&over) {
+                ports.journal.append(&reasons)?;
+            }
             ports.journal.append(&Frame::Outcomes(self.history.to_frame(&over, with_points)))?;
             for trial in &over {
                 self.count(trial);

@@ -194,15 +194,19 @@ impl Search<'_> {
         trainer: &mut dyn Trainer,
     ) -> Result<Vec<Vec<Slot>>, StudyError> {
         let mut points = Points::new(self.study.space.parameters.len());
-        let mut lanes = Vec::new();
+        let (mut begin, mut lanes) = (Vec::new(), Vec::new());
         for (candidate, leg) in candidates.iter().zip(legs).filter(|(one, _)| !self.standing.contains_key(one)) {
+            begin.push(*candidate);
             let point = points.len();
             points.push(self.history.point(*candidate));
             lanes.extend(leg.lanes.clone().map(|fold| Lane { point, fold }));
         }
         let mut started = match lanes.is_empty() {
             true => Vec::new().into_iter(),
-            false => trainer.start(&points, &lanes)?.into_iter(),
+            false => {
+                trainer.announce(&begin);
+                trainer.start(&points, &lanes)?.into_iter()
+            }
         };
         let slots = |(candidate, leg): (&u64, &Leg)| match self.standing.remove(candidate) {
             Some(slots) => slots,

@@ -1,0 +1,485 @@
+//! The lanes of a command, and the one loop that watches over their programs.
+
+use super::checkpoints::Checkpoints;
+use super::course::{Course, Goal, Outcome};
+use super::keeper::Keeper;
+use super::launch::{Launch, Start};
+use super::memory::Memory;
+use super::process::{CHUNK, Process};
+use super::{leftovers, process};
+use crate::backend::{BackendError, Lane, LaneReport, LaneStatus, Slot, StopFlag, Trainer, Weights};
+use crate::data::metrics::Direction;
+use crate::space::Points;
+use crate::study::objective::CommandObjective;
+use crate::study::resolve::Study;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+/// The stop flag is looked at so often.
+const STOP_EVERY: Duration = Duration::from_millis(50);
+/// Where the system does not say by itself that a program has ended, it is looked at so often.
+const END_EVERY: Duration = Duration::from_millis(2);
+/// What programs hold in memory is looked at so often.
+const MEMORY_EVERY: Duration = Duration::from_millis(250);
+/// Who has left the group of a program that is over is looked for so often.
+const LEFTOVERS_EVERY: Duration = Duration::from_secs(2);
+
+/// The runs of a study's command.
+pub(in crate::study) struct CommandTrainer<'a> {
+    command: &'a CommandObjective,
+    launch: Launch<'a>,
+    keeper: Keeper,
+    lanes: Vec<Option<CommandLane>>,
+    /// Slots that were released.
+    free: Vec<Slot>,
+    /// Candidates of the points that are started next.
+    announced: Vec<u64>,
+    checkpoints: Checkpoints,
+    memory: Memory,
+    memory_seen: Instant,
+    leftovers_seen: Instant,
+    /// What the next start of a program is marked with.
+    next_start: u64,
+    buffer: Vec<u8>,
+}
+
+/// One run of a candidate.
+struct CommandLane {
+    candidate: u64,
+    repeat: usize,
+    row: Vec<f64>,
+    run: Option<Run>,
+    state: State,
+}
+
+/// How far a lane is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    /// Not at its goal.
+    Underway,
+    /// On a rung, with its value there.
+    Standing(f64),
+    /// At its end; NaN if it failed.
+    Over(f64),
+}
+
+/// A program that was started.
+struct Run {
+    process: Process,
+    course: Course,
+    /// Its number among all starts of the study.
+    start: u64,
+    /// How long it ran before it was last suspended.
+    ran: Duration,
+    /// Since when it has been running; `None` while it is suspended or over.
+    since: Option<Instant>,
+    has_ended: bool,
+    /// Whether it stood suspended before it came to run as it does now.
+    is_resumed: bool,
+}
+
+impl Run {
+    fn ran(&self) -> Duration {
+        self.ran + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Whether the end of a program that had been on a rung is the trial's. One that ended on its rung begins again; one that
+    /// went on behind it has come to its end.
+    fn is_final(&self, outcome: &Outcome) -> bool {
+        self.course.has_news() || matches!(outcome, Outcome::Failed(_))
+    }
+
+    fn pause(&mut self) {
+        self.ran = self.ran();
+        self.since = None;
+    }
+}
+
+/// A lane that is being advanced.
+struct Active {
+    slot: Slot,
+    goal: Goal,
+    /// How long its program had run before.
+    ran: Duration,
+}
+
+/// What beginning to advance a lane has led to.
+enum Begun {
+    /// It runs.
+    Running,
+    /// It is at its goal already.
+    Done(Outcome),
+    /// The system has no room for another process at the moment.
+    NoRoom(io::Error),
+}
+
+/// What a look at a running lane shows.
+enum Seen {
+    /// It runs.
+    Running,
+    /// It is at its goal.
+    Done(Outcome),
+    /// Its program had ended on its rung, and is to be started again.
+    Ended,
+}
+
+impl<'a> CommandTrainer<'a> {
+    /// Opens a study's command.
+    pub(in crate::study) fn open(study: &'a Study, command: &'a CommandObjective) -> Result<Self, BackendError> {
+        let failed = |error: io::Error| BackendError::Processes { reason: format!("/bin/sh: {error}") };
+        let launch = Launch::new(study, command);
+        let keeper = Keeper::start(&format!("{}={}", leftovers::VARIABLE, launch.mark())).map_err(failed)?;
+        let now = Instant::now();
+        Ok(CommandTrainer {
+            command,
+            launch,
+            keeper,
+            lanes: Vec::new(),
+            free: Vec::new(),
+            announced: Vec::new(),
+            checkpoints: Checkpoints::new(&study.dir, command.repeats()),
+            memory: Memory::new(),
+            memory_seen: now,
+            leftovers_seen: now,
+            next_start: 0,
+            buffer: vec![0; CHUNK],
+        })
+    }
+
+    fn lane(&mut self, slot: Slot) -> Result<&mut CommandLane, BackendError> {
+        self.lanes.get_mut(slot.0 as usize).and_then(Option::as_mut).ok_or(BackendError::NoSuchSlot(slot.0))
+    }
+
+    /// Sets a lane on its way: from where it stands, or by a new start.
+    fn begin(&mut self, slot: Slot, goal: Goal) -> Result<Begun, BackendError> {
+        let lane = self.lane(slot)?;
+        if let Some(run) = &mut lane.run {
+            run.course.go_on();
+            if let Some(outcome) = run.course.read(goal) {
+                return Ok(Begun::Done(outcome));
+            }
+            if !run.has_ended {
+                run.process.resume();
+                (run.since, run.is_resumed) = (Some(Instant::now()), true);
+                return Ok(Begun::Running);
+            }
+            let outcome = run.course.end(goal, &run.process.end());
+            if run.is_final(&outcome) {
+                return Ok(Begun::Done(outcome));
+            }
+            lane.run = None;
+        }
+        self.start_program(slot, goal)
+    }
+
+    fn start_program(&mut self, slot: Slot, goal: Goal) -> Result<Begun, BackendError> {
+        let number = self.next_start;
+        self.next_start += 1;
+        let (candidate, repeat, row) = {
+            let lane = self.lane(slot)?;
+            (lane.candidate, lane.repeat, lane.row.clone())
+        };
+        let failed = |reason: String| Ok(Begun::Done(Outcome::Failed(reason)));
+        let checkpoint = match self.checkpoints.make(candidate, repeat) {
+            Ok(checkpoint) => checkpoint,
+            Err(error) if is_scarce(&error) => return Ok(Begun::NoRoom(error)),
+            Err(error) => return failed(format!("its checkpoint directory cannot be made: {error}")),
+        };
+        let start = Start { candidate, repeat, row: &row, goal, checkpoint: &checkpoint, number };
+        match Process::start(&mut self.launch.command(&start), &self.keeper) {
+            Ok(process) => {
+                let since = Some(Instant::now());
+                let (course, ran) = (Course::default(), Duration::ZERO);
+                let (has_ended, is_resumed) = (false, false);
+                self.lane(slot)?.run = Some(Run { process, course, start: number, ran, since, has_ended, is_resumed });
+                Ok(Begun::Running)
+            }
+            Err(error) if is_scarce(&error) => Ok(Begun::NoRoom(error)),
+            Err(error) => failed(format!("it cannot be started: {error}")),
+        }
+    }
+
+    /// What has become of a running lane since it was last looked at. `is_ready` if there may be something to read of it.
+    fn look(&mut self, active: &Active, is_ready: bool) -> Seen {
+        let timeout = self.command.timeout();
+        let lane = self.lanes.get_mut(active.slot.0 as usize).and_then(Option::as_mut);
+        let Some(run) = lane.and_then(|lane| lane.run.as_mut()) else { return Seen::Ended };
+        if is_ready {
+            let (buffer, course) = (&mut self.buffer, &mut run.course);
+            run.process.read(buffer, |bytes| course.push(bytes));
+            if let Some(outcome) = course.read(active.goal) {
+                return Seen::Done(outcome);
+            }
+            if run.process.has_ended(buffer, |bytes| course.push(bytes)) {
+                run.has_ended = true;
+                let outcome = course.end(active.goal, &run.process.end());
+                return if !run.is_resumed || run.is_final(&outcome) { Seen::Done(outcome) } else { Seen::Ended };
+            }
+        }
+        match timeout.filter(|timeout| run.ran() >= *timeout) {
+            Some(timeout) => {
+                let timeout = humantime::format_duration(timeout);
+                Seen::Done(Outcome::Failed(format!("it ran longer than its timeout of {timeout}")))
+            }
+            None => Seen::Running,
+        }
+    }
+
+    /// Lanes whose programs hold more memory than they may.
+    fn too_large(&mut self, running: &[Active]) -> Vec<(Slot, Outcome)> {
+        let Some(most) = self.command.memory().filter(|_| self.memory_seen.elapsed() >= MEMORY_EVERY) else {
+            return Vec::new();
+        };
+        let groups: Vec<_> = running
+            .iter()
+            .filter_map(|active| {
+                let run = self.lanes.get(active.slot.0 as usize)?.as_ref()?.run.as_ref()?;
+                Some((active.slot, run.process.group()))
+            })
+            .collect();
+        let held = self.memory.of(&groups.iter().map(|(_, group)| *group).collect::<Vec<_>>());
+        self.memory_seen = Instant::now();
+        let beyond = groups.into_iter().filter_map(|(slot, group)| {
+            let held = held.get(&group).copied().filter(|held| *held > most)?;
+            let reason = format!("it held {} MiB of {} that it may", held >> 20, most >> 20);
+            Some((slot, Outcome::Failed(reason)))
+        });
+        beyond.collect()
+    }
+
+    /// Kills who has left the group of a program that is over.
+    fn look_for_leftovers(&mut self) {
+        if self.leftovers_seen.elapsed() < LEFTOVERS_EVERY {
+            return;
+        }
+        let runs = self.lanes.iter().flatten().filter_map(|lane| lane.run.as_ref());
+        let living: HashSet<u64> = runs.filter(|run| !run.has_ended).map(|run| run.start).collect();
+        leftovers::kill(self.launch.mark(), |start| !living.contains(&start));
+        self.leftovers_seen = Instant::now();
+    }
+
+    /// Waits until there may be something to look at; of which of them.
+    fn wait(&self, running: &[Active]) -> Vec<bool> {
+        let run = |active: &Active| self.lanes.get(active.slot.0 as usize)?.as_ref()?.run.as_ref();
+        let runs: Vec<&Run> = running.iter().filter_map(run).collect();
+        let mut most = STOP_EVERY;
+        for run in &runs {
+            if !run.process.tells_its_end() {
+                most = most.min(END_EVERY);
+            }
+            if let Some(timeout) = self.command.timeout() {
+                most = most.min(timeout.saturating_sub(run.ran()));
+            }
+        }
+        process::wait(runs.into_iter().map(|run| &run.process), most)
+    }
+
+    /// A lane has come to its goal: its program is suspended, or gone, and its report is made.
+    fn settle(&mut self, active: &Active, outcome: Outcome, keep: bool) -> Result<LaneReport, BackendError> {
+        let direction = self.command.direction();
+        let lane = self.lane(active.slot)?;
+        let ran = lane.run.as_mut().map_or(Duration::ZERO, |run| {
+            run.pause();
+            run.ran
+        });
+        let seconds = ran.saturating_sub(active.ran).as_secs_f64();
+        let (value, used, failure) = match outcome {
+            Outcome::Value { value, used } => (value, used, None),
+            Outcome::Failed(reason) => (f64::NAN, 0, Some(reason)),
+        };
+        if let Some(reason) = &failure {
+            tracing::info!("candidate {} failed: {reason}", lane.candidate);
+        }
+        if keep && failure.is_none() {
+            if let Some(run) = lane.run.as_ref().filter(|run| !run.has_ended) {
+                run.process.suspend();
+            }
+            lane.state = State::Standing(value);
+            self.suspend_fewer(direction);
+        } else {
+            lane.run = None;
+            lane.state = State::Over(value);
+            let (candidate, repeat) = (lane.candidate, lane.repeat);
+            self.checkpoints.is_done(candidate, repeat);
+        }
+        Ok(LaneReport {
+            slot: active.slot,
+            status: if failure.is_some() { LaneStatus::Failed } else { LaneStatus::Trained },
+            failure,
+            train: f64::NAN,
+            evals: vec![value],
+            others: Vec::new(),
+            used,
+            seconds,
+            gradients: Vec::new(),
+        })
+    }
+
+    /// Of the programs that stand suspended the best are kept; the others are started again should they be promoted.
+    fn suspend_fewer(&mut self, direction: Direction) {
+        let mut standing: Vec<(f64, usize)> = Vec::new();
+        for (place, lane) in self.lanes.iter().enumerate() {
+            if let Some(CommandLane { state: State::Standing(value), run: Some(run), .. }) = lane
+                && !run.has_ended
+            {
+                standing.push((*value, place));
+            }
+        }
+        if standing.len() <= self.command.suspended() {
+            return;
+        }
+        standing.sort_by(|a, b| direction.compare(a.0, b.0).then(a.1.cmp(&b.1)));
+        for (_, place) in standing.drain(self.command.suspended()..) {
+            if let Some(Some(lane)) = self.lanes.get_mut(place) {
+                lane.run = None;
+            }
+        }
+    }
+
+    /// Ends what runs and is not at its goal. Its checkpoint stays, for when it is started again.
+    fn leave(&mut self, running: &[Active]) {
+        for active in running {
+            if let Some(Some(lane)) = self.lanes.get_mut(active.slot.0 as usize) {
+                lane.run = None;
+            }
+        }
+    }
+}
+
+/// Whether a process could not be started for want of something that others will give back.
+fn is_scarce(error: &io::Error) -> bool {
+    let numbers =
+        [rustix::io::Errno::AGAIN, rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::NOMEM];
+    error.raw_os_error().is_some_and(|number| numbers.iter().any(|scarce| scarce.raw_os_error() == number))
+}
+
+impl Trainer for CommandTrainer<'_> {
+    fn announce(&mut self, candidates: &[u64]) {
+        self.announced = candidates.to_vec();
+    }
+
+    fn start(&mut self, points: &Points, lanes: &[Lane]) -> Result<Vec<Slot>, BackendError> {
+        let announced = std::mem::take(&mut self.announced);
+        let begun = lanes.iter().map(|lane| {
+            let candidate = announced.get(lane.point).copied().unwrap_or(lane.point as u64);
+            let row = points.row(lane.point).to_vec();
+            let begun = Some(CommandLane { candidate, repeat: lane.fold, row, run: None, state: State::Underway });
+            let free = self.free.pop();
+            match free.and_then(|slot| self.lanes.get_mut(slot.0 as usize)).zip(free) {
+                Some((place, slot)) => {
+                    *place = begun;
+                    slot
+                }
+                None => {
+                    self.lanes.push(begun);
+                    Slot((self.lanes.len() - 1) as u32)
+                }
+            }
+        });
+        Ok(begun.collect())
+    }
+
+    fn advance(
+        &mut self,
+        slots: &[Slot],
+        budget: u64,
+        keep: bool,
+        stop: &StopFlag,
+        report: &mut dyn FnMut(LaneReport) -> ControlFlow<()>,
+    ) -> Result<(), BackendError> {
+        let goal = Goal { budget, whole: self.command.steps() };
+        // From here on none of them is where it ends: what is stopped now goes on another time, with its checkpoint.
+        for slot in slots {
+            self.lane(*slot)?.state = State::Underway;
+        }
+        let mut waiting: VecDeque<Slot> = slots.iter().copied().collect();
+        let mut running: Vec<Active> = Vec::new();
+        loop {
+            if stop.is_raised() {
+                self.leave(&running);
+                return Ok(());
+            }
+            let mut done: Vec<(Active, Outcome)> = Vec::new();
+            while running.len() < self.command.workers()
+                && let Some(slot) = waiting.pop_front()
+            {
+                let begun = self.begin(slot, goal)?;
+                // A new start has not run before.
+                let ran = self.lane(slot)?.run.as_ref().map_or(Duration::ZERO, |run| run.ran);
+                let active = Active { slot, goal, ran };
+                match begun {
+                    Begun::Running => running.push(active),
+                    Begun::Done(outcome) => done.push((active, outcome)),
+                    Begun::NoRoom(error) if running.is_empty() => {
+                        return Err(BackendError::Processes { reason: error.to_string() });
+                    }
+                    Begun::NoRoom(_) => {
+                        waiting.push_front(slot);
+                        break;
+                    }
+                }
+            }
+            let ready = match (done.is_empty(), running.is_empty()) {
+                (true, true) => return Ok(()),
+                (true, false) => self.wait(&running),
+                (false, _) => Vec::new(),
+            };
+            let mut beyond: HashMap<Slot, Outcome> = self.too_large(&running).into_iter().collect();
+            self.look_for_leftovers();
+            let mut still = Vec::with_capacity(running.len());
+            for (place, active) in running.into_iter().enumerate() {
+                let is_ready = ready.get(place).copied().unwrap_or(false);
+                match (self.look(&active, is_ready), beyond.remove(&active.slot)) {
+                    (Seen::Done(outcome), _) | (Seen::Running, Some(outcome)) => done.push((active, outcome)),
+                    (Seen::Running, None) => still.push(active),
+                    (Seen::Ended, _) => {
+                        self.lane(active.slot)?.run = None;
+                        waiting.push_front(active.slot);
+                    }
+                }
+            }
+            running = still;
+            for (active, outcome) in done {
+                if report(self.settle(&active, outcome, keep)?).is_break() {
+                    // Nobody takes outcomes any more; a program may run for hours yet.
+                    self.leave(&running);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// What a program has learned is in its checkpoint directory.
+    fn read_back(&mut self, _slot: Slot) -> Result<Weights, BackendError> {
+        Ok(Weights::of(Vec::new()))
+    }
+
+    fn release(&mut self, slots: &[Slot]) {
+        let mut candidates: HashMap<u64, Vec<State>> = HashMap::new();
+        for slot in slots {
+            if let Some(lane) = self.lanes.get_mut(slot.0 as usize).and_then(Option::take) {
+                candidates.entry(lane.candidate).or_default().push(lane.state);
+                self.free.push(*slot);
+            }
+        }
+        for (candidate, states) in candidates {
+            // Who was stopped on the way goes on from there another time.
+            if states.contains(&State::Underway) {
+                continue;
+            }
+            let value = |state: &State| if let State::Over(value) = state { *value } else { f64::NAN };
+            let mean = states.iter().map(value).sum::<f64>() / states.len() as f64;
+            self.checkpoints.is_over(candidate, mean, self.command.direction());
+        }
+    }
+}
+
+impl Drop for CommandTrainer<'_> {
+    fn drop(&mut self) {
+        self.lanes.clear();
+        leftovers::kill_all(self.launch.mark());
+        self.checkpoints.clear();
+    }
+}
