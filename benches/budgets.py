@@ -1,9 +1,11 @@
 """What early stopping saves: searches under a scheduler against random search with full budgets, on the same folds.
 
     python benches/budgets.py [--data FOLDER] [--seeds 5] [--schedulers halving,hyperband,median] [--strategy random]
-    python benches/budgets.py --races [--data FOLDER] [--seeds 5] [--models knn,logistic]
+    python benches/budgets.py --races [--data FOLDER] [--models knn:3,logistic:1] [--sets KEY=VALUE ...] [--cache FILE]
 
-With --races the other part alone: a race over five folds against random search on all of them, the same candidates in both.
+With --races the other part alone: a race over five folds against random search on all of them, the same candidates in both,
+for so many seeds of each model. Every search is kept in the cache file as a line of JSON, so that races that were interrupted
+go on where they were; begin a new one where the program has changed. Writes benches/results/races.md.
 
 Of each search the units of budget (epochs, trees) that all lanes had are noted with the best score so far of a candidate that
 had its whole budget. Random search trains CANDIDATES of them in full; a scheduler's search has MORE times as many.
@@ -28,8 +30,9 @@ MORE = 20
 # Three rungs and more at eta = 3.
 BUDGETS = {"mlp": 27, "gbdt": 81}
 CLASSES = ["breast_cancer", "wine", "sonar", "credit_g", "titanic", "pima_diabetes"]
-# Folds of a race, and candidates in it.
+# Folds of a race, and candidates in it; the models that race, and for how many seeds.
 FOLDS = 5
+RACES = "knn:3,logistic:1"
 RACERS = 256
 DATA = ["breast_cancer", "wine", "sonar", "diabetes", "credit_g", "titanic", "pima_diabetes", "yacht", "concrete", "energy_efficiency"]
 
@@ -76,9 +79,10 @@ def main():
     arguments.add_argument("--models")
     arguments.add_argument("--races", action="store_true")
     arguments.add_argument("--sets", nargs="*", default=[], help="--races: further settings, as search.level=0.05")
+    arguments.add_argument("--cache", default=common.ROOT / "target" / "races.jsonl", help="--races: where searches are kept")
     arguments.add_argument("--program", help="the example that is built already")
     arguments = arguments.parse_args()
-    arguments.models = arguments.models or ("knn,logistic" if arguments.races else "mlp,gbdt")
+    arguments.models = arguments.models or (RACES if arguments.races else "mlp,gbdt")
     program = arguments.program or common.build("budgets")
     if arguments.races:
         return races(program, arguments)
@@ -100,40 +104,75 @@ def main():
 
 
 def races(program, arguments):
-    """How many times less a race trains, and what its winner's score on all folds loses in standard errors of random search's."""
-    models = arguments.models.split(",")
+    """Runs the races that the cache file does not hold, and reports all of them."""
+    # Of each model how many seeds, from 0 on.
+    seeds = {model: int(number or arguments.seeds) for model, _, number in (word.partition(":") for word in arguments.models.split(","))}
     sets = {"validate.folds": FOLDS, "search.candidates": RACERS, **dict(word.split("=", 1) for word in arguments.sets)}
-    jobs = [
-        (program, arguments.data, name, model, scheduler, "random", seed, sets)
-        for seed in range(arguments.seeds)
-        for model in models
-        for name in (CLASSES if model == "logistic" else DATA)
+    wanted = [
+        (name, model, seed, scheduler)
+        for model, number in seeds.items()
+        for seed in range(number)
+        for name in tables(model)
         for scheduler in ("full", "racing")
     ]
-    found = {}
-    with concurrent.futures.ProcessPoolExecutor(common.CORES) as pool:
-        for key, curve, told in pool.map(searched, jobs):
-            found[key] = (curve[-1][0], curve[-1][1], told["std_error"])
-    rows, times, losses = [], {}, {}
-    for model in models:
-        for name in CLASSES if model == "logistic" else DATA:
-            pairs = [(found[name, model, seed, "full"], found[name, model, seed, "racing"]) for seed in range(arguments.seeds)]
-            less = statistics.median(full[0] / raced[0] for full, raced in pairs)
-            loss = [(raced[1] - full[1]) / full[2] if full[2] else 0.0 for full, raced in pairs]
-            same = sum(full[1] == raced[1] for full, raced in pairs)
-            times.setdefault(model, []).append(less)
-            losses.setdefault(model, []).extend(loss)
-            rows.append([f"{model} on {name}", f"{less:.2f}", f"{same} of {len(pairs)}", f"{max(loss):.3f}"])
-        rows.append([f"**{model}, all**", f"**{statistics.median(times[model]):.2f}**", f"**{sum(loss == 0.0 for loss in losses[model])} of {len(losses[model])}**", f"**mean {statistics.mean(losses[model]):.4f}**"])
-    intro = (
-        f"Random search trains {RACERS} candidates on {FOLDS} folds each; a race with the same candidates "
-        + (f"({', '.join(arguments.sets)}) " if arguments.sets else "")
-        + "trains so many times less. How often both have the same best score, and how much worse the race's is at most over "
-        f"{arguments.seeds} {'seed' if arguments.seeds == 1 else 'seeds'}, in standard errors of the mean over folds. Units of training do not depend on the machine."
-    )
-    text = "\n\n".join(["# Races over folds", intro, common.table(["search", "times less", "same best score", "loss at most"], rows)]) + "\n"
+    cache = Path(arguments.cache)
+    lines = map(json.loads, cache.read_text().splitlines() if cache.exists() else [])
+    # As text: what comes from --sets is, and a number is another one than its text.
+    found = {tuple(line["search"]): line["found"] for line in lines if line["sets"] == texts(sets)}
+    jobs = [
+        (program, arguments.data, name, model, scheduler, "random", seed, sets)
+        for name, model, seed, scheduler in wanted
+        if (name, model, seed, scheduler) not in found
+    ]
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with cache.open("a") as out, concurrent.futures.ProcessPoolExecutor(common.CORES) as pool:
+        for number, (key, curve, told) in enumerate(pool.map(searched, jobs), 1):
+            found[key] = [*curve[-1], told["std_error"]]
+            out.write(json.dumps({"search": key, "sets": texts(sets), "found": found[key]}) + "\n")
+            out.flush()
+            if number % 10 == 0:
+                print(f"{number} of {len(jobs)} searches", flush=True)
+    text = raced(found, seeds, arguments.sets)
     (common.RESULTS / "races.md").write_text(text)
     print(text)
+
+
+def tables(model):
+    """The data sets that a model can be trained on."""
+    return CLASSES if model == "logistic" else DATA
+
+
+def texts(sets):
+    return {key: str(value) for key, value in sets.items()}
+
+
+def raced(found, seeds, sets):
+    """How many times less a race trains, and what its winner's score on all folds loses in standard errors of random search's.
+    `found`: a search's units of training, its best score (less is better) and that one's standard error."""
+    parts = [
+        "# Races over folds",
+        f"Random search trains {RACERS} candidates on {FOLDS} folds each; a race with the same candidates "
+        + (f"({', '.join(sets)}) " if sets else "")
+        + "trains so many times less, the median over seeds. How often both have the same best score, and how much worse the race's is at "
+        "most, in standard errors of the mean over folds. Units of training do not depend on the machine.",
+    ]
+    for model, number in seeds.items():
+        rows, times, losses = [], [], []
+        for name in tables(model):
+            pairs = [(found[name, model, seed, "full"], found[name, model, seed, "racing"]) for seed in range(number)]
+            less = statistics.median(full[0] / race[0] for full, race in pairs)
+            loss = [(race[1] - full[1]) / full[2] if full[2] else 0.0 for full, race in pairs]
+            same = sum(full[1] == race[1] for full, race in pairs)
+            times.append(less)
+            losses.append((loss, same))
+            rows.append([f"{model} on {name}", f"{less:.2f}", f"{same} of {number}", f"{max(loss):.3f}"])
+        every = [one for loss, _ in losses for one in loss]
+        same = sum(same for _, same in losses)
+        cells = [f"{model}, all", f"{statistics.median(times):.2f}", f"{same} of {len(every)}", f"mean {statistics.mean(every):.4f}"]
+        rows.append([f"**{cell}**" for cell in cells])
+        parts.append(f"`{model}`, {'seed' if number == 1 else 'seeds'} {', '.join(map(str, range(number)))}:")
+        parts.append(common.table(["search", "times less", "same best score", "loss at most"], rows))
+    return "\n\n".join(parts) + "\n"
 
 
 def report(curves, schedulers, arguments):

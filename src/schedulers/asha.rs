@@ -25,7 +25,8 @@ impl Named for AsynchronousHalving {
 
 impl SchedulerEntry for AsynchronousHalving {
     fn rungs(&self, options: &SchedulerOptions) -> Vec<u64> {
-        rungs::alone(options)
+        // An interval is for those who judge candidates one by one: a share of each rung goes with a factor between rungs.
+        rungs::alone(&SchedulerOptions { interval: None, ..*options })
     }
 
     fn open(&self, options: &SchedulerOptions) -> Box<dyn Scheduler> {
@@ -215,6 +216,13 @@ mod tests {
         let mut ended: Vec<(u64, u64)> = rounds.iter().flat_map(|round| round.ended.clone()).collect();
         ended.sort_unstable();
         assert_eq!(ended, [(0, 1), (2, 2), (3, 2), (5, 1), (6, 1), (7, 1), (8, 1)]);
+    }
+
+    #[test]
+    fn rungs_are_a_factor_apart_whatever_the_interval_of_other_schedulers() {
+        let spaced = SchedulerOptions { interval: Some(2), ..options(27) };
+        assert_eq!(AsynchronousHalving.rungs(&spaced), [1, 3, 9, 27]);
+        assert_eq!(AsynchronousHalving.rungs(&options(27)), [1, 3, 9, 27]);
     }
 
     #[test]

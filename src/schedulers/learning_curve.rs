@@ -25,6 +25,8 @@ const DECAYS: [f64; 7] = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
 const NOISE: [f64; 4] = [0.01, 0.03, 0.1, 0.3];
 /// Prior precision of a curve's start, in these units.
 const START: f64 = 1e-2;
+/// A curve's end counts as no further off than this, squared and in variances: one that went astray has no width to say.
+const FARTHEST: f64 = 100.0;
 /// Falls differ by so much of what they are at least.
 const LEAST_SPREAD: f64 = 0.1;
 
@@ -100,28 +102,28 @@ impl LearningCurve {
 
     /// What a curve may come to at the full budget: weights add up to 1.
     fn ends(&self, curve: &[f64]) -> Vec<End> {
+        let Some(mut posteriors) = self.posteriors(curve) else { return Vec::new() };
+        (0..curve.len()).for_each(|rung| posteriors.see(rung));
+        posteriors.ends()
+    }
+
+    /// What is expected of a curve before any of it is seen, where anything is.
+    fn posteriors<'a>(&'a self, curve: &[f64]) -> Option<Posteriors<'a>> {
         let unit = self.fall.abs();
-        let Some(first) = curve.first().copied().filter(|_| unit > 0.0) else { return Vec::new() };
-        let values: Vec<f64> = curve.iter().map(|value| (value - first) / unit).collect();
+        let first = curve.first().copied().filter(|_| unit > 0.0)?;
         // A curve that rises from the first to the last is as likely as those before it rose.
         let spread = (self.spread / unit).max(LEAST_SPREAD);
         let fall = Prior { mean: self.fall / unit, precision: 1.0 / (spread * spread) };
-        let mut ends: Vec<End> = Vec::with_capacity(self.shapes.len() * NOISE.len());
-        for Shape(done) in &self.shapes {
-            for noise in NOISE {
-                let (log_evidence, mean, variance) = posterior(&values, done, noise, &fall);
-                let deviation = (variance + noise * noise).sqrt() * unit;
-                ends.push(End { weight: log_evidence, mean: first + mean * unit, deviation });
-            }
-        }
-        let most = ends.iter().map(|end| end.weight).fold(f64::NEG_INFINITY, f64::max);
-        let weights: Vec<f64> = ends.iter().map(|end| libm::exp(end.weight - most)).collect();
-        let sum: f64 = weights.iter().sum();
-        ends.iter_mut().zip(weights).for_each(|(end, weight)| end.weight = weight / sum);
-        ends
+        let of_shape = |shape| NOISE.map(|noise| (shape, Regression::new(noise, &fall)));
+        Some(Posteriors {
+            first,
+            unit,
+            values: curve.iter().map(|value| (value - first) / unit).collect(),
+            models: self.shapes.iter().flat_map(of_shape).collect(),
+        })
     }
 
-    /// How likely a curve comes to less than a value.
+    /// How likely a curve comes to less than a value; NaN where it has values whose squares are beyond every number.
     fn chance_below(&self, curve: &[f64], value: f64) -> f64 {
         let wider = self.wider.get(curve.len().saturating_sub(1)).copied().unwrap_or(1.0);
         let below = |end: &End| end.weight * normal_above((end.mean - value) / (wider * end.deviation));
@@ -131,10 +133,12 @@ impl LearningCurve {
 
 impl Rule for LearningCurve {
     fn goes_on(&self, curve: &[f64]) -> bool {
-        // A curve with a part beyond every number says nothing of its end.
-        let says_something =
-            self.curves.len() >= EARLIER && self.fall != 0.0 && curve.iter().all(|one| one.is_finite());
-        !says_something || self.chance_below(curve, self.best) >= self.level
+        if self.curves.len() < EARLIER || self.fall == 0.0 || !curve.iter().all(|value| value.is_finite()) {
+            return true;
+        }
+        // A curve of which no number can be had says nothing of its end, as one with a part beyond every number.
+        let chance = self.chance_below(curve, self.best);
+        chance.is_nan() || chance >= self.level
     }
 
     fn learn(&mut self, curves: &[Vec<f64>]) {
@@ -147,31 +151,40 @@ impl Rule for LearningCurve {
         self.fall = quantile(&falls, 0.5);
         // Of a normal distribution the middle half is so many standard deviations wide; a few that rise without end do not count.
         self.spread = (quantile(&falls, 0.75) - quantile(&falls, 0.25)) / 1.349;
-        let wider = (0..self.wider.len()).map(|rung| self.wider(rung));
-        self.wider = wider.collect();
+        self.wider = self.wider();
     }
 }
 
 impl LearningCurve {
-    /// By how much more than its own uncertainty a prediction from a rung on was off: the root of the mean square, 1 at least.
-    fn wider(&self, rung: usize) -> f64 {
-        let (mut squares, mut count) = (0.0, 0.0);
+    /// By how much more than its own uncertainty a prediction from each rung on was off: the root of the mean square, 1 at least.
+    fn wider(&self) -> Vec<f64> {
+        let mut squares = vec![(0.0, 0.0); self.wider.len()];
         for curve in &self.curves {
-            let (Some(so_far), Some(end)) = (curve.get(..=rung), curve.last()) else { continue };
-            let ends = self.ends(so_far);
-            let mean: f64 = ends.iter().map(|end| end.weight * end.mean).sum();
-            let spread = |end: &End| {
-                let off = end.mean - mean;
-                end.weight * (end.deviation * end.deviation + off * off)
-            };
-            let variance: f64 = ends.iter().map(spread).sum();
-            if variance > 0.0 {
-                squares += (end - mean) * (end - mean) / variance;
-                count += 1.0;
+            let (Some(mut posteriors), Some(end)) = (self.posteriors(curve), curve.last()) else { continue };
+            for (rung, (sum, count)) in squares.iter_mut().enumerate().take(curve.len()) {
+                posteriors.see(rung);
+                let off = off(&posteriors.ends(), *end);
+                // Where no number can be had of it, it says nothing.
+                if !off.is_nan() {
+                    *sum += off.min(FARTHEST);
+                    *count += 1.0;
+                }
             }
         }
-        if count > 0.0 { f64::max((squares / count).sqrt(), 1.0) } else { 1.0 }
+        let root = |(sum, count): (f64, f64)| if count > 0.0 { f64::max((sum / count).sqrt(), 1.0) } else { 1.0 };
+        squares.into_iter().map(root).collect()
     }
+}
+
+/// The square of how far a curve's end is from the mean of those it might have had, in variances of these; NaN of none.
+fn off(ends: &[End], end: f64) -> f64 {
+    let mean: f64 = ends.iter().map(|end| end.weight * end.mean).sum();
+    let spread = |end: &End| {
+        let off = end.mean - mean;
+        end.weight * (end.deviation * end.deviation + off * off)
+    };
+    let variance: f64 = ends.iter().map(spread).sum();
+    (end - mean) * (end - mean) / variance
 }
 
 impl Shape {
@@ -184,29 +197,99 @@ impl Shape {
     }
 }
 
-/// Bayesian linear regression of `start - fall * done` with normal noise: the logarithm of the evidence but for a constant, and the mean and
-/// variance of `start - fall`, which is the value at the full budget.
-fn posterior(values: &[f64], done: &[f64], noise: f64, expected: &Prior) -> (f64, f64, f64) {
-    let precision = 1.0 / (noise * noise);
-    // Of start and fall: the posterior's precision, and the precision times the mean.
-    let (mut ss, mut sf, mut ff) = (START, 0.0, expected.precision);
-    let (mut bs, mut bf) = (0.0, expected.precision * expected.mean);
-    let mut squares = expected.precision * expected.mean * expected.mean;
-    for (value, done) in values.iter().zip(done) {
-        ss += precision;
-        sf -= precision * done;
-        ff += precision * done * done;
-        bs += precision * value;
-        bf -= precision * done * value;
-        squares += precision * value * value;
+/// A curve under every shape and noise, of which it has been seen up to some rung.
+struct Posteriors<'a> {
+    /// The curve's first value, and by how much curves fall.
+    first: f64,
+    unit: f64,
+    /// Its values from the first one on, in that unit.
+    values: Vec<f64>,
+    models: Vec<(&'a Shape, Regression)>,
+}
+
+impl Posteriors<'_> {
+    /// Sees the value at the next rung.
+    fn see(&mut self, rung: usize) {
+        let Some(value) = self.values.get(rung) else { return };
+        for (Shape(done), regression) in &mut self.models {
+            if let Some(done) = done.get(rung) {
+                regression.see(*value, *done);
+            }
+        }
     }
-    let determinant = ss * ff - sf * sf;
-    let start = (ff * bs - sf * bf) / determinant;
-    let fall = (ss * bf - sf * bs) / determinant;
-    let fit = squares - (start * bs + fall * bf);
-    let log_evidence = -(values.len() as f64) * libm::log(noise) - 0.5 * libm::log(determinant) - 0.5 * fit;
-    // Of a difference of both: their variances, less twice what they have in common.
-    (log_evidence, start - fall, (ff + ss + 2.0 * sf) / determinant)
+
+    fn ends(&self) -> Vec<End> {
+        let end = |(_, regression): &(&Shape, Regression)| {
+            let (log_evidence, mean, variance) = regression.posterior();
+            let deviation = (variance + regression.noise * regression.noise).sqrt() * self.unit;
+            End { weight: log_evidence, mean: self.first + mean * self.unit, deviation }
+        };
+        let mut ends: Vec<End> = self.models.iter().map(end).collect();
+        let most = ends.iter().map(|end| end.weight).fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = ends.iter().map(|end| libm::exp(end.weight - most)).collect();
+        let sum: f64 = weights.iter().sum();
+        ends.iter_mut().zip(weights).for_each(|(end, weight)| end.weight = weight / sum);
+        ends
+    }
+}
+
+/// Bayesian linear regression of `start - fall * done` with normal noise, value by value.
+struct Regression {
+    noise: f64,
+    log_noise: f64,
+    /// Of the noise.
+    precision: f64,
+    count: f64,
+    /// Of start and fall: the posterior's precision.
+    ss: f64,
+    sf: f64,
+    ff: f64,
+    /// The precision times the mean.
+    bs: f64,
+    bf: f64,
+    /// Squares of what was seen and expected, times their precisions.
+    squares: f64,
+}
+
+impl Regression {
+    fn new(noise: f64, expected: &Prior) -> Regression {
+        Regression {
+            noise,
+            log_noise: libm::log(noise),
+            precision: 1.0 / (noise * noise),
+            count: 0.0,
+            ss: START,
+            sf: 0.0,
+            ff: expected.precision,
+            bs: 0.0,
+            bf: expected.precision * expected.mean,
+            squares: expected.precision * expected.mean * expected.mean,
+        }
+    }
+
+    fn see(&mut self, value: f64, done: f64) {
+        let precision = self.precision;
+        self.count += 1.0;
+        self.ss += precision;
+        self.sf -= precision * done;
+        self.ff += precision * done * done;
+        self.bs += precision * value;
+        self.bf -= precision * done * value;
+        self.squares += precision * value * value;
+    }
+
+    /// The logarithm of the evidence but for a constant, and the mean and variance of `start - fall`, which is the value at the full
+    /// budget.
+    fn posterior(&self) -> (f64, f64, f64) {
+        let Regression { ss, sf, ff, bs, bf, .. } = *self;
+        let determinant = ss * ff - sf * sf;
+        let start = (ff * bs - sf * bf) / determinant;
+        let fall = (ss * bf - sf * bs) / determinant;
+        let fit = self.squares - (start * bs + fall * bf);
+        let log_evidence = -self.count * self.log_noise - 0.5 * libm::log(determinant) - 0.5 * fit;
+        // Of a difference of both: their variances, less twice what they have in common.
+        (log_evidence, start - fall, (ff + ss + 2.0 * sf) / determinant)
+    }
 }
 
 /// The value at a share of the way from the least to the largest, no value between two; 0 of none.
@@ -346,5 +429,32 @@ mod tests {
         assert!(learnt(&curves(5, 4, 0.0)).goes_on(&[3.0, 2.9, 2.8]), "too few before it");
         assert!(learnt(&vec![vec![1.0; 5]; 30]).goes_on(&[3.0, 2.9, 2.8]), "curves that never fell");
         assert!(learnt(&[]).goes_on(&[]) && rule.goes_on(&[0.0]));
+        // Squares of these are beyond every number.
+        let beyond = [1e160, -1e160, 2e160];
+        assert!(rule.chance_below(&beyond, 0.5).is_nan() && rule.goes_on(&beyond));
+    }
+
+    #[test]
+    fn a_curve_that_went_astray_does_not_end_all_judgement() {
+        for end in [1e10, 1e100, 1e160] {
+            let mut curves = curves(5, 30, 0.0);
+            curves.push(vec![1.0, 1.0, 1.0, 1.0, end]);
+            let rule = learnt(&curves);
+            // One of 31 counts as ten standard deviations off.
+            assert!(rule.wider.iter().all(|wider| *wider < 2.5), "{end}: {:?}", rule.wider);
+            assert!(!rule.goes_on(&[3.0, 2.9, 2.8]), "{end}");
+        }
+    }
+
+    #[test]
+    fn uncertainties_are_widened_by_what_each_rung_alone_says() {
+        // Along a curve each rung adds to what is known of it; here every rung begins with nothing.
+        let rule = learnt(&curves(7, 40, 1.0));
+        for (rung, wider) in rule.wider.iter().enumerate() {
+            let offs = rule.curves.iter().map(|curve| off(&rule.ends(&curve[..=rung]), curve[4]).min(FARTHEST));
+            let mean = offs.sum::<f64>() / rule.curves.len() as f64;
+            assert_eq!(*wider, mean.sqrt().max(1.0), "rung {rung}");
+        }
+        assert!(rule.wider.iter().any(|wider| *wider > 1.0), "{:?}", rule.wider);
     }
 }

@@ -116,6 +116,9 @@ impl Default for RuleOptions {
     }
 }
 
+/// More rungs than this no scheduler is opened with: what it learns of each of them would take its time and memory.
+pub const RUNGS_MOST: u64 = 1000;
+
 /// A scheduler in the registry.
 pub trait SchedulerEntry: Named {
     /// Whether candidates may end before their full budget: the model needs scores on the way then.
@@ -130,7 +133,8 @@ pub trait SchedulerEntry: Named {
     fn needs_threshold(&self) -> bool {
         false
     }
-    /// Budgets after which candidates may end, and the full one; ascending.
+    /// Budgets after which candidates may end, and the full one; ascending. Of more than [`RUNGS_MOST`] the last ones, one
+    /// more than these.
     fn rungs(&self, options: &SchedulerOptions) -> Vec<u64> {
         rungs::geometric(&SchedulerOptions { batch: u64::MAX, ..*options })
     }

@@ -21,7 +21,7 @@ use crate::base::registry::Named;
 const LEVEL: f64 = 0.05;
 /// On fewer folds ranks among many candidates are told apart where their scores are not.
 const RANKED: usize = 3;
-/// The same of Wilcoxon's test that confirms it, where there are folds enough to say so.
+/// The same of Wilcoxon's test that confirms it, whatever the level, where there are folds enough to say so.
 const CONFIRMED: f64 = 0.05;
 /// So many candidates come to all folds before what is left between folds is known.
 const EARLIER: usize = 5;
@@ -103,8 +103,9 @@ impl Ranks {
         let (folds, all) = (field.rows[earlier].len() as f64, field.folds as f64);
         // Of a difference of two candidates, on some of so many folds.
         let error = (2.0 * variance * (1.0 / folds - 1.0 / all)).sqrt();
-        let is_below = |one: &&[f64]| student_above((mean(one) - best) / error, degrees) < self.level;
-        field.rows.iter().map(is_below).collect()
+        let is_below = |one: &[f64]| student_above((mean(one) - best) / error, degrees) < self.level;
+        // The best so far may be another one than the best of those before, and cannot end either.
+        field.rows.iter().enumerate().map(|(place, one)| place != field.best && is_below(one)).collect()
     }
 }
 
@@ -192,6 +193,17 @@ mod tests {
         let after_one: Vec<u64> =
             rounds.iter().flat_map(|round| &round.ended).filter(|(_, had)| *had == 1).map(|(one, _)| *one).collect();
         assert_eq!(after_one, [10, 11, 12, 13, 14]);
+    }
+
+    #[test]
+    fn the_best_so_far_cannot_end_whatever_the_level() {
+        // At a level above a half even who is better than the best of those before is worse than it by the t test.
+        let rows = [&[0.0, 1.0][..], &[2.0, 1.0], &[0.5, 1.0]];
+        for (best, earlier) in [(0, 2), (0, 0)] {
+            let field = Field { rows: rows.to_vec(), best, earlier: Some(earlier), folds: 5 };
+            let ranks = Ranks { level: 0.95, whole: Vec::new(), residual: Some((1.0, 16.0)) };
+            assert_eq!(ranks.worse(&field), [false, true, true], "{earlier}");
+        }
     }
 
     #[test]

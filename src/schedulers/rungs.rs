@@ -1,6 +1,6 @@
 //! What schedulers by rungs share: the budgets of the rungs, and the best of those that have reached one.
 
-use super::{Reached, Round, SchedulerOptions};
+use super::{RUNGS_MOST, Reached, Round, SchedulerOptions};
 use crate::base::order;
 use std::collections::VecDeque;
 
@@ -30,11 +30,13 @@ pub(super) fn alone(options: &SchedulerOptions) -> Vec<u64> {
     }
 }
 
-/// Budgets from `least` on, so far apart, and the full one.
+/// Budgets from `least` on, so far apart, and the full one. Of too many the last, one more than there may be: so that they can
+/// be refused without so much memory.
 fn even(options: &SchedulerOptions, interval: u64) -> Vec<u64> {
     let (first, budget, interval) = (options.least.max(1), options.budget.max(1), interval.max(options.grain).max(1));
-    let on_the_way = std::iter::successors(Some(first), |rung| rung.checked_add(interval));
-    on_the_way.take_while(|rung| *rung < budget).chain(Some(budget)).collect()
+    let on_the_way = budget.saturating_sub(first).div_ceil(interval);
+    let last = on_the_way.saturating_sub(RUNGS_MOST)..on_the_way;
+    last.map(|rung| first + rung * interval).chain(Some(budget)).collect()
 }
 
 /// How many go on to the next rung.
@@ -164,6 +166,9 @@ mod tests {
         assert_eq!(budgets(10, 1, 100), [1, 10]);
         assert_eq!(budgets(1, 1, 1), [1]);
         assert_eq!(budgets(u64::MAX, u64::MAX - 1, u64::MAX), [u64::MAX - 1, u64::MAX]);
+        assert_eq!(budgets(1000, 1, 1).len(), 1000);
+        assert_eq!(budgets(u64::MAX, 1, 1).len(), 1001, "enough to say that they are too many");
+        assert_eq!(budgets(u64::MAX, 1, 1)[999..], [u64::MAX - 1, u64::MAX]);
         assert_eq!(alone(&options(1000)), [4, 12, 37, 111, 333, 1000], "six rungs show a curve");
     }
 

@@ -11,7 +11,7 @@ use crate::base::registry::Named;
 
 /// How likely a candidate that is no worse is found to be in one comparison, where nothing else is said: Optuna's.
 const LEVEL: f64 = 0.1;
-/// Levels below the surest that so many folds can say.
+/// Folds that are enough for every level: on so many p can be as small as 5e-20.
 const MOST_FOLDS: u64 = 64;
 
 /// The registry entry.

@@ -124,8 +124,11 @@ impl Trial {
         if !self.status.is_scored() && self.status != TrialStatus::Pruned {
             return f64::NAN;
         }
-        let (sum, count) =
-            self.scores.iter().filter(|score| !score.is_nan()).fold((0.0, 0.0), |(sum, n), score| (sum + score, n + 1.0));
+        let (sum, count) = self
+            .scores
+            .iter()
+            .filter(|score| !score.is_nan())
+            .fold((0.0, 0.0), |(sum, n), score| (sum + score, n + 1.0));
         sum / count
     }
 
@@ -192,7 +195,7 @@ pub struct History {
     pub trials: BTreeMap<u64, Trial>,
     /// Every proposed candidate's point; row i is candidate i.
     pub points: Points,
-    /// The whole budget of a lane.
+    /// The whole budget of a candidate, as the scheduler counts it: of each of its lanes, or its folds.
     whole: u64,
     /// Of a search that kept the best alone, what became of the others.
     summary: Option<Summary>,
@@ -209,7 +212,7 @@ pub struct History {
 }
 
 impl History {
-    /// For points of `width` parameters, and lanes whose whole budget is `whole`.
+    /// For points of `width` parameters, and candidates whose whole budget is `whole`, as the scheduler counts it.
     pub fn new(width: usize, whole: u64) -> History {
         History { points: Points::new(width), whole, ..History::default() }
     }
@@ -282,7 +285,7 @@ impl History {
         self.twins.get(&candidate).copied()
     }
 
-    /// What is known of a candidate whose lanes have had so much budget: its scores there, or its outcome, if it failed on the
+    /// What is known of a candidate that has had so much budget, as the scheduler counts it: its scores there, or its outcome, if it failed on the
     /// way or this is the whole budget.
     pub(super) fn at(&self, candidate: u64, budget: u64) -> Option<&Trial> {
         self.rungs.get(&(candidate, budget)).or_else(|| self.over_at(candidate, budget))

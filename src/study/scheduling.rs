@@ -8,7 +8,8 @@ use super::config::{SearchOptions, StudyConfig};
 use super::error::ConfigError;
 use super::objective::Objective;
 use super::resolve::Study;
-use crate::schedulers::{RuleOptions, SchedulerEntry, SchedulerOptions, Unit};
+use crate::schedulers::{RUNGS_MOST, RuleOptions, SchedulerEntry, SchedulerOptions, Unit};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// What a scheduler's budgets mean to lanes.
@@ -140,13 +141,33 @@ pub(super) fn check(
         Objective::Models(_) | Objective::Command(_) => {
             let options = options(&config.search, scheduler, objective, u64::MAX);
             match scheduler.unit() {
-                Unit::Epoch => no_step(objective).or_else(|| no_rung(&config.search, scheduler, objective, &options)),
-                Unit::Fold => no_fold(scheduler, objective, &options),
+                Unit::Epoch => no_step(objective)
+                    .or_else(|| no_rung(&config.search, scheduler, objective, &options))
+                    .or_else(|| too_many_rungs(scheduler, &options)),
+                Unit::Fold => {
+                    check_level(scheduler, config.search.level)?;
+                    no_fold(scheduler, objective, &options).or_else(|| too_many_rungs(scheduler, &options))
+                }
             }
         }
     };
     match reason {
         Some(reason) => Err(ConfigError::Unschedulable { scheduler: scheduler.name(), reason }),
+        None => Ok(()),
+    }
+}
+
+/// A level of a one-sided test: from a half on it ends who is as good as the best, or better.
+fn check_level(scheduler: &dyn SchedulerEntry, level: Option<f64>) -> Result<(), ConfigError> {
+    match level.filter(|level| *level >= 0.5) {
+        Some(level) => Err(ConfigError::OutOfRange {
+            key: "search.level",
+            value: level.to_string(),
+            need: Cow::Owned(format!(
+                "with \"{}\" it has to be less than 0.5, from where on who is as good as the best would end",
+                scheduler.name()
+            )),
+        }),
         None => Ok(()),
     }
 }
@@ -191,6 +212,25 @@ fn no_rung(
         least => format!("{least}, where each model has had a unit of its own,"),
     };
     Some(format!("there is no rung between {first} and the whole budget of {budget}: the next lower one is {lower}"))
+}
+
+/// Why there are more rungs than can be looked at, if there are.
+fn too_many_rungs(scheduler: &dyn SchedulerEntry, options: &SchedulerOptions) -> Option<String> {
+    let rungs = scheduler.rungs(options);
+    let [.., before, last, _] = rungs[..] else { return None };
+    if rungs.len() as u64 <= RUNGS_MOST {
+        return None;
+    }
+    let (budget, apart) = (options.budget, last - before);
+    // Of the least budget and those that so many steps more come to, the last is the whole one.
+    let enough = budget.saturating_sub(options.least).div_ceil(RUNGS_MOST - 1);
+    let what = match scheduler.unit() {
+        Unit::Epoch => "rungs",
+        Unit::Fold => "tests between folds",
+    };
+    Some(format!(
+        "of a whole budget of {budget} it has more than {RUNGS_MOST} {what}, where they are {apart} apart: set search.interval = {enough} or more"
+    ))
 }
 
 /// Why there is no fold after which a candidate may end, if there is none.

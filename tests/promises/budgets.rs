@@ -299,8 +299,13 @@ fn what_has_no_rungs_is_refused_with_what_to_do() {
         (&["search.eta=1"], "2 or more"),
         (&["search.percentile=101"], "0, the best, to 100, the worst"),
         (&["search.interval=0"], "1 or more"),
+        (
+            &["search.scheduler=median", "search.interval=1", "model.budget=10000000000"],
+            "has more than 1000 rungs, where they are 1 apart: set search.interval = 10010011 or more",
+        ),
         (&["search.min_delta=inf"], "a number, in the metric's unit"),
         (&["search.level=1.0"], "a share between 0 and 1"),
+        (&["search.scheduler=racing", "search.level=0.5"], "with \"racing\" it has to be less than 0.5"),
         (&["search.scheduler=patient", "search.min_budget=9"], "the next lower one is 8"),
         (&["search.scheduler=asha", "model.budget=1"], "model.budget is 1"),
         (
