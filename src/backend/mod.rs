@@ -143,8 +143,8 @@ pub trait Trainer: Send {
 
     /// Trains lanes up to `budget` (in the model's unit, counted from the lane's start) and scores them. Each report is
     /// handed over as soon as its lane is done; on `Break` what is in flight is finished and reported (of a command, which
-    /// may run for hours, left), when the stop flag is raised it is left, and the rest stays where it was. With `keep` the slots can be advanced further or read
-    /// back; without it their state is dropped as soon as they are scored.
+    /// may run for hours, left), when the stop flag is raised it is left, and the rest stays where it was. With `keep` the
+    /// slots can be advanced further or read back; without it their state is dropped as soon as they are scored.
     fn advance(
         &mut self,
         slots: &[Slot],
@@ -205,11 +205,25 @@ pub enum BackendError {
     },
     /// A command's programs cannot be started, whatever their parameters are.
     #[error(
-        "no process can be started: {reason}\n  Every candidate that was journalled is safe. To go on, with fewer at a time: thousandfold resume RUN --set objective.workers=1"
+        "no process can be started: {reason}\n  Every candidate that was journalled is safe. To go on, with fewer at a time: thousandfold resume RUN --set objective.workers=1 --set objective.suspended=0"
     )]
     Processes {
         /// What the system said.
         reason: String,
+    },
+    /// What a command's programs hold in memory cannot be seen.
+    #[error("objective.memory cannot be watched here: {reason}\n  Leave it out, or make the processes visible (/proc)")]
+    Unwatched {
+        /// What the system said.
+        reason: String,
+    },
+    /// A command takes the path of its checkpoints, which is no text.
+    #[error(
+        "the command takes {{checkpoint}}, and {path} is not UTF-8\n  Read it from the environment: THOUSANDFOLD_CHECKPOINT; or choose another directory: --run-dir DIR"
+    )]
+    PathNotText {
+        /// As far as it can be shown.
+        path: String,
     },
     /// The slot was never started, was released, or kept no state.
     #[error("slot {0} holds no trained lane")]

@@ -1,4 +1,5 @@
-//! Ctrl-C: once, what is in flight is finished and journalled; twice, the program ends at once.
+//! Ctrl-C: once, lanes in flight come to where they can be left (a command's programs are killed) and what is whole is
+//! journalled; twice, the program ends at once.
 
 use crate::backend::StopFlag;
 use crate::data::error::in_shell;
@@ -23,7 +24,7 @@ pub(super) fn stop_flag(dir: Option<PathBuf>) -> StopFlag {
             std::process::exit(130);
         }
         raised.raise();
-        anstream::eprintln!("\nStopping: finishing what is in flight. Ctrl-C again to stop at once.");
+        anstream::eprintln!("\nStopping: what is finished is journalled. Ctrl-C again to stop at once.");
     };
     if let Err(error) = ctrlc::set_handler(handler) {
         // Ctrl-C then ends the process, which the journal survives as well.

@@ -16,6 +16,7 @@ use crate::backend::gpu::{Gpu, GpuOptions, Kernel};
 use crate::backend::{BackendError, Trainer};
 use crate::data::Problem;
 use crate::strategies::generation::{self, Course, CpuCourse, DeviceCourse, DeviceObjective};
+use std::path::Path;
 use std::sync::Arc;
 
 /// What trains lanes.
@@ -81,23 +82,31 @@ impl Backend {
     }
 
     /// What `[run]` asks for, with a study's function, or its pipelines opened on their problems.
-    pub(super) fn open_with_trainer(study: &Study, problems: Vec<Arc<Problem>>) -> Result<Opened<'_>, StudyError> {
+    pub(super) fn open_with_trainer<'a>(
+        study: &'a Study,
+        dir: &Path,
+        problems: Vec<Arc<Problem>>,
+    ) -> Result<Opened<'a>, StudyError> {
         let run = &study.config.run;
         match &study.objective {
             Objective::Models(models) => Backend::open(run)?.or_cpu(models, &problems, run),
             Objective::Function(function) => Backend::open_function(study, function),
-            Objective::Command(command) => Backend::open_command(study, command),
+            Objective::Command(command) => Backend::open_command(study, dir, command),
         }
     }
 
     #[cfg(unix)]
-    fn open_command<'a>(study: &'a Study, command: &'a CommandObjective) -> Result<Opened<'a>, StudyError> {
-        let trainer = Box::new(CommandTrainer::open(study, command)?);
+    fn open_command<'a>(study: &'a Study, dir: &Path, command: &'a CommandObjective) -> Result<Opened<'a>, StudyError> {
+        let trainer = Box::new(CommandTrainer::open(study, dir, command)?);
         Ok(Opened { backend: Backend::Programs(command.workers()), trainer, notes: Vec::new() })
     }
 
     #[cfg(not(unix))]
-    fn open_command<'a>(_study: &'a Study, _command: &'a CommandObjective) -> Result<Opened<'a>, StudyError> {
+    fn open_command<'a>(
+        _study: &'a Study,
+        _dir: &Path,
+        _command: &'a CommandObjective,
+    ) -> Result<Opened<'a>, StudyError> {
         Err(super::error::CommandError::System.into())
     }
 

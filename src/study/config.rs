@@ -212,7 +212,7 @@ pub struct RunOptions {
     pub device: Option<String>,
     /// Threads that train; 0 takes one a core.
     pub threads: usize,
-    /// MiB that lanes in training may take; 0 lets the backend choose.
+    /// MiB that lanes may take, in training or kept on a rung; 0 lets the backend choose.
     pub memory: u64,
     /// What is kept of candidates: `"all"`, or `"best:1000"`.
     pub history: Retention,

@@ -179,6 +179,14 @@ pub enum CommandError {
         /// All of them.
         known: Vec<String>,
     },
+    /// Quotes around a name whose value would need its own.
+    #[error(
+        "the command takes {{{name}}} within quotes, where only numbers and plain words can stand\n  Write {{{name}}} without quotes: its value is quoted where it has to be; or read it from the environment: $THOUSANDFOLD_{}", if name == "checkpoint" { "CHECKPOINT" } else { name }
+    )]
+    Quoted {
+        /// As it is written.
+        name: String,
+    },
     /// Nothing to search.
     #[error(
         "a command has no search space of its own, and [space] is empty\n  Say what it searches: [space] rate = {{ log = [1e-4, 1e-1] }}"

@@ -1,11 +1,13 @@
-//! What a strategy plans by: how many candidates and how much time there are, and the threads that train in it. A run that is
-//! made longer goes on as it was planned, so that what it has done already stays what its strategy would have done.
+//! What a strategy plans by: how many candidates and how much time there are, and the threads, or the programs of a command,
+//! that train in it. A run that is made longer goes on as it was planned, so that what it has done already stays what its
+//! strategy would have done.
 
 use super::config::{RunOptions, StudyConfig};
 use super::resolve::Study;
 use super::retention::Retention;
 use super::run_dir::study_path;
 use super::stopping::{Span, StopOptions};
+use crate::backend::cpu::CpuOptions;
 use crate::schedulers::SchedulerEntry;
 use crate::strategies::relay::Relay;
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,9 @@ pub struct Plan {
     /// As `run.threads`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub threads: usize,
+    /// As `objective.workers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<usize>,
 }
 
 fn is_zero(threads: &usize) -> bool {
@@ -33,7 +38,27 @@ fn is_zero(threads: &usize) -> bool {
 impl Plan {
     /// What a study asks for now.
     pub(super) fn current(config: &StudyConfig) -> Plan {
-        Plan { candidates: config.search.candidates, time: config.stop.time, threads: config.run.threads }
+        Plan {
+            candidates: config.search.candidates,
+            time: config.stop.time,
+            threads: config.run.threads,
+            workers: config.objective.as_ref().and_then(|objective| objective.workers),
+        }
+    }
+
+    /// The time that there is, and what decides how much is trained in it.
+    fn training(&self) -> (Option<Span>, usize, Option<usize>) {
+        (self.time, self.threads, self.workers)
+    }
+
+    /// Threads of a model's training.
+    pub(super) fn thread_count(&self) -> usize {
+        CpuOptions { threads: self.threads, ..CpuOptions::default() }.thread_count().max(1)
+    }
+
+    /// Programs of a command that run at a time.
+    pub(super) fn worker_count(&self) -> usize {
+        self.workers.unwrap_or_else(|| self.thread_count()).max(1)
     }
 
     /// What a study plans by.
@@ -77,6 +102,9 @@ impl Study {
         config.stop = StopOptions { time, ..StopOptions::default() };
         config.search.candidates = if self.plans_by_candidates() { self.plan.candidates } else { 0 };
         config.search.plan = None;
+        if let Some(objective) = &mut config.objective {
+            objective.workers = self.plan.workers.filter(|_| self.plans_by_time());
+        }
         config
     }
 }
@@ -87,7 +115,7 @@ pub(super) fn settle(config: &mut StudyConfig, strategy: &Relay, scheduler: &dyn
     // How many are asked for at a time follows the plan too, where a strategy learns; and so do a scheduler's cohorts.
     let is_planned = strategy.is_adaptive() || scheduler.ends_early() || plans_by_candidates(config, strategy);
     let by_candidates = is_planned && plan.candidates != current.candidates;
-    let by_time = strategy.follows_time() && (plan.time, plan.threads) != (current.time, current.threads);
+    let by_time = strategy.follows_time() && plan.training() != current.training();
     config.search.plan = (by_candidates || by_time).then_some(plan);
     plan
 }

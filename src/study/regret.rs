@@ -2,11 +2,13 @@
 //! of the folds tells apart (Makarova et al. 2022, "Automatic termination for hyperparameter optimization",
 //! arXiv:2104.08166, eq. (5)).
 
+use super::choice::mean;
 use super::history::{History, Trial};
 use super::objective::Objective;
 use super::parts::Parts;
 use super::resolve::Study;
 use crate::base::random::stream;
+use crate::data::FoldRows;
 use crate::strategies::RegretBound;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -51,8 +53,8 @@ impl<'de> Deserialize<'de> for Allowed {
 /// What may be left to gain.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Remaining {
-    /// How much better the best that there is may be than the best that was found, in the metric's unit: right nine times in
-    /// ten, where the process of the trials is.
+    /// How much better the best that there is may be than the best that was found, in the metric's unit, by a process of the
+    /// trials.
     pub regret: f64,
     /// The search ends where that is no more than this.
     pub allowed: f64,
@@ -71,7 +73,7 @@ pub(super) struct RegretRule {
     parts: Parts,
     /// By which the error of the folds' mean is larger than if they shared no training rows.
     overlap: f64,
-    /// Those with the whole budget, in the order in which they were told.
+    /// Those that came to their end by themselves, scored or failed, in the order in which they were told.
     told: Vec<u64>,
     next_look: usize,
     last: Option<Remaining>,
@@ -96,7 +98,7 @@ impl RegretRule {
         self.last
     }
 
-    /// Hears of a candidate that has come to its end with a score.
+    /// Hears of a candidate that has come to its end, and was not ended early.
     pub(super) fn tell(&mut self, candidate: u64) {
         self.told.push(candidate);
     }
@@ -117,7 +119,9 @@ impl RegretRule {
         let best = best.min_by(|a, b| study.direction().compare(a.1, b.1));
         let allowed = match (self.allowed, best) {
             (Allowed::Within(most), _) => Some(most),
-            (Allowed::Noise, Some((_, _, trial))) => self.parts.std_error(&trial.scores).map(|error| error * self.overlap),
+            (Allowed::Noise, Some((_, _, trial))) => {
+                self.parts.std_error(&trial.scores).map(|error| error * self.overlap)
+            }
             (Allowed::Noise, None) => None,
         };
         let trials: Vec<(&[f64], f64)> = found.iter().map(|(row, value, _)| (*row, *value)).collect();
@@ -127,14 +131,16 @@ impl RegretRule {
     }
 }
 
-/// Nadeau & Bengio 2003 ("Inference for the generalization error", section 3): folds that share training rows err alike, and
-/// the variance of their mean is that of so many folds, plus their rows to score over their rows to train.
+/// Nadeau & Bengio 2003 ("Inference for the generalization error", section 3): parts that share training rows err alike, and
+/// the variance of their mean is that of so many parts, plus their rows to score over their rows to train.
 fn overlap(objective: &Objective) -> f64 {
     let Ok(models) = objective.models() else { return 1.0 };
-    let folds = models.splits.folds.iter().filter(|fold| fold.repeat == 0).count() as f64;
-    let Some(fold) = models.splits.folds.first() else { return 1.0 };
-    let scored = fold.evals.first().map_or(0, Vec::len) as f64;
-    (1.0 + folds * scored / fold.train.len().max(1) as f64).sqrt()
+    let ratio = |fold: &FoldRows| {
+        let scored = fold.evals.iter().map(Vec::len).sum::<usize>() as f64 / fold.evals.len().max(1) as f64;
+        scored / fold.train.len().max(1) as f64
+    };
+    let ratios: Vec<f64> = models.splits.folds.iter().map(ratio).collect();
+    (1.0 + objective.parts().a_repeat() as f64 * mean(&ratios)).sqrt()
 }
 
 #[cfg(test)]

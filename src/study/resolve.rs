@@ -168,11 +168,9 @@ impl Study {
     /// of a command as many as programs run. A device's lanes, and a function's evaluations, report their shares of one clock.
     pub(super) fn clocks(&self, backend: &str) -> f64 {
         match &self.objective {
-            Objective::Models(_) if backend == Backend::CPU => {
-                let options = CpuOptions { threads: self.plan.threads, ..CpuOptions::default() };
-                options.thread_count().max(1) as f64
-            }
-            Objective::Command(command) => command.workers() as f64,
+            Objective::Models(_) if backend == Backend::CPU => self.plan.thread_count() as f64,
+            // Not as many as run now: a run may go on with others, and its strategy decides as it did.
+            Objective::Command(_) => self.plan.worker_count() as f64,
             _ => 1.0,
         }
     }
@@ -448,6 +446,11 @@ mod tests {
         assert_eq!((models.clocks("cpu"), models.clocks("gpu")), (3.0, 1.0));
         let function = study(&["objective.function=sphere"]);
         assert_eq!((function.clocks("cpu"), function.clocks("gpu")), (1.0, 1.0));
+        let of_command = ["objective.command=echo {x}", "space.x={ float = [0, 1] }"];
+        let clocks = |more: &[&str]| study(&[&of_command[..], more].concat()).clocks("programs");
+        assert_eq!((clocks(&[]), clocks(&["objective.workers=5"])), (3.0, 5.0));
+        let planned = "search.plan={ candidates = 9, threads = 3, workers = 7 }";
+        assert_eq!(clocks(&["objective.workers=5", "stop.time=9s", planned]), 7.0, "as many as the run began with");
         let row = models.space.defaults();
         let trial = Trial { seconds: 6.0, ..Trial::infeasible(0, models.shape()) };
         let told = |backend| models.outcome(&trial, &row, models.clocks(backend)).seconds;

@@ -74,7 +74,8 @@ pub fn tune(
         Objective::Function(_) | Objective::Command(_) => Vec::new(),
     };
     clock.enter(Phase::Compiling, observers);
-    let Opened { mut backend, mut trainer, notes: mut told } = Backend::open_with_trainer(&study, problems)?;
+    let Opened { mut backend, mut trainer, notes: mut told } =
+        Backend::open_with_trainer(&study, &study.dir, problems)?;
     // Before the directory is touched: it may refuse.
     let course = open_course(&study, &mut backend, &mut told)?;
     let dir = there.map_or_else(|| RunDir::open(&path, start.existing), Ok)?;

@@ -4,20 +4,25 @@
 use super::backend::{Backend, Opened};
 use super::error::StudyError;
 use super::history::Trial;
-use super::pending::Pending;
 use super::objective::Objective;
+use super::pending::Pending;
 use super::resolve::Study;
-use crate::backend::{Lane, LaneReport, StopFlag, Trainer};
+use crate::backend::{BackendError, Lane, LaneReport, StopFlag, Trainer};
 use crate::space::Points;
 use crate::strategies::Outcome;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use tempfile::TempDir;
 
 /// An open objective.
 pub struct Scorer<'a> {
     study: &'a Study,
     trainer: Box<dyn Trainer + 'a>,
     clocks: f64,
+    /// Candidates that were scored: none of them has another one's number.
+    scored: u64,
+    /// What programs keep is none of the study's run; it goes with this.
+    _checkpoints: Option<TempDir>,
 }
 
 impl<'a> Scorer<'a> {
@@ -27,8 +32,17 @@ impl<'a> Scorer<'a> {
             Objective::Models(models) => models.problems(study.key)?,
             Objective::Function(_) | Objective::Command(_) => Vec::new(),
         };
-        let Opened { trainer, backend, .. } = Backend::open_with_trainer(study, problems)?;
-        Ok(Scorer { study, trainer, clocks: study.clocks(backend.name()) })
+        let checkpoints = match &study.objective {
+            Objective::Command(_) => Some(TempDir::with_prefix("thousandfold-").map_err(|error| {
+                let reason = format!("a directory for their checkpoints: {error}");
+                StudyError::Backend(BackendError::Processes { reason })
+            })?),
+            Objective::Models(_) | Objective::Function(_) => None,
+        };
+        let dir = checkpoints.as_ref().map_or(study.dir.as_path(), TempDir::path);
+        let Opened { trainer, backend, .. } = Backend::open_with_trainer(study, dir, problems)?;
+        let clocks = study.clocks(backend.name());
+        Ok(Scorer { study, trainer, clocks, scored: 0, _checkpoints: checkpoints })
     }
 
     /// What a strategy is told of a candidate that was scored here.
@@ -49,6 +63,9 @@ impl<'a> Scorer<'a> {
             allowed.flat_map(|point| (0..shape.lanes).map(move |fold| Lane { point, fold })).collect();
         let mut trials: Vec<Trial> =
             (0..points.len() as u64).map(|candidate| Trial::infeasible(candidate, shape)).collect();
+        let begun = self.scored..self.scored + points.len() as u64;
+        self.scored = begun.end;
+        self.trainer.announce(&begun.collect::<Vec<u64>>());
         let slots = self.trainer.start(points, &lanes)?;
         let lane_of: HashMap<_, _> = slots.iter().copied().zip(lanes).collect();
         let first_scores = study.objective.first_scores();

@@ -10,10 +10,12 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use thousandfold::backend::StopFlag;
-use thousandfold::space::Value;
+use thousandfold::space::{Points, Value};
 use thousandfold::study::journal::{Frame, read};
+use thousandfold::study::resolve::Study;
 use thousandfold::study::result::{Chosen, RunResult};
 use thousandfold::study::run_dir::Existing;
+use thousandfold::study::scorer::Scorer;
 use thousandfold::study::{LoadedConfig, Start, StudyConfig, load_run, tune};
 
 /// A study file in a folder, beside a script that it may run as `sh run.sh`.
@@ -464,6 +466,155 @@ fn what_a_run_may_use_can_be_changed_when_it_goes_on_and_what_it_runs_cannot() {
 }
 
 #[test]
+fn a_choice_by_the_time_there_is_stays_whatever_runs_at_a_time_then() {
+    let folder = Folder::new();
+    let study = "[objective]\ncommand = ['sh', 'run.sh', '{x}']\nworkers = 16\n[space]\nx = { float = [-2, 2] }\n[search]\nstrategy = 'auto'\nbatch = 14\ncandidates = 30\n[stop]\ntime = '12s'\n";
+    let whole = ended(&folder, study, "sleep 0.5\necho \"$1\"\n");
+    assert_eq!(whole.counts.complete, 30);
+    // Sixteen at a time all of them can be afforded; one at a time there would be time for 24.
+    assert!(whole.decisions.iter().any(|said| said.contains("trained in")), "{:?}", whole.decisions);
+    let sets = ["objective.workers=1", "search.candidates=31"].map(str::to_owned);
+    let dir = folder.path().join("run");
+    let longer = run(load_run(&dir, &sets).unwrap(), Existing::Resume);
+    assert_eq!((longer.counts.complete, &longer.decisions), (31, &whole.decisions));
+    let kept = std::fs::read_to_string(dir.join("study.toml")).unwrap();
+    let kept: toml::Table = toml::from_str(&kept).unwrap();
+    let (now, then) = (&kept["objective"]["workers"], &kept["search"]["plan"]["workers"]);
+    assert_eq!((now.as_integer(), then.as_integer()), (Some(1), Some(16)));
+}
+
+#[test]
+fn whoever_ends_just_after_another_is_journalled_while_others_run() {
+    let folder = Folder::new();
+    let study = "[objective]\ncommand = ['sh', 'run.sh']\nworkers = 3\n[space]\nx = { float = [0, 1] }\n[search]\ncandidates = 3\n";
+    let script = "case $THOUSANDFOLD_TRIAL in 0) sleep 1.2 ;; 1) sleep 1.6 ;; 2) sleep 1000 ;; esac\necho 1\n";
+    written(&folder, study, script);
+    let mut program = command(&folder, &["tune", "study.toml", "-q"]);
+    let mut child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let journal = folder.path().join("runs/study/journal.tfj");
+    let journalled = || {
+        let (frames, _) = read(&journal, false).ok()?;
+        let outcomes = frames.iter().map(|frame| match frame {
+            Frame::Outcomes(outcomes) => outcomes.seconds.len(),
+            _ => 0,
+        });
+        Some(outcomes.sum::<usize>())
+    };
+    let began = Instant::now();
+    until("both are journalled", || journalled() == Some(2) || began.elapsed() > Duration::from_secs(20));
+    let count = journalled();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(count, Some(2));
+}
+
+#[test]
+fn what_the_best_one_of_a_race_has_kept_of_each_fold_stays() {
+    let folder = Folder::new();
+    let study = "[objective]\ncommand = ['sh', 'run.sh', '{x}']\nrepeats = 6\n[space]\nx = { float = [1, 2] }\n[search]\nstrategy = 'random'\nscheduler = 'racing'\ncandidates = 12\n";
+    let script = "echo x >\"$THOUSANDFOLD_CHECKPOINT/state\"\nawk -v x=\"$1\" -v r=\"$THOUSANDFOLD_REPEAT\" 'BEGIN { print x + 0.01 * r }'\n";
+    let result = ended(&folder, study, script);
+    assert!(result.counts.pruned > 0 && result.counts.complete > 0, "{:?}", result.counts);
+    let checkpoints = folder.path().join("run/checkpoints");
+    let name = |repeat: usize| match repeat {
+        0 => result.best.candidate.to_string(),
+        repeat => format!("{}-{repeat}", result.best.candidate),
+    };
+    for repeat in 0..6 {
+        assert!(checkpoints.join(name(repeat)).join("state").exists(), "repeat {repeat}");
+    }
+    assert_eq!(std::fs::read_dir(checkpoints).unwrap().count(), 6, "of the others nothing is kept");
+}
+
+/// Four steps at a time, with a checkpoint behind them before the first of their lines.
+const RACING_AHEAD: &str = r#"
+step=0
+[ -f "$THOUSANDFOLD_CHECKPOINT/step" ] && step=$(cat "$THOUSANDFOLD_CHECKPOINT/step")
+from=$((step - 1))
+[ "$step" -eq 0 ] && from=0
+while :; do
+  awk -v x="$1" -v f="$from" -v s="$step" 'BEGIN { for (i = f + 1; i <= s; i++) printf "{\"step\": %d, \"value\": %.17g}\n", i, x / i }'
+  [ "$step" -ge 9 ] && break
+  sleep 0.05
+  from=$step; step=$((step + 4)); [ "$step" -gt 9 ] && step=9
+  echo "$step" >"$THOUSANDFOLD_CHECKPOINT/new" && mv "$THOUSANDFOLD_CHECKPOINT/new" "$THOUSANDFOLD_CHECKPOINT/step"
+done
+"#;
+
+#[test]
+fn whoever_was_not_kept_has_on_each_rung_the_value_that_he_would_have_had() {
+    let of = |suspended: &str| {
+        let folder = Folder::new();
+        let result = run(loaded(&folder, SCHEDULED, RACING_AHEAD, &[suspended]), Existing::Refuse);
+        assert_eq!((result.counts.complete, result.counts.failed), (2, 0), "{:?}", result.failures);
+        let (frames, _) = read(&folder.path().join("run/journal.tfj"), false).unwrap();
+        let mut reached = BTreeMap::new();
+        for frame in &frames {
+            let Frame::Rung(rung) = frame else { continue };
+            let runs = &rung.outcomes.candidates;
+            let ids = runs.iter().flat_map(|(first, count)| *first..first + count);
+            reached.extend(ids.zip(&rung.outcomes.scores).map(|(id, score)| ((rung.budget, id), score.to_bits())));
+        }
+        reached
+    };
+    let kept = of("objective.suspended=9");
+    assert_eq!(kept.len(), 18 + 6, "rungs of 1 and of 3 steps");
+    assert_eq!(of("objective.suspended=0"), kept);
+}
+
+#[test]
+fn where_there_is_no_room_for_a_process_whoever_is_suspended_makes_some() {
+    let (few, many) = (Folder::new(), Folder::new());
+    for folder in [&few, &many] {
+        written(folder, &SCHEDULED.replace("workers = 6", "workers = 6\nsuspended = 9"), TRAINING);
+    }
+    done(&many, &["tune", "study.toml", "-q"]);
+    // Each program takes three handles, and nine of them are to stand suspended.
+    let mut limited = std::process::Command::new("sh");
+    let program = command(&few, &[]);
+    let limit = ["-c", "ulimit -n 28; exec \"$0\" tune study.toml -q"];
+    let told = program::ended(limited.args(limit).arg(program.get_program()).current_dir(few.path()));
+    assert_eq!(told.code, Some(0), "{}", told.err);
+    let [few, many] = [&few, &many].map(|folder| program::result(folder, "runs/study"));
+    assert_eq!((&few["best"], &few["counts"]), (&many["best"], &many["counts"]));
+}
+
+#[test]
+fn where_the_system_does_not_say_how_programs_end_they_have_failed() {
+    let ignoring = || {
+        let mut command = std::process::Command::new("env");
+        command.arg("--ignore-signal=CHLD");
+        command
+    };
+    if !ignoring().arg("true").output().is_ok_and(|output| output.status.success()) {
+        println!("SKIPPED: env cannot have a signal ignored here");
+        return;
+    }
+    let folder = Folder::new();
+    written(&folder, SQUARES, "echo \"$1\"\n");
+    let program = command(&folder, &["tune", "study.toml", "-q"]);
+    let mut ignoring = ignoring();
+    ignoring.arg(program.get_program()).args(program.get_args()).current_dir(folder.path());
+    let told = program::ended(&mut ignoring);
+    assert_eq!(told.code, Some(3), "{}", told.err);
+    assert!(told.err.contains("how it ended is not known") && told.err.contains("SIGCHLD"), "{}", told.err);
+}
+
+#[test]
+fn who_is_scored_by_others_proposals_has_a_number_and_a_directory_of_its_own() {
+    let folder = Folder::new();
+    let study = "[objective]\ncommand = ['sh', 'run.sh']\n[space]\nx = { float = [0, 1] }\n";
+    let script = "[ -f \"$THOUSANDFOLD_CHECKPOINT/x\" ] && exit 3\necho x >\"$THOUSANDFOLD_CHECKPOINT/x\"\necho $THOUSANDFOLD_TRIAL\n";
+    let study = Study::resolve(loaded(&folder, study, script, &[])).unwrap();
+    let mut scorer = Scorer::open(&study).unwrap();
+    let mut points = Points::new(1);
+    (0..3).for_each(|point| points.push(&[f64::from(point) / 3.0]));
+    let mut values = || scorer.score(&points).unwrap().iter().map(|trial| trial.value()).collect::<Vec<_>>();
+    assert_eq!((values(), values()), (vec![0.0, 1.0, 2.0], vec![3.0, 4.0, 5.0]));
+    assert!(!folder.path().join("run").exists());
+}
+
+#[test]
 fn what_cannot_be_run_is_said_before_anything_is() {
     let base = "[objective]\ncommand = ['sh', 'run.sh', '{x}']\n[space]\nx = { float = [0, 1] }\n";
     let of = |from: &str, to: &str| base.replace(from, to);
@@ -490,6 +641,7 @@ fn what_cannot_be_run_is_said_before_anything_is() {
         base.to_owned() + "[run]\nbackend = 'gpu'\n",
         base.to_owned() + "[run]\nhistory = 'best:10'\n",
         base.to_owned() + "[search]\nlimits = { seconds = 1.0 }\n",
+        of("['sh', 'run.sh', '{x}']", "'sh run.sh \"{x}\"'").replace("{ float = [0, 1] }", "['a b', 'c']"),
     ];
     let mut said = Vec::new();
     for study in cases {

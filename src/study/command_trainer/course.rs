@@ -74,6 +74,11 @@ impl Course {
         self.has_news = false;
     }
 
+    /// For a program that is started again because the one before was not kept: it goes on behind what that one has said.
+    pub(super) fn again(self) -> Course {
+        Course { last: self.last, ..Course::default() }
+    }
+
     /// Reads lines until the goal is reached. What is printed behind it stays, for a later goal.
     pub(super) fn read(&mut self, goal: Goal) -> Option<Outcome> {
         while let Some(line) = self.lines.next() {
@@ -185,6 +190,19 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_started_again_goes_on_behind_what_was_said() {
+        let mut course = Course::default();
+        course.push(format!("{}{{\"step\": 5, \"val", steps(1..=4)).as_bytes());
+        assert_eq!(course.read(goal(1, 5)), Some(value(99.0, 1)));
+        assert_eq!(course.read(goal(3, 5)), Some(value(97.0, 3)), "it had raced ahead");
+        assert_eq!(course.read(goal(5, 5)), None);
+        let mut course = course.again();
+        // It was ended between its checkpoint of the sixth step and that step's line.
+        course.push(b"{\"step\": 6, \"value\": 0}\n");
+        assert_eq!(course.read(goal(5, 5)), Some(value(96.0, 4)));
+    }
+
+    #[test]
     fn who_goes_beyond_the_whole_budget_is_stopped_there() {
         assert_eq!(ended(&steps(1..=40), goal(27, 27), End::Good), value(73.0, 27));
         let tens = "{\"step\":10,\"value\":1}\n{\"step\":20,\"value\":2}\n{\"step\":30,\"value\":3}\n";
@@ -199,6 +217,8 @@ mod tests {
         assert_eq!(ended("loading\n7\n\n  \n", NO_STEPS, End::Good), value(7.0, 1));
         assert_eq!(ended("7", NO_STEPS, End::Good), value(7.0, 1));
         assert!(matches!(ended(&"1".repeat(REMEMBERED + 1), NO_STEPS, End::Good), Outcome::Failed(_)), "it is cut");
+        let overlong = format!("7\n{}", "x".repeat(100 << 10));
+        assert!(matches!(ended(&overlong, NO_STEPS, End::Good), Outcome::Failed(_)), "the number is not the last line");
         assert_eq!(ended(&steps(1..=4), NO_STEPS, End::Good), value(96.0, 1));
         assert_eq!(ended(&steps(1..=4), goal(9, 27), End::Good), value(96.0, 4), "it ended by itself before its rung");
         assert_eq!(ended("0.5\n", goal(9, 27), End::Good), value(0.5, 9));

@@ -17,8 +17,10 @@ pub(super) struct Keeper(Arc<Shell>);
 
 #[derive(Debug)]
 struct Shell {
-    child: Mutex<Child>,
+    child: Child,
     input: Mutex<ChildStdin>,
+    /// Programs that were killed and have not ended.
+    lingering: Mutex<Vec<(Pid, Child)>>,
 }
 
 impl Keeper {
@@ -31,7 +33,8 @@ impl Keeper {
         command.env_remove(leftovers::VARIABLE);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn()?;
         let input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        Ok(Keeper(Arc::new(Shell { child: Mutex::new(child), input: Mutex::new(input) })))
+        let (input, lingering) = (Mutex::new(input), Mutex::default());
+        Ok(Keeper(Arc::new(Shell { child, input, lingering })))
     }
 
     /// A group has begun.
@@ -42,6 +45,25 @@ impl Keeper {
     /// A group is over. It is said before its number can be another's.
     pub(super) fn forget(&self, group: Pid) {
         self.0.say(&format!("- {}\n", group.as_raw_nonzero()));
+    }
+
+    /// A program of this group was killed and has not ended yet.
+    pub(super) fn linger(&self, group: Pid, child: Option<Child>) {
+        tracing::warn!("process {} was killed, and has not ended", group.as_raw_nonzero());
+        let mut lingering = self.0.lingering.lock().unwrap_or_else(PoisonError::into_inner);
+        lingering.extend(child.map(|child| (group, child)));
+    }
+
+    /// Forgets those of them that have ended since.
+    pub(super) fn look(&self) {
+        let mut lingering = self.0.lingering.lock().unwrap_or_else(PoisonError::into_inner);
+        lingering.retain_mut(|(group, child)| {
+            let lives = matches!(child.try_wait(), Ok(None));
+            if !lives {
+                self.forget(*group);
+            }
+            lives
+        });
     }
 }
 
@@ -57,8 +79,7 @@ impl Shell {
 impl Drop for Shell {
     fn drop(&mut self) {
         self.say(".\n");
-        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = child.wait() {
+        if let Err(error) = self.child.wait() {
             tracing::debug!("{error}");
         }
     }

@@ -4,6 +4,7 @@ use super::course::Goal;
 use super::leftovers;
 use crate::space::Space;
 use crate::study::objective::CommandObjective;
+use crate::study::objective::template::CHECKPOINT;
 use crate::study::resolve::Study;
 use indexmap::IndexMap;
 use std::collections::hash_map::RandomState;
@@ -58,7 +59,8 @@ impl<'a> Launch<'a> {
             ("budget", start.goal.budget.to_string()),
             ("whole_budget", start.goal.whole.unwrap_or(start.goal.budget).to_string()),
             ("seed", seed(self.seed, start.repeat).to_string()),
-            ("checkpoint", start.checkpoint.to_string_lossy().into_owned()),
+            // Where the command names it, it is text: that is seen to before anything is run. The environment has it as it is.
+            (CHECKPOINT, start.checkpoint.to_string_lossy().into_owned()),
             ("trial", start.candidate.to_string()),
             ("repeat", start.repeat.to_string()),
         ];
@@ -86,6 +88,7 @@ impl<'a> Launch<'a> {
             (_, None) => Command::new(first),
         };
         command.args(rest).current_dir(self.command.directory()).envs(variables);
+        command.env(format!("{PREFIX}{}", CHECKPOINT.to_ascii_uppercase()), start.checkpoint);
         command.env(leftovers::VARIABLE, format!("{}.{}", self.mark, start.number));
         if std::env::var_os(UNBUFFERED).is_none() {
             command.env(UNBUFFERED, "1");

@@ -2,47 +2,78 @@
 
 use rustix::process::Pid;
 use std::collections::HashMap;
+use std::io;
+#[cfg(not(target_os = "linux"))]
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 
 /// Looks at the processes of this machine.
 #[derive(Debug)]
-pub(super) struct Memory(Option<System>);
+pub(super) struct Memory {
+    #[cfg(not(target_os = "linux"))]
+    system: System,
+}
 
 impl Memory {
-    /// Before it has looked. Where the system does not show its processes, nothing is known of them.
-    pub(super) fn new() -> Memory {
-        Memory(System::new().ok())
+    /// Before it has looked: an error where the system does not show what this process holds, and so no other.
+    #[cfg(target_os = "linux")]
+    pub(super) fn new() -> io::Result<Memory> {
+        let status = std::fs::read("/proc/self/status")?;
+        resident(&status).map(|_| Memory {}).ok_or_else(hidden)
+    }
+
+    /// The same.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn new() -> io::Result<Memory> {
+        let mut memory = Memory { system: System::new().map_err(io::Error::other)? };
+        let own = rustix::process::getpid();
+        match memory.of(&[own])?.get(&own) {
+            Some(1..) => Ok(memory),
+            _ => Err(hidden()),
+        }
     }
 
     /// Bytes that each of these groups holds. Pages that processes share count in each of them.
-    pub(super) fn of(&mut self, groups: &[Pid]) -> HashMap<Pid, u64> {
+    #[cfg(target_os = "linux")]
+    pub(super) fn of(&mut self, groups: &[Pid]) -> io::Result<HashMap<Pid, u64>> {
         let mut held: HashMap<Pid, u64> = groups.iter().map(|group| (*group, 0)).collect();
-        let Some(system) = &mut self.0 else { return held };
-        let members = members(system, &held);
-        let numbers: Vec<sysinfo::Pid> = members.iter().map(|(number, _)| *number).collect();
+        for entry in std::fs::read_dir("/proc")? {
+            let entry = entry?;
+            let is_number = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
+            if !entry.file_name().to_str().is_some_and(is_number) {
+                continue;
+            }
+            // A process may end at any time; then it holds nothing.
+            let Ok(line) = std::fs::read(entry.path().join("stat")) else { continue };
+            let group = group_of(&line).and_then(Pid::from_raw);
+            let Some(held) = group.and_then(|group| held.get_mut(&group)) else { continue };
+            let status = std::fs::read(entry.path().join("status")).unwrap_or_default();
+            *held = held.saturating_add(resident(&status).unwrap_or(0));
+        }
+        Ok(held)
+    }
+
+    /// The same by descent, where groups are not shown: of whoever descends from the program that a group began with.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn of(&mut self, groups: &[Pid]) -> io::Result<HashMap<Pid, u64>> {
+        let mut held: HashMap<Pid, u64> = groups.iter().map(|group| (*group, 0)).collect();
         let kind = ProcessRefreshKind::nothing().with_memory().without_tasks();
-        system.refresh_processes_specifics(ProcessesToUpdate::Some(&numbers), true, kind);
-        for (number, group) in members {
-            let bytes = system.process(number).map_or(0, sysinfo::Process::memory);
-            if let Some(held) = held.get_mut(&group) {
-                *held = held.saturating_add(bytes);
+        self.system.refresh_processes_specifics(ProcessesToUpdate::All, true, kind);
+        let group_of = |number: sysinfo::Pid| i32::try_from(number.as_u32()).ok().and_then(Pid::from_raw);
+        for (number, process) in self.system.processes() {
+            let parent = |number: &sysinfo::Pid| self.system.process(*number)?.parent();
+            let line = std::iter::successors(Some(*number), parent).take(64);
+            if let Some(group) = line.filter_map(group_of).find(|group| held.contains_key(group))
+                && let Some(held) = held.get_mut(&group)
+            {
+                *held = held.saturating_add(process.memory());
             }
         }
-        held
+        Ok(held)
     }
 }
 
-/// The processes of these groups, each with its group.
-#[cfg(target_os = "linux")]
-fn members(_system: &mut System, groups: &HashMap<Pid, u64>) -> Vec<(sysinfo::Pid, Pid)> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let member = |entry: std::fs::DirEntry| {
-        let number: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let line = std::fs::read(entry.path().join("stat")).ok()?;
-        let group = Pid::from_raw(group_of(&line)?).filter(|group| groups.contains_key(group))?;
-        Some((sysinfo::Pid::from_u32(number), group))
-    };
-    entries.filter_map(member).collect()
+fn hidden() -> io::Error {
+    io::Error::other("the system does not show what processes hold")
 }
 
 /// The fifth field of a line of proc(5)'s stat: -1 of a process that is just ending. The second is a name in brackets that may
@@ -54,20 +85,12 @@ fn group_of(line: &[u8]) -> Option<i32> {
     rest.split_ascii_whitespace().nth(2)?.parse().ok().filter(|group| *group > 0)
 }
 
-/// The same by descent, where groups are not shown: whoever descends from the program that a group began with.
-#[cfg(not(target_os = "linux"))]
-fn members(system: &mut System, groups: &HashMap<Pid, u64>) -> Vec<(sysinfo::Pid, Pid)> {
-    let kind = ProcessRefreshKind::nothing().without_tasks();
-    system.refresh_processes_specifics(ProcessesToUpdate::All, true, kind);
-    let group_of = |number: sysinfo::Pid| {
-        i32::try_from(number.as_u32()).ok().and_then(Pid::from_raw).filter(|group| groups.contains_key(group))
-    };
-    let member = |number: &sysinfo::Pid| {
-        let parent = |number: &sysinfo::Pid| system.process(*number)?.parent();
-        let group = std::iter::successors(Some(*number), parent).take(64).find_map(group_of)?;
-        Some((*number, group))
-    };
-    system.processes().keys().filter_map(member).collect()
+/// The resident size in proc(5)'s status, which says it in KiB; of a process that is just ending there is none.
+#[cfg(target_os = "linux")]
+fn resident(status: &[u8]) -> Option<u64> {
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"VmRSS:"))?;
+    let kib: u64 = std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()?;
+    kib.checked_mul(1 << 10)
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -83,6 +106,8 @@ mod tests {
         assert_eq!(group_of(b"17 (a) S 1"), None);
         assert_eq!(group_of(b"17 (a) X 0 -1 -1 0"), None);
         assert_eq!(group_of(b""), None);
+        assert_eq!(resident(b"Name:\tx\nVmHWM:\t  9 kB\nVmRSS:\t    3504 kB\n"), Some(3504 << 10));
+        assert_eq!(resident(b"Name:\tx\nState:\tZ\n"), None);
     }
 
     #[test]
@@ -94,10 +119,10 @@ mod tests {
         let mut children = [shell.spawn().unwrap(), alone.spawn().unwrap()];
         let groups = [&children[0], &children[1]].map(Pid::from_child);
         // Until the shell has begun its two.
-        let mut memory = Memory::new();
+        let mut memory = Memory::new().unwrap();
         let grown = (0..1000).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(5));
-            let held = memory.of(&groups);
+            let held = memory.of(&groups).unwrap();
             held[&groups[1]] > 100_000 && held[&groups[0]] > 2 * held[&groups[1]]
         });
         groups.iter().for_each(|group| kill_process_group(*group, Signal::KILL).unwrap());
@@ -105,6 +130,6 @@ mod tests {
             child.wait().unwrap();
         }
         assert!(grown);
-        assert_eq!(memory.of(&groups), HashMap::from(groups.map(|group| (group, 0))), "they are gone");
+        assert_eq!(memory.of(&groups).unwrap(), HashMap::from(groups.map(|group| (group, 0))), "they are gone");
     }
 }

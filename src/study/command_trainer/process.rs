@@ -5,12 +5,13 @@ use super::course::End;
 use super::keeper::Keeper;
 use super::protocol::Tail;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes that are read at a time.
 pub(super) const CHUNK: usize = 64 << 10;
@@ -18,10 +19,16 @@ pub(super) const CHUNK: usize = 64 << 10;
 /// that has left the group goes on writing.
 const LAST_CHUNKS: usize = 32;
 
+/// A program that was killed is waited for so long at most: one that hangs in the system would hold up all others.
+const KILLED_ENDS_WITHIN: Duration = Duration::from_secs(1);
+/// One that must not be killed may be about to end by itself.
+const REFUSED_ENDS_WITHIN: Duration = Duration::from_millis(50);
+
 /// A program that was started. It is killed with all of its group when this is dropped.
 #[derive(Debug)]
 pub(super) struct Process {
-    child: Child,
+    /// `None` once somebody else waits for it.
+    child: Option<Child>,
     group: Pid,
     keeper: Keeper,
     output: Option<ChildStdout>,
@@ -29,7 +36,8 @@ pub(super) struct Process {
     tail: Tail,
     /// Readable when the program has ended, where the system has such a thing.
     ending: Option<OwnedFd>,
-    status: Option<ExitStatus>,
+    /// How it ended, or why that is not known.
+    status: Option<Result<ExitStatus, String>>,
 }
 
 impl Process {
@@ -41,7 +49,7 @@ impl Process {
         keeper.watch(group);
         let (output, errors) = (child.stdout.take(), child.stderr.take());
         let (tail, ending) = (Tail::default(), ending(group));
-        Ok(Process { child, group, keeper: keeper.clone(), output, errors, tail, ending, status: None })
+        Ok(Process { child: Some(child), group, keeper: keeper.clone(), output, errors, tail, ending, status: None })
     }
 
     /// The number of its process group.
@@ -70,15 +78,24 @@ impl Process {
 
     /// Whether it has ended by itself. What it has left behind in its group is killed then, and the last of what it printed
     /// handed over.
-    pub(super) fn has_ended(&mut self, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> bool {
+    pub(super) fn has_ended(&mut self, buffer: &mut [u8], take: impl FnMut(&[u8])) -> bool {
         if self.status.is_some() {
             return true;
         }
         // Its number is nobody else's until it is waited for: the group is killed before.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        if !matches!(waitid(WaitId::Pid(self.group), options), Ok(Some(_))) {
-            return false;
+        match waitid(WaitId::Pid(self.group), options) {
+            Ok(None) | Err(Errno::INTR) => return false,
+            Ok(Some(_)) => {}
+            // Nobody is left to be waited for, and the number may be another's by now.
+            Err(error) => self.is_lost(&error.into()),
         }
+        self.end_now(buffer, take);
+        true
+    }
+
+    /// Ends it, and hands over the last of what it printed.
+    pub(super) fn end_now(&mut self, buffer: &mut [u8], mut take: impl FnMut(&[u8])) {
         self.kill();
         for _ in 0..LAST_CHUNKS {
             let mut count = 0;
@@ -96,12 +113,15 @@ impl Process {
             }
         }
         (self.output, self.errors) = (None, None);
-        true
     }
 
     /// How it ended.
     pub(super) fn end(&self) -> End {
-        let Some(status) = self.status else { return End::Bad("it has not ended".to_owned()) };
+        let status = match &self.status {
+            Some(Ok(status)) => status,
+            Some(Err(reason)) => return End::Bad(reason.clone()),
+            None => return End::Bad("it has not ended".to_owned()),
+        };
         if status.success() {
             return End::Good;
         }
@@ -121,30 +141,75 @@ impl Process {
 
     /// Stops it and its children where they are.
     pub(super) fn suspend(&self) {
-        self.signal(Signal::STOP);
+        // A group that is gone already needs no signal.
+        let _gone = self.signal(Signal::STOP);
     }
 
     /// Lets it go on.
     pub(super) fn resume(&self) {
-        self.signal(Signal::CONT);
+        let _gone = self.signal(Signal::CONT);
     }
 
-    /// Kills it with its children. No signal that it could ignore comes before.
-    pub(super) fn kill(&mut self) {
+    /// Kills it with its children. No signal that it could ignore comes before. Why it does not let itself be killed, if so.
+    pub(super) fn kill(&mut self) -> Option<String> {
         if self.status.is_some() {
-            return;
+            return None;
         }
-        self.signal(Signal::KILL);
+        let is_refused = self.signal(Signal::KILL) == Err(Errno::PERM);
+        match self.wait_for(if is_refused { REFUSED_ENDS_WITHIN } else { KILLED_ENDS_WITHIN }) {
+            Ok(Some(status)) => {
+                self.keeper.forget(self.group);
+                self.ending = None;
+                self.status = Some(Ok(status));
+            }
+            Ok(None) => {
+                // Others are not to wait for it: it hangs in the system, or belongs to somebody else.
+                self.keeper.linger(self.group, self.child.take());
+                self.ending = None;
+                self.status = Some(Err("it was killed, and did not end".to_owned()));
+                return is_refused.then(|| "it cannot be killed, as it runs for another user".to_owned());
+            }
+            Err(error) => self.is_lost(&error),
+        }
+        None
+    }
+
+    /// Waits until it has ended, for so long at most.
+    fn wait_for(&mut self, most: Duration) -> io::Result<Option<ExitStatus>> {
+        let Some(child) = &mut self.child else { return Ok(None) };
+        let began = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(Some(status));
+            }
+            let left = most.saturating_sub(began.elapsed());
+            match &self.ending {
+                _ if left.is_zero() => return Ok(None),
+                Some(ending) => {
+                    let mut sources = [PollFd::new(ending, PollFlags::IN)];
+                    // A signal in between only makes the wait shorter.
+                    let _woken = poll(&mut sources, Some(&timespec(left)));
+                }
+                None => std::thread::sleep(left.min(Duration::from_millis(1))),
+            }
+        }
+    }
+
+    /// It is gone, and the system does not say how it ended.
+    fn is_lost(&mut self, error: &io::Error) {
+        if error.raw_os_error() != Some(Errno::CHILD.raw_os_error()) {
+            tracing::warn!("a program cannot be waited for: {error}");
+        }
         self.keeper.forget(self.group);
         self.ending = None;
-        // A killed process ends; that waiting for it can fail only means that somebody else has done it.
-        self.status = Some(self.child.wait().unwrap_or_default());
+        let why = "the study was perhaps started with SIGCHLD ignored";
+        self.status = Some(Err(format!("how it ended is not known: {error}; {why}")));
     }
 
-    fn signal(&self, signal: Signal) {
-        if self.status.is_none() {
-            // A group that is gone already needs no signal.
-            let _gone = kill_process_group(self.group, signal);
+    fn signal(&self, signal: Signal) -> Result<(), Errno> {
+        match self.status {
+            None => kill_process_group(self.group, signal),
+            Some(_) => Ok(()),
         }
     }
 }
@@ -197,13 +262,16 @@ pub(super) fn wait<'a>(processes: impl Iterator<Item = &'a Process>, most: Durat
             places.push(place);
         }
     }
-    let most = Timespec { tv_sec: most.as_secs() as i64, tv_nsec: most.subsec_nanos().into() };
     // A signal in between only makes the wait shorter.
-    let _woken = poll(&mut sources, Some(&most));
+    let _woken = poll(&mut sources, Some(&timespec(most)));
     for (source, place) in sources.iter().zip(places) {
         is_ready[place] |= !source.revents().is_empty();
     }
     is_ready
+}
+
+fn timespec(span: Duration) -> Timespec {
+    Timespec { tv_sec: span.as_secs() as i64, tv_nsec: span.subsec_nanos().into() }
 }
 
 /// The usual ones of those that end programs.

@@ -6,6 +6,8 @@ use serde_json::Value;
 
 /// Longer lines are talk: what is beyond is read and dropped.
 const LONGEST_LINE: usize = 64 << 10;
+/// What stands in the place of one.
+const OVERLONG: &[u8] = b"a line of more than 64 KiB";
 /// What is quoted of a line at most, in characters.
 const QUOTED: usize = 300;
 /// Bytes that are kept of the end of what a program says on standard error.
@@ -119,35 +121,25 @@ impl Lines {
         self.has_ended = true;
     }
 
-    /// The next line that is whole and not too long.
+    /// The next line that is whole; [`OVERLONG`] in the place of one that is too long.
     pub(super) fn next(&mut self) -> Option<&[u8]> {
-        loop {
-            let rest = self.bytes.get(self.start..).unwrap_or_default();
-            let (length, is_whole) = match memchr(b'\n', rest) {
-                Some(length) => (length, true),
-                None => (rest.len(), false),
-            };
-            let was_overlong = self.is_overlong;
-            let (first, end) = (self.start, self.start + length);
-            if is_whole {
-                self.start = end + 1;
-                self.is_overlong = false;
-                if was_overlong || length > LONGEST_LINE {
-                    continue;
-                }
-            } else if self.has_ended {
-                self.start = end;
-                if was_overlong || length == 0 || length > LONGEST_LINE {
-                    return None;
-                }
-            } else {
-                if length > LONGEST_LINE || was_overlong {
-                    self.is_overlong = true;
-                    self.start = end;
-                }
-                return None;
+        let rest = self.bytes.get(self.start..).unwrap_or_default();
+        let newline = memchr(b'\n', rest);
+        let (first, length) = (self.start, newline.unwrap_or(rest.len()));
+        let end = first + length;
+        let is_overlong = self.is_overlong || length > LONGEST_LINE;
+        if newline.is_none() && !self.has_ended {
+            if is_overlong {
+                (self.is_overlong, self.start) = (true, end);
             }
-            return self.bytes.get(first..end);
+            return None;
+        }
+        self.is_overlong = false;
+        self.start = end + usize::from(newline.is_some());
+        match (is_overlong, newline) {
+            (true, _) => Some(OVERLONG),
+            (false, None) if length == 0 => None,
+            (false, _) => self.bytes.get(first..end),
         }
     }
 }
@@ -260,10 +252,12 @@ mod tests {
             assert!(lines.bytes.len() <= LONGEST_LINE + 10_000, "{} bytes are held", lines.bytes.len());
         }
         lines.push(b"tail\nnext\n");
+        assert_eq!(lines.next(), Some(OVERLONG));
         assert_eq!(lines.next(), Some(&b"next"[..]));
         assert_eq!(lines.next(), None);
         lines.push(&[b'y'; LONGEST_LINE + 1]);
         lines.push(b"\nz\n");
+        assert_eq!(lines.next(), Some(OVERLONG));
         assert_eq!(lines.next(), Some(&b"z"[..]));
     }
 

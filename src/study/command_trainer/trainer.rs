@@ -8,13 +8,14 @@ use super::memory::Memory;
 use super::process::{CHUNK, Process};
 use super::{leftovers, process};
 use crate::backend::{BackendError, Lane, LaneReport, LaneStatus, Slot, StopFlag, Trainer, Weights};
-use crate::data::metrics::Direction;
 use crate::space::Points;
 use crate::study::objective::CommandObjective;
+use crate::study::objective::template::CHECKPOINT;
 use crate::study::resolve::Study;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The stop flag is looked at so often.
@@ -37,7 +38,10 @@ pub(in crate::study) struct CommandTrainer<'a> {
     /// Candidates of the points that are started next.
     announced: Vec<u64>,
     checkpoints: Checkpoints,
-    memory: Memory,
+    /// Whether a candidate's lanes go fold by fold: the end of its lanes is not its own then.
+    is_by_fold: bool,
+    /// Where the study says how much may be held.
+    memory: Option<Memory>,
     memory_seen: Instant,
     leftovers_seen: Instant,
     /// What the next start of a program is marked with.
@@ -51,7 +55,21 @@ struct CommandLane {
     repeat: usize,
     row: Vec<f64>,
     run: Option<Run>,
+    /// What a program that was not kept had said, where it has not been started again: it may have been ahead of its rung.
+    left: Option<Course>,
     state: State,
+    /// Its value on the last rung that it came to; NaN before.
+    reached: f64,
+}
+
+impl CommandLane {
+    fn begun(candidate: u64, repeat: usize, row: Vec<f64>) -> CommandLane {
+        CommandLane { candidate, repeat, row, run: None, left: None, state: State::Underway, reached: f64::NAN }
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| !run.has_ended && run.since.is_none())
+    }
 }
 
 /// How far a lane is.
@@ -59,8 +77,8 @@ struct CommandLane {
 enum State {
     /// Not at its goal.
     Underway,
-    /// On a rung, with its value there.
-    Standing(f64),
+    /// On a rung.
+    Standing,
     /// At its end; NaN if it failed.
     Over(f64),
 }
@@ -126,11 +144,20 @@ enum Seen {
 }
 
 impl<'a> CommandTrainer<'a> {
-    /// Opens a study's command.
-    pub(in crate::study) fn open(study: &'a Study, command: &'a CommandObjective) -> Result<Self, BackendError> {
+    /// Opens a study's command, whose checkpoints are kept in `dir`.
+    pub(in crate::study) fn open(
+        study: &'a Study,
+        dir: &Path,
+        command: &'a CommandObjective,
+    ) -> Result<Self, BackendError> {
         let failed = |error: io::Error| BackendError::Processes { reason: format!("/bin/sh: {error}") };
+        if command.template().names(CHECKPOINT) && dir.to_str().is_none() {
+            return Err(BackendError::PathNotText { path: dir.display().to_string() });
+        }
         let launch = Launch::new(study, command);
         let keeper = Keeper::start(&format!("{}={}", leftovers::VARIABLE, launch.mark())).map_err(failed)?;
+        let memory = command.memory().map(|_| Memory::new()).transpose();
+        let memory = memory.map_err(|error| BackendError::Unwatched { reason: error.to_string() })?;
         let now = Instant::now();
         Ok(CommandTrainer {
             command,
@@ -139,8 +166,9 @@ impl<'a> CommandTrainer<'a> {
             lanes: Vec::new(),
             free: Vec::new(),
             announced: Vec::new(),
-            checkpoints: Checkpoints::new(&study.dir, command.repeats()),
-            memory: Memory::new(),
+            checkpoints: Checkpoints::new(dir, command.repeats()),
+            is_by_fold: study.axis().is_by_fold(),
+            memory,
             memory_seen: now,
             leftovers_seen: now,
             next_start: 0,
@@ -171,6 +199,12 @@ impl<'a> CommandTrainer<'a> {
             }
             lane.run = None;
         }
+        if let Some(course) = &mut lane.left {
+            course.go_on();
+            if let Some(outcome) = course.read(goal) {
+                return Ok(Begun::Done(outcome));
+            }
+        }
         self.start_program(slot, goal)
     }
 
@@ -191,9 +225,10 @@ impl<'a> CommandTrainer<'a> {
         match Process::start(&mut self.launch.command(&start), &self.keeper) {
             Ok(process) => {
                 let since = Some(Instant::now());
-                let (course, ran) = (Course::default(), Duration::ZERO);
+                let lane = self.lane(slot)?;
+                let (course, ran) = (lane.left.take().map(Course::again).unwrap_or_default(), Duration::ZERO);
                 let (has_ended, is_resumed) = (false, false);
-                self.lane(slot)?.run = Some(Run { process, course, start: number, ran, since, has_ended, is_resumed });
+                lane.run = Some(Run { process, course, start: number, ran, since, has_ended, is_resumed });
                 Ok(Begun::Running)
             }
             Err(error) if is_scarce(&error) => Ok(Begun::NoRoom(error)),
@@ -239,8 +274,15 @@ impl<'a> CommandTrainer<'a> {
                 Some((active.slot, run.process.group()))
             })
             .collect();
-        let held = self.memory.of(&groups.iter().map(|(_, group)| *group).collect::<Vec<_>>());
         self.memory_seen = Instant::now();
+        let Some(memory) = &mut self.memory else { return Vec::new() };
+        let held = match memory.of(&groups.iter().map(|(_, group)| *group).collect::<Vec<_>>()) {
+            Ok(held) => held,
+            Err(error) => {
+                tracing::warn!("what programs hold in memory could not be looked at this time: {error}");
+                return Vec::new();
+            }
+        };
         let beyond = groups.into_iter().filter_map(|(slot, group)| {
             let held = held.get(&group).copied().filter(|held| *held > most)?;
             let reason = format!("it held {} MiB of {} that it may", held >> 20, most >> 20);
@@ -256,6 +298,7 @@ impl<'a> CommandTrainer<'a> {
         }
         let runs = self.lanes.iter().flatten().filter_map(|lane| lane.run.as_ref());
         let living: HashSet<u64> = runs.filter(|run| !run.has_ended).map(|run| run.start).collect();
+        self.keeper.look();
         leftovers::kill(self.launch.mark(), |start| !living.contains(&start));
         self.leftovers_seen = Instant::now();
     }
@@ -278,16 +321,24 @@ impl<'a> CommandTrainer<'a> {
 
     /// A lane has come to its goal: its program is suspended, or gone, and its report is made.
     fn settle(&mut self, active: &Active, outcome: Outcome, keep: bool) -> Result<LaneReport, BackendError> {
-        let direction = self.command.direction();
         let lane = self.lane(active.slot)?;
         let ran = lane.run.as_mut().map_or(Duration::ZERO, |run| {
             run.pause();
             run.ran
         });
         let seconds = ran.saturating_sub(active.ran).as_secs_f64();
+        // A program that goes on for ever takes room from the others, whatever it said.
+        let refusal = match outcome {
+            Outcome::Value { .. } if keep => None,
+            _ => lane.run.as_mut().and_then(|run| run.process.kill()),
+        };
         let (value, used, failure) = match outcome {
             Outcome::Value { value, used } => (value, used, None),
             Outcome::Failed(reason) => (f64::NAN, 0, Some(reason)),
+        };
+        let (value, used, failure) = match (failure, refusal) {
+            (None, Some(reason)) => (f64::NAN, 0, Some(reason)),
+            (failure, _) => (value, used, failure),
         };
         if let Some(reason) = &failure {
             tracing::info!("candidate {} failed: {reason}", lane.candidate);
@@ -296,10 +347,10 @@ impl<'a> CommandTrainer<'a> {
             if let Some(run) = lane.run.as_ref().filter(|run| !run.has_ended) {
                 run.process.suspend();
             }
-            lane.state = State::Standing(value);
-            self.suspend_fewer(direction);
+            (lane.state, lane.reached) = (State::Standing, value);
+            while self.suspended() > self.command.suspended() && self.end_suspended() {}
         } else {
-            lane.run = None;
+            (lane.run, lane.left) = (None, None);
             lane.state = State::Over(value);
             let (candidate, repeat) = (lane.candidate, lane.repeat);
             self.checkpoints.is_done(candidate, repeat);
@@ -317,25 +368,27 @@ impl<'a> CommandTrainer<'a> {
         })
     }
 
-    /// Of the programs that stand suspended the best are kept; the others are started again should they be promoted.
-    fn suspend_fewer(&mut self, direction: Direction) {
-        let mut standing: Vec<(f64, usize)> = Vec::new();
-        for (place, lane) in self.lanes.iter().enumerate() {
-            if let Some(CommandLane { state: State::Standing(value), run: Some(run), .. }) = lane
-                && !run.has_ended
-            {
-                standing.push((*value, place));
-            }
+    /// How many programs are suspended.
+    fn suspended(&self) -> usize {
+        self.lanes.iter().flatten().filter(|lane| lane.is_suspended()).count()
+    }
+
+    /// Ends the worst of the programs that are suspended; it is started again should it be promoted. Who has been promoted and
+    /// waits for a place is needed for sure, and is ended last. Whether there was any.
+    fn end_suspended(&mut self) -> bool {
+        let direction = self.command.direction();
+        let rank = |lane: &CommandLane| (lane.state == State::Standing, lane.reached);
+        let worst = self.lanes.iter_mut().flatten().filter(|lane| lane.is_suspended()).max_by(|a, b| {
+            let (a, b) = (rank(a), rank(b));
+            a.0.cmp(&b.0).then(direction.compare(a.1, b.1))
+        });
+        let Some(lane) = worst else { return false };
+        if let Some(mut run) = lane.run.take() {
+            // What it said before it was suspended, and nobody has read: kept, it would be read now.
+            run.process.end_now(&mut self.buffer, |bytes| run.course.push(bytes));
+            lane.left = Some(run.course);
         }
-        if standing.len() <= self.command.suspended() {
-            return;
-        }
-        standing.sort_by(|a, b| direction.compare(a.0, b.0).then(a.1.cmp(&b.1)));
-        for (_, place) in standing.drain(self.command.suspended()..) {
-            if let Some(Some(lane)) = self.lanes.get_mut(place) {
-                lane.run = None;
-            }
-        }
+        true
     }
 
     /// Ends what runs and is not at its goal. Its checkpoint stays, for when it is started again.
@@ -365,7 +418,7 @@ impl Trainer for CommandTrainer<'_> {
         let begun = lanes.iter().map(|lane| {
             let candidate = announced.get(lane.point).copied().unwrap_or(lane.point as u64);
             let row = points.row(lane.point).to_vec();
-            let begun = Some(CommandLane { candidate, repeat: lane.fold, row, run: None, state: State::Underway });
+            let begun = Some(CommandLane::begun(candidate, lane.fold, row));
             let free = self.free.pop();
             match free.and_then(|slot| self.lanes.get_mut(slot.0 as usize)).zip(free) {
                 Some((place, slot)) => {
@@ -402,6 +455,7 @@ impl Trainer for CommandTrainer<'_> {
                 return Ok(());
             }
             let mut done: Vec<(Active, Outcome)> = Vec::new();
+            let mut no_room = None;
             while running.len() < self.command.workers()
                 && let Some(slot) = waiting.pop_front()
             {
@@ -412,19 +466,20 @@ impl Trainer for CommandTrainer<'_> {
                 match begun {
                     Begun::Running => running.push(active),
                     Begun::Done(outcome) => done.push((active, outcome)),
-                    Begun::NoRoom(error) if running.is_empty() => {
-                        return Err(BackendError::Processes { reason: error.to_string() });
-                    }
-                    Begun::NoRoom(_) => {
+                    Begun::NoRoom(error) => {
                         waiting.push_front(slot);
+                        no_room = Some(error);
                         break;
                     }
                 }
             }
-            let ready = match (done.is_empty(), running.is_empty()) {
-                (true, true) => return Ok(()),
-                (true, false) => self.wait(&running),
-                (false, _) => Vec::new(),
+            let ready = match (done.is_empty(), running.is_empty(), no_room) {
+                // Nothing that runs will make room; what is suspended can.
+                (true, true, Some(_)) if self.end_suspended() => continue,
+                (true, true, Some(error)) => return Err(BackendError::Processes { reason: error.to_string() }),
+                (true, true, None) => return Ok(()),
+                (true, false, _) => self.wait(&running),
+                (false, ..) => Vec::new(),
             };
             let mut beyond: HashMap<Slot, Outcome> = self.too_large(&running).into_iter().collect();
             self.look_for_leftovers();
@@ -463,6 +518,10 @@ impl Trainer for CommandTrainer<'_> {
                 candidates.entry(lane.candidate).or_default().push(lane.state);
                 self.free.push(*slot);
             }
+        }
+        // Who is the best is known at the search's end: until then all that anybody has kept stays.
+        if self.is_by_fold {
+            return;
         }
         for (candidate, states) in candidates {
             // Who was stopped on the way goes on from there another time.

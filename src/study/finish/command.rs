@@ -24,11 +24,12 @@ pub(super) fn finish(
     let checkpoints = Checkpoints::new(dir.path(), command.repeats());
     // Who has not come to an end may go on when the run is made longer.
     checkpoints.keep(|candidate| candidate == best || !history.trials.contains_key(&candidate));
-    let checkpoint = checkpoints.of(best, 0);
+    // With repeats each has a directory; the first one in which there is anything stands for all.
+    let checkpoint = (0..command.repeats()).map(|repeat| checkpoints.of(best, repeat)).find(|folder| folder.is_dir());
     let facts = CommandFacts {
         line: command.line().to_string(),
         directory: command.directory().display().to_string(),
-        checkpoint: checkpoint.is_dir().then(|| checkpoint.display().to_string()),
+        checkpoint: checkpoint.map(|folder| folder.display().to_string()),
     };
     RunResult { command: Some(facts), ..closing.result(chosen(study, history, best), dir, clock) }
 }

@@ -1,11 +1,11 @@
 //! A program in place of data and model: what a study says of it, and whether it can be run at all.
 
-use super::options::ObjectiveOptions;
-use super::template::{CommandLine, GIVEN, Template, Unknown, is_name};
-use super::{Objective, Resolved};
+use super::options::{ObjectiveOptions, check_repeats};
+use super::template::{CHECKPOINT, CommandLine, GIVEN, Template, Unknown, is_name};
+use super::{Objective, Resolved, shell};
 use crate::backend::cpu::CpuOptions;
 use crate::data::metrics::Direction;
-use crate::space::Space;
+use crate::space::{Domain, Space, Value};
 use crate::study::config::{BackendChoice, RunOptions, StudyConfig};
 use crate::study::error::{CommandError, ConfigError, StudyError};
 use crate::study::resolve::{at, placed};
@@ -104,8 +104,6 @@ impl CommandObjective {
     }
 }
 
-/// More runs of one candidate than any noise needs.
-const REPEATS_MOST: u32 = 10_000;
 /// More processes than this at a time are no search.
 const WORKERS_MOST: usize = 1024;
 /// Programs that stand on a rung hold their memory, that of a GPU too: so many where the study does not say.
@@ -134,6 +132,18 @@ pub(super) fn resolve(config: &mut StudyConfig, source: &Source) -> Result<Resol
         let known = names.iter().copied().chain(GIVEN).map(str::to_owned).collect();
         wrong(CommandError::UnknownName { name, near, known })
     })?;
+    let is_plain = |name: &str| {
+        let named = space.parameters.iter().find(|parameter| parameter.name == name);
+        match named.map(|parameter| &parameter.domain) {
+            Some(Domain::Ordinal(values) | Domain::Categorical(values)) => values.iter().all(is_plain_value),
+            Some(Domain::Fixed(value)) => is_plain_value(value),
+            Some(Domain::Float { .. } | Domain::Int { .. } | Domain::Bool) => true,
+            None => name != CHECKPOINT,
+        }
+    };
+    if let Some(name) = template.quoted().find(|name| !is_plain(name)) {
+        return Err(wrong(CommandError::Quoted { name: name.to_owned() }));
+    }
     let directory = directory(&options, source)?;
     let program = program(&line, &template, &directory).map_err(wrong)?;
     if let Some(objective) = &mut config.objective {
@@ -158,13 +168,16 @@ pub(super) fn resolve(config: &mut StudyConfig, source: &Source) -> Result<Resol
     Ok(Resolved { objective, space, notes: notes.into_iter().collect() })
 }
 
+/// Whether a value is the same word in quotes and out of them.
+fn is_plain_value(value: &Value) -> bool {
+    value.to_string().chars().all(shell::is_plain)
+}
+
 fn check_ranges(options: &ObjectiveOptions, run: &RunOptions) -> Result<(), ConfigError> {
     let out_of_range =
         |key, value: String, need: &'static str| Err(ConfigError::OutOfRange { key, value, need: need.into() });
+    check_repeats(options.repeats.unwrap_or(1))?;
     match options {
-        ObjectiveOptions { repeats: Some(repeats), .. } if !(1..=REPEATS_MOST).contains(repeats) => {
-            out_of_range("objective.repeats", repeats.to_string(), "1 to 10000")
-        }
         ObjectiveOptions { budget: Some(0), .. } => {
             out_of_range("objective.budget", "0".to_owned(), "1 or more: how many steps a whole trial has")
         }

@@ -1,5 +1,6 @@
 //! An analytic function in place of data and model: what a study says of it.
 
+use super::options::check_repeats;
 use super::{Objective, Resolved};
 use crate::base::random::{Key, stream};
 use crate::functions::{self, Evaluator, Function, FunctionShader, LaneValues, Noise};
@@ -91,9 +92,6 @@ impl FunctionObjective {
     }
 }
 
-/// More repeats than any noise needs would fill the memory with scores.
-const REPEATS_MOST: u32 = 10_000;
-
 pub(super) fn resolve(config: &mut StudyConfig, source: &Source, key: Key) -> Result<Resolved, StudyError> {
     if let Some(section) = config.section_of_models() {
         let error = ConfigError::TwoObjectives { section, instead: "searches the function" };
@@ -124,10 +122,7 @@ pub(super) fn resolve(config: &mut StudyConfig, source: &Source, key: Key) -> Re
     if !(noise >= 0.0 && noise.is_finite()) {
         return Err(out_of_range("objective.noise", noise.to_string(), "0 or more".to_owned()));
     }
-    if !(1..=REPEATS_MOST).contains(&repeats) {
-        let need = format!("1 to {REPEATS_MOST}");
-        return Err(out_of_range("objective.repeats", repeats.to_string(), need));
-    }
+    check_repeats(repeats).map_err(|error| at(source, "objective.repeats", error.into()))?;
     options.dimensions = Some(dimensions);
     (options.instance, options.noise, options.repeats) = (Some(instance), Some(noise), Some(repeats));
     let space = function.space(dimensions);

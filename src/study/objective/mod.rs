@@ -5,6 +5,7 @@ mod command;
 mod function;
 mod models;
 mod options;
+mod shell;
 pub(super) mod template;
 
 pub use command::CommandObjective;

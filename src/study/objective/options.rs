@@ -2,6 +2,7 @@
 
 use super::template::CommandLine;
 use crate::data::metrics::Direction;
+use crate::study::error::ConfigError;
 use crate::study::stopping::Span;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -76,20 +77,54 @@ impl ObjectiveOptions {
         said.into_iter().find_map(|(key, is_said)| is_said.then_some(key))
     }
 
-    /// The same without what a run may change as it likes, because no value depends on it that is not a failure.
+    /// The same without what a run may change: how much its programs may have, on which no value depends that is not a failure,
+    /// and where the program lies now, as a study may be moved. Workers stay in it: whether a search depends on them is another
+    /// matter, see [`Plan`](crate::study::plan::Plan).
     pub(in crate::study) fn essential(&self) -> ObjectiveOptions {
-        ObjectiveOptions {
-            timeout: None,
-            memory: None,
-            workers: None,
-            suspended: None,
-            directory: None,
-            ..self.clone()
-        }
+        ObjectiveOptions { timeout: None, memory: None, suspended: None, directory: None, ..self.clone() }
     }
 
-    /// Whether a run may change a key of this section as it likes: those that [`ObjectiveOptions::essential`] leaves out.
+    /// Whether a run may change a key of this section.
     pub(in crate::study) fn is_free(key: &str) -> bool {
-        matches!(key, "timeout" | "memory" | "workers" | "suspended" | "directory")
+        FREE.contains(&key)
+    }
+}
+
+/// More repeats than any noise needs would fill the memory with scores.
+const REPEATS_MOST: u32 = 10_000;
+
+/// Whether a candidate can be evaluated so often; what would be allowed if not.
+pub(super) fn check_repeats(repeats: u32) -> Result<(), ConfigError> {
+    match (1..=REPEATS_MOST).contains(&repeats) {
+        true => Ok(()),
+        false => Err(ConfigError::OutOfRange {
+            key: "objective.repeats",
+            value: repeats.to_string(),
+            need: format!("1 to {REPEATS_MOST}").into(),
+        }),
+    }
+}
+
+/// What [`ObjectiveOptions::essential`] leaves out, and `workers`.
+const FREE: [&str; 5] = ["timeout", "memory", "workers", "suspended", "directory"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_may_change_what_is_not_essential() {
+        let all: ObjectiveOptions = toml::from_str(
+            "function = 'sphere'\ncommand = 'run'\nrepeats = 2\ndimensions = 2\ninstance = 1\nnoise = 0.1\ndirection = 'minimize'\nbudget = 9\ntimeout = '1s'\nmemory = 1\nworkers = 1\nsuspended = 1\ndirectory = '.'\n",
+        )
+        .unwrap();
+        let keys = |options: &ObjectiveOptions| -> Vec<String> {
+            toml::Table::try_from(options).unwrap().keys().cloned().collect()
+        };
+        let essential = keys(&ObjectiveOptions { workers: None, ..all.essential() });
+        assert_eq!(keys(&all).len(), 13);
+        for key in keys(&all) {
+            assert_eq!(ObjectiveOptions::is_free(&key), !essential.contains(&key), "{key}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A command as a study writes it, and what becomes of it for a candidate: `{name}` takes a parameter's value.
 
+use super::shell::{self, Place, in_shell};
 use crate::base::registry::nearest;
 use indexmap::IndexMap;
 use serde::de::{SeqAccess, Visitor};
@@ -66,14 +67,16 @@ impl<'de> Visitor<'de> for Written {
 
 /// A piece of an argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+pub(super) enum Piece {
     Text(String),
-    /// A parameter, or one of [`GIVEN`].
-    Name(String),
+    /// A parameter, or one of [`GIVEN`], and where it stands.
+    Name(String, Place),
 }
 
 /// What a program is told beside its parameters, by these names in its command and, in capitals, in its environment.
-pub(in crate::study) const GIVEN: [&str; 6] = ["budget", "whole_budget", "seed", "checkpoint", "trial", "repeat"];
+pub(in crate::study) const GIVEN: [&str; 6] = ["budget", "whole_budget", "seed", CHECKPOINT, "trial", "repeat"];
+/// The one of these that is a path.
+pub(in crate::study) const CHECKPOINT: &str = "checkpoint";
 
 /// A command taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,10 +99,13 @@ impl Template {
             CommandLine::Shell(text) => (std::slice::from_ref(text), true),
             CommandLine::Arguments(arguments) => (arguments, false),
         };
-        let arguments: Vec<Vec<Piece>> = texts.iter().map(|text| pieces(text)).collect();
+        let mut arguments: Vec<Vec<Piece>> = texts.iter().map(|text| pieces(text)).collect();
+        if is_shell {
+            arguments.iter_mut().for_each(|pieces| shell::place(pieces));
+        }
         let known = || parameters.iter().copied().chain(GIVEN);
         let names = arguments.iter().flatten().filter_map(|piece| match piece {
-            Piece::Name(name) => Some(name),
+            Piece::Name(name, _) => Some(name),
             Piece::Text(_) => None,
         });
         match names.into_iter().find(|name| !known().any(|known| known == *name)) {
@@ -111,6 +117,21 @@ impl Template {
     /// Whether a shell runs it.
     pub(in crate::study) fn is_shell(&self) -> bool {
         self.is_shell
+    }
+
+    /// What stands in quotes of the command's own, where only plain words can.
+    pub(super) fn quoted(&self) -> impl Iterator<Item = &str> {
+        self.arguments.iter().flatten().filter_map(|piece| match piece {
+            Piece::Name(name, Place::Backquoted) => Some(name.as_str()),
+            // The directory is nobody's choice: it is written as these quotes need it.
+            Piece::Name(name, Place::Single | Place::Double) if name != CHECKPOINT => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Whether it names something.
+    pub(in crate::study) fn names(&self, wanted: &str) -> bool {
+        self.arguments.iter().flatten().any(|piece| matches!(piece, Piece::Name(name, _) if name == wanted))
     }
 
     /// The program, where it is the same for all candidates.
@@ -128,7 +149,7 @@ impl Template {
         if self.is_shell {
             let written = |piece: &Piece| match piece {
                 Piece::Text(text) => text.clone(),
-                Piece::Name(name) => values.get(name).map(|value| in_shell(value, "")).unwrap_or_default(),
+                Piece::Name(name, place) => values.get(name).map(|value| place.written(value)).unwrap_or_default(),
             };
             return self.arguments.iter().map(|pieces| pieces.iter().map(written).collect()).collect();
         }
@@ -138,11 +159,11 @@ impl Template {
         for pieces in &self.arguments {
             let written = pieces.iter().map(|piece| match piece {
                 Piece::Text(text) => Some(text.as_str()),
-                Piece::Name(name) => values.get(name).map(String::as_str),
+                Piece::Name(name, _) => values.get(name).map(String::as_str),
             });
             match written.collect::<Option<String>>() {
                 Some(argument) => filled.push(argument),
-                None if is_behind_flag && matches!(pieces.as_slice(), [Piece::Name(_)]) => drop(filled.pop()),
+                None if is_behind_flag && matches!(pieces.as_slice(), [Piece::Name(..)]) => drop(filled.pop()),
                 None => {}
             }
             is_behind_flag = matches!(pieces.as_slice(), [Piece::Text(text)] if text.starts_with('-'));
@@ -169,7 +190,7 @@ fn pieces(text: &str) -> Vec<Piece> {
             }
             (None, Some((name, after))) => {
                 pieces.extend(Some(std::mem::take(&mut own)).filter(|own| !own.is_empty()).map(Piece::Text));
-                pieces.push(Piece::Name(name.to_owned()));
+                pieces.push(Piece::Name(name.to_owned(), Place::Bare));
                 rest = after;
             }
             (None, None) => {
@@ -193,15 +214,6 @@ fn named(text: &str) -> Option<(&str, &str)> {
 pub(super) fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
-/// A word for a shell: in quotes where it is not plain. `also` are further plain characters.
-fn in_shell(word: &str, also: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c) || also.contains(c);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
 }
 
 #[cfg(test)]
@@ -234,6 +246,11 @@ mod tests {
         let awk = shell("awk 'BEGIN { x = {rate}; print x }' ${HOME} {kind}", &values);
         assert_eq!(awk, "awk 'BEGIN { x = 0.1; print x }' ${HOME} 'a b'");
         assert_eq!(shell("f {kind}", &[("kind", "it's")]), r"f 'it'\''s'");
+        let path = [("checkpoint", "/a $b/it's")];
+        assert_eq!(
+            shell("f {checkpoint}/x '{checkpoint}/x' \"{checkpoint}/x\"", &path),
+            r#"f '/a $b/it'\''s'/x '/a $b/it'\''s/x' "/a \$b/it's/x""#
+        );
     }
 
     #[test]
@@ -242,7 +259,7 @@ mod tests {
         assert_eq!(arguments(&line, &[("rate", "1")]), ["run", "-v", "--rate", "1"]);
         let both = [("rate", "1"), ("momentum", "-2")];
         assert_eq!(arguments(&line, &both)[2..4], ["--momentum", "-2"]);
-        // A flag that takes a value of its own, and one that belongs to another parameter, stay.
+        // A value that looks like a flag is none.
         assert_eq!(arguments(&["run", "{rate}", "{momentum}"], &[("rate", "-1")]), ["run", "-1"]);
         assert_eq!(shell("run {momentum} {rate}", &[("rate", "1")]), "run  1");
     }

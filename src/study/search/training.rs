@@ -130,7 +130,8 @@ impl Search<'_> {
                 finished.push(trial);
             }
             ports.observers.notify(&Event::Lane(self.progress()));
-            if written.elapsed() >= JOURNAL_EVERY {
+            // Who ends shortly after a write may be the last one for an hour: what took long is written by itself.
+            if written.elapsed() >= JOURNAL_EVERY || report.seconds >= JOURNAL_EVERY.as_secs_f64() {
                 failure = self.keep(&mut finished, budget, ports).err();
                 written = Instant::now();
             }
