@@ -4,9 +4,9 @@ use crate::gpu;
 use crate::support::{mixed_points, open_cpu, problem, train};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use thousandfold::backend::{BackendError, Lane, LaneReport, StopFlag, Trainer, Weights};
 use thousandfold::backend::cpu::CpuOptions;
 use thousandfold::backend::gpu::GpuOptions;
+use thousandfold::backend::{BackendError, Lane, LaneReport, Slot, StopFlag, Trainer, Weights};
 use thousandfold::data::{Fold, Problem, Task};
 use thousandfold::models::{DataShape, MODELS, Model};
 use thousandfold::space::{Points, Space};
@@ -74,7 +74,7 @@ fn largest_differences(perturb: bool) -> Option<Vec<(String, f64)>> {
     Some(differences)
 }
 
-/// Scores at two rungs of the halves of some points in turns, and the weights of the first lane.
+/// Scores of some points at two rungs, and the weights of the first lane.
 fn on_rungs(
     trainer: &mut dyn Trainer,
     points: &Points,
@@ -83,14 +83,16 @@ fn on_rungs(
     let lanes: Vec<Lane> = (0..points.len()).map(|point| Lane { point, fold: point % 2 }).collect();
     let slots = trainer.start(points, &lanes)?;
     let mut found = vec![Vec::new(); slots.len()];
-    for rung in rungs {
-        for half in slots.chunks(slots.len().div_ceil(2)) {
+    // All at once, then every third lane: of each group some go on while the others stand.
+    for (rung, turns) in rungs.into_iter().zip([1, 3]) {
+        for turn in 0..turns {
+            let called: Vec<Slot> = slots.iter().copied().skip(turn).step_by(turns).collect();
             let mut report = |lane: LaneReport| {
                 let place = slots.iter().position(|slot| *slot == lane.slot).unwrap();
                 found[place].extend(lane.evals.iter().map(|value| value.to_bits()));
                 ControlFlow::Continue(())
             };
-            trainer.advance(half, rung, true, &StopFlag::default(), &mut report)?;
+            trainer.advance(&called, rung, true, &StopFlag::default(), &mut report)?;
         }
     }
     let weights = trainer.read_back(slots[0])?;

@@ -2,7 +2,6 @@
 
 pub mod double;
 pub mod gemm;
-mod kept;
 mod lane_model;
 pub mod math;
 pub mod measure;

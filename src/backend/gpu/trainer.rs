@@ -280,8 +280,12 @@ impl<P: GpuPlan> GpuTrainer<P> {
     /// Trains a kept lane again that a loss sent back to its start.
     fn restore(&mut self, slot: Slot) -> Result<(), BackendError> {
         match self.slots.get(&slot.0) {
-            Some(SlotState { home: None, lost: budget @ 1.., .. }) => {
-                let budget = *budget;
+            Some(SlotState { home: None, lost: budget @ 1.., lane, .. }) => {
+                let (budget, bytes) = (*budget, lane.bytes());
+                // It must not be the one that has no room.
+                if self.kept_bytes().saturating_add(bytes) > self.gpu.kept_bytes() {
+                    self.forget(|_| true);
+                }
                 self.advance(&[slot], budget, true, &StopFlag::default(), &mut |_| ControlFlow::Continue(()))
             }
             _ => Ok(()),
@@ -382,8 +386,8 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
                         return Ok(());
                     }
                 }
-                // First what is kept for later makes room, then the batch becomes smaller, then what waits begins anew.
-                Err(Fault::OutOfMemory(_)) if self.forget(|slot| !called.contains(&slot)) => {}
+                // First what is kept and does not wait makes room, then the batch becomes smaller, then what waits begins anew.
+                Err(Fault::OutOfMemory(_)) if self.forget(|slot| !waiting.contains(&slot)) => {}
                 Err(Fault::OutOfMemory(_)) if batch.len() <= 1 && self.forget(|slot| !batch.contains(&slot)) => {}
                 Err(Fault::OutOfMemory(reason)) if batch.len() <= 1 => {
                     return Err(self.gpu.too_small(reason));

@@ -26,9 +26,9 @@ const CENTRES: usize = 5;
 const CLIMBS: usize = 4;
 const CLIMB_CALLS: u32 = 40;
 const FIT_CALLS: u32 = 60;
-/// The share of bounds that may be wrong.
+/// The share of searches in which Srinivas et al. 2010's bounds may be wrong once.
 const WRONG: f64 = 0.1;
-/// Srinivas et al. 2010's width of the bounds is divided by this, as they do and the paper does.
+/// Their width is divided by this, as they do in their experiments and the paper does: what is left is no guarantee.
 const WIDTH_DIVISOR: f64 = 5.0;
 
 /// A bound of the simple regret, kept up to date with a search.
@@ -49,15 +49,14 @@ impl RegretBound {
     }
 
     /// What the best of some trials, rows with their values of which NaN has failed, may be short of the best that there is: in
-    /// the values' unit, wrong for one bound in ten where the process is right. `None` where there is nothing to model.
+    /// the values' unit. `None` where there is nothing to model.
     pub fn of(&mut self, trials: &[(&[f64], f64)]) -> Option<f64> {
         let sign = -self.direction.sign();
         let scaling = Scaling::new(trials.iter().map(|(_, value)| sign * value))?;
         let chosen = representative(trials, sign);
         let dimensions = self.features.dimensions();
         let mut points = Columns::new(dimensions.len());
-        let rows: Vec<Vec<f64>> =
-            chosen.iter().map(|trial| self.features.of(&self.cube, trials[*trial].0)).collect();
+        let rows: Vec<Vec<f64>> = chosen.iter().map(|trial| self.features.of(&self.cube, trials[*trial].0)).collect();
         rows.iter().for_each(|row| points.push(row));
         let values: Vec<f64> = chosen.iter().map(|trial| scaling.scaled(sign * trials[*trial].1)).collect();
         let kernel = fit::fit(dimensions, &points, &values, self.kernel.as_ref(), [true, false], FIT_CALLS)?;
@@ -171,9 +170,10 @@ mod tests {
         let mut found = Vec::new();
         for first in (0..60).step_by(10) {
             let Ask::Proposals(points) = strategy.ask(first, 10) else { panic!("no proposals") };
-            let told = points.rows().zip(first..).map(|(row, candidate)| {
-                super::super::super::Outcome::new(candidate, row.to_vec(), sign * bowl(row))
-            });
+            let told = points
+                .rows()
+                .zip(first..)
+                .map(|(row, candidate)| super::super::super::Outcome::new(candidate, row.to_vec(), sign * bowl(row)));
             let told: Vec<_> = told.collect();
             trials.extend(told.iter().map(|outcome| (outcome.point.clone(), outcome.value())));
             strategy.tell(&told);

@@ -85,12 +85,7 @@ pub(super) fn pulls_apart(x: f64, others: &[f64], pulls: &[f64]) -> f64 {
 
 /// [`pulled_squares`] and [`leaning`], whose terms are taken from the others' leanings.
 #[inline(always)]
-pub(super) fn pulled_squares_and_leanings(
-    x: f64,
-    others: &[f64],
-    pulls: &[f64],
-    leanings: &mut [f64],
-) -> (f64, f64) {
+pub(super) fn pulled_squares_and_leanings(x: f64, others: &[f64], pulls: &[f64], leanings: &mut [f64]) -> (f64, f64) {
     let n = others.len().min(pulls.len()).min(leanings.len());
     let (others, pulls, leanings) = (&others[..n], &pulls[..n], &mut leanings[..n]);
     let (mut squares, mut sums) = ([0.0; STRANDS], [0.0; STRANDS]);
@@ -129,14 +124,15 @@ mod tests {
     struct All<'a>(&'a [f64], &'a [f64], &'a mut [f64]);
 
     impl Loops for All<'_> {
-        type Output = [f64; 6];
+        type Output = [f64; 7];
 
         #[inline(always)]
-        fn run(self) -> [f64; 6] {
+        fn run(self) -> [f64; 7] {
             let All(others, pulls, leanings) = self;
             let (square, lean) = pulled_squares_and_leanings(0.4, others, pulls, leanings);
             let one_by_one = [pulled_squares(0.4, others, pulls), leaning(0.4, others, pulls)];
-            [dot(others, pulls), sum(others), one_by_one[0], one_by_one[1], square, lean]
+            let apart = pulls_apart(others.first().copied().unwrap_or(0.0), others, pulls);
+            [dot(others, pulls), sum(others), one_by_one[0], one_by_one[1], square, lean, apart]
         }
     }
 
@@ -151,7 +147,8 @@ mod tests {
             let found = All(&others, &pulls, &mut leanings).run();
             let products = others.iter().zip(&pulls).map(|(a, b)| a * b).sum::<f64>();
             let lean = leans.iter().sum::<f64>();
-            let expected = [products, others.iter().sum::<f64>(), plain, lean, plain, lean];
+            let apart = pulls.iter().skip(1).sum::<f64>();
+            let expected = [products, others.iter().sum::<f64>(), plain, lean, plain, lean, apart];
             for (found, expected) in found.iter().zip(expected) {
                 assert!((found - expected).abs() < 1e-12, "{n}: {found} {expected}");
             }

@@ -104,11 +104,18 @@ pub(super) fn groups(space: &Space, cube: &Cube, codecs: &[Codec], objectives: u
     groups
 }
 
-/// What must hold for a column to exist, ancestors first.
+/// What must hold for a column to exist, ancestors first, each once. None of the values of one that can never exist.
 fn needs(space: &Space, column: usize) -> Vec<Condition> {
     let conditions = &space.parameters[column].conditions;
     let of_ancestors = conditions.iter().flat_map(|condition| needs(space, condition.parent));
-    of_ancestors.chain(conditions.iter().cloned()).collect()
+    let mut all: Vec<Condition> = Vec::new();
+    for need in of_ancestors.chain(conditions.iter().cloned()) {
+        match all.iter_mut().find(|known| known.parent == need.parent) {
+            Some(known) => known.values.retain(|value| need.values.contains(value)),
+            None => all.push(need),
+        }
+    }
+    all
 }
 
 /// How many of so many outcomes count as good.

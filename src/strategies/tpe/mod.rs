@@ -229,7 +229,7 @@ impl Search {
             self.put(group, &point, &mut row);
             // What the branch needs is so, whatever was drawn.
             for need in needs.iter().filter(|need| group.columns.contains(&need.parent)) {
-                if !need.values.contains(&row[need.parent]) {
+                if !need.values.contains(&row[need.parent]) && !need.values.is_empty() {
                     let pick = below(key.child(BRANCH), need.parent as u64 + 1, need.values.len() as u64);
                     row[need.parent] = need.values[pick as usize];
                 }
