@@ -176,8 +176,9 @@ const OF_A_SLOW_PROPOSAL: f64 = 1e-2;
 const FOR_A_PROCESS: u64 = 512;
 /// Past so many axes distances say little.
 const AXES_OF_A_PROCESS: usize = 50;
-/// Of a space with conditions each branch has a part of the trials only.
-const AXES_UNDER_CONDITIONS: usize = 20;
+/// Of a space with conditions each branch has a part of the trials only. Of 24 axes in eight branches a process still finds more
+/// than trees do (benches/results/search.md).
+const AXES_UNDER_CONDITIONS: usize = 30;
 /// Candidates for each axis from which on a distribution's shape can be learnt as well.
 const FOR_A_SHAPE: u64 = 100;
 /// Generations that it takes at least.
