@@ -50,7 +50,7 @@ mod shaders;
 mod shared_work;
 mod space;
 mod splits;
-mod strategies;
 mod stopping;
+mod strategies;
 mod study;
 mod svm;
