@@ -1,5 +1,6 @@
 //! A batch: candidates one after another, each awaited by the processes before the next is chosen.
 
+use super::kernel::Kernel;
 use super::models::Model;
 use super::pool::{Candidate, Pool};
 use super::posterior::{Posterior, Scratch};
@@ -44,7 +45,7 @@ impl Search {
         let windows: Vec<Window> = models
             .iter()
             .zip(regions)
-            .map(|(model, region)| Window::new(&self.cube, &model.posterior.kernel().weights, region, &centres))
+            .map(|(model, region)| Window::new(&self.cube, model.posterior.kernel(), region, &centres))
             .collect();
         let (cube, features) = (&self.cube, &self.features);
         let proposers: Vec<Proposer> = windows
@@ -207,10 +208,9 @@ struct Window {
 }
 
 impl Window {
-    fn new(cube: &Cube, weights: &[f64], region: Option<&Region>, centres: &[Vec<f64>]) -> Window {
+    fn new(cube: &Cube, kernel: &Kernel, region: Option<&Region>, centres: &[Vec<f64>]) -> Window {
         let axes = cube.axes().len();
-        let weights = &weights[..axes];
-        let lengths = weights.iter().map(|weight| 1.0f64.min(1.0 / weight.sqrt())).collect();
+        let (weights, lengths) = (&kernel.weights[..axes], kernel.lengths(axes));
         let (mut low, mut high) = match (region, centres.first()) {
             (Some(region), Some(centre)) => region.bounds(centre, weights),
             _ => (vec![0.0; axes], vec![1.0; axes]),

@@ -72,6 +72,11 @@ impl Kernel {
         self.signal + MEAN_VARIANCE
     }
 
+    /// Lengths along the first dimensions, which are the axes; at most 1.
+    pub(super) fn lengths(&self, axes: usize) -> Vec<f64> {
+        self.weights[..axes].iter().map(|weight| 1.0f64.min(1.0 / weight.sqrt())).collect()
+    }
+
     /// A point as the distances see it: along bent dimensions.
     pub(super) fn bend(&self, point: &mut [f64]) {
         for (x, warp) in point.iter_mut().zip(&self.warps) {

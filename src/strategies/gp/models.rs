@@ -86,7 +86,7 @@ impl Search {
         let fits = before.map_or(0, |model| model.fits);
         let is_thorough = chosen.len() < THOROUGH || fits.is_multiple_of(THOROUGH_EVERY);
         let kernel = before.map(|model| model.posterior.kernel());
-        let fitted = self.representative(chosen);
+        let fitted = representative(chosen.to_vec(), FITTED_DATA, |trial| self.trials[trial].value);
         let dimensions = self.features.dimensions();
         let bends = chosen.len() >= BENT_FROM;
         let kernel =
@@ -145,24 +145,24 @@ impl Search {
         self.nearest(centre, kernel.unwrap_or(&prior), LOCAL_DATA)
     }
 
-    /// Those of some trials that a kernel is fitted to.
-    fn representative(&self, chosen: &[usize]) -> Vec<usize> {
-        if chosen.len() <= FITTED_DATA {
-            return chosen.to_vec();
-        }
-        let mut order = chosen.to_vec();
-        order.sort_by(|a, b| ascending(self.trials[*a].value, self.trials[*b].value).then(a.cmp(b)));
-        let (best, others) = order.split_at(FITTED_DATA / 2);
-        let wanted = FITTED_DATA - best.len();
-        let spread = (0..wanted).map(|number| others[number * others.len() / wanted]);
-        let mut fitted: Vec<usize> = best.iter().copied().chain(spread).collect();
-        fitted.sort_unstable();
-        fitted
-    }
-
     fn points(&self, trials: &[usize]) -> Columns {
         let mut columns = Columns::new(self.features.dimensions().len());
         trials.iter().for_each(|trial| columns.push(&self.trials[*trial].features));
         columns
     }
+}
+
+/// The most of some trials that stand for all of them: half of them the best, less is better, the others evenly from the rest.
+/// Ascending.
+pub(super) fn representative(mut trials: Vec<usize>, most: usize, value: impl Fn(usize) -> f64) -> Vec<usize> {
+    if trials.len() <= most {
+        return trials;
+    }
+    trials.sort_by(|a, b| ascending(value(*a), value(*b)).then(a.cmp(b)));
+    let (best, others) = trials.split_at(most / 2);
+    let wanted = most - best.len();
+    let spread = (0..wanted).map(|number| others[number * others.len() / wanted]);
+    let mut chosen: Vec<usize> = best.iter().copied().chain(spread).collect();
+    chosen.sort_unstable();
+    chosen
 }

@@ -8,6 +8,7 @@ use super::features::Features;
 use super::fit;
 use super::kernel::{Columns, Kernel};
 use super::lbfgs::{self, Limits};
+use super::models::representative;
 use super::pool::Candidate;
 use super::posterior::{Posterior, Scratch};
 use super::propose::{NEAR, Proposer, SPREAD};
@@ -53,7 +54,7 @@ impl RegretBound {
     pub fn of(&mut self, trials: &[(&[f64], f64)]) -> Option<f64> {
         let sign = -self.direction.sign();
         let scaling = Scaling::new(trials.iter().map(|(_, value)| sign * value))?;
-        let chosen = representative(trials, sign);
+        let chosen = representative((0..trials.len()).collect(), MOST_TRIALS, |trial| sign * trials[trial].1);
         let dimensions = self.features.dimensions();
         let mut points = Columns::new(dimensions.len());
         let rows: Vec<Vec<f64>> = chosen.iter().map(|trial| self.features.of(&self.cube, trials[*trial].0)).collect();
@@ -86,8 +87,7 @@ impl RegretBound {
     /// The least lower bound over the space: of many points there and around the best, and downhill from the lowest.
     fn least(&self, posterior: &Posterior, centres: &[Vec<f64>], width: f64, trials: usize) -> f64 {
         let axes = self.cube.axes().len();
-        let lengths: Vec<f64> =
-            posterior.kernel().weights[..axes].iter().map(|weight| 1.0f64.min(1.0 / weight.sqrt())).collect();
+        let lengths = posterior.kernel().lengths(axes);
         let (low, high) = (vec![0.0; axes], vec![1.0; axes]);
         let proposer = Proposer {
             cube: &self.cube,
@@ -126,21 +126,6 @@ impl RegretBound {
         });
         from_pool.min(climbed.reduce(|| f64::INFINITY, f64::min))
     }
-}
-
-/// The trials that a process is fitted to, ascending.
-fn representative(trials: &[(&[f64], f64)], sign: f64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..trials.len()).collect();
-    if order.len() <= MOST_TRIALS {
-        return order;
-    }
-    order.sort_by(|a, b| ascending(sign * trials[*a].1, sign * trials[*b].1).then(a.cmp(b)));
-    let (best, others) = order.split_at(MOST_TRIALS / 2);
-    let wanted = MOST_TRIALS - best.len();
-    let spread = (0..wanted).map(|number| others[number * others.len() / wanted]);
-    let mut chosen: Vec<usize> = best.iter().copied().chain(spread).collect();
-    chosen.sort_unstable();
-    chosen
 }
 
 #[cfg(test)]

@@ -47,27 +47,31 @@ pub enum Level {
 }
 
 impl Level {
+    /// The widest first.
+    const ALL: [Level; 4] = [Level::Avx512, Level::Avx2, Level::Neon, Level::Plain];
+
+    /// Whether this processor has it.
+    fn is_here(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => x86::has_avx512(),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => x86::has_avx2(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Level::Avx512 | Level::Avx2 => false,
+            Level::Neon => cfg!(target_arch = "aarch64"),
+            Level::Plain => true,
+        }
+    }
+
     /// The widest that this processor has.
     pub fn detect() -> Level {
-        Level::available()[0]
+        Level::ALL.into_iter().find(|level| level.is_here()).unwrap_or(Level::Plain)
     }
 
     /// All that this processor has, widest first; plain Rust is always among them.
     pub fn available() -> Vec<Level> {
-        let mut levels = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        {
-            if x86::has_avx512() {
-                levels.push(Level::Avx512);
-            }
-            if x86::has_avx2() {
-                levels.push(Level::Avx2);
-            }
-        }
-        #[cfg(target_arch = "aarch64")]
-        levels.push(Level::Neon);
-        levels.push(Level::Plain);
-        levels
+        Level::ALL.into_iter().filter(|level| level.is_here()).collect()
     }
 
     /// Its name in lists and bench tables.
