@@ -132,8 +132,8 @@ pub struct IntegerArray {
     pub values: Vec<u32>,
 }
 
-/// A backend opened on one model and one problem. A lane's bits depend on its point, its fold and its budget alone:
-/// not on its neighbours, on how lanes were batched, or on how often its training was continued.
+/// A backend opened on one model and one problem. A lane's bits depend on its point, its turns, its fold and its
+/// budget alone: not on its neighbours, on how lanes were batched, or on how often its training was continued.
 pub trait Trainer: Send {
     /// Says which candidates the points of the next [`Trainer::start`] are, to a trainer that tells others their numbers.
     fn announce(&mut self, _candidates: &[u64]) {}
@@ -156,6 +156,22 @@ pub trait Trainer: Send {
 
     /// Whether lanes are to report gradients from now on, which takes time; at first they don't.
     fn want_gradients(&mut self, _wanted: bool) {}
+
+    /// A slot for each of these, whose lane stands where that one does, on its way to the same bits: population-based training
+    /// copies who is ahead over who is behind.
+    fn fork(&mut self, slots: &[Slot]) -> Result<Vec<Slot>, BackendError> {
+        match slots {
+            [] => Ok(Vec::new()),
+            _ => Err(BackendError::Unforkable),
+        }
+    }
+
+    /// From `at` units of budget on, which none of these lanes has gone beyond and no earlier turn of theirs stands behind, each
+    /// is trained with another point, `points` row by row; only hyperparameters that its model can change on the way differ
+    /// from those it has.
+    fn turn(&mut self, slots: &[Slot], _at: u64, _points: &Points) -> Result<(), BackendError> {
+        if slots.is_empty() { Ok(()) } else { Err(BackendError::Unforkable) }
+    }
 
     /// The weights of a lane that was advanced with `keep`.
     fn read_back(&mut self, slot: Slot) -> Result<Weights, BackendError>;
@@ -228,6 +244,9 @@ pub enum BackendError {
     /// The slot was never started, was released, or kept no state.
     #[error("slot {0} holds no trained lane")]
     NoSuchSlot(u32),
+    /// Lanes were to go on with other hyperparameters, and whatever trains them does not change any on the way.
+    #[error("what is trained here cannot go on with other hyperparameters")]
+    Unforkable,
     /// The model's method is not sane for these data, or not there on this backend.
     #[error("{model} cannot be trained here: {reason}\n  {alternative}")]
     Unsuited {

@@ -27,6 +27,10 @@ pub mod stream {
     pub const NOISE: u32 = 7;
     /// Points at which a bound of the regret is looked for.
     pub const REGRET: u32 = 8;
+    /// Whom a scheduler takes of several that are as good to it.
+    pub const SCHEDULER: u32 = 9;
+    /// Hyperparameters that change while a candidate is trained.
+    pub const EXPLORER: u32 = 10;
 }
 
 /// The second word of the counter at which a derived key is drawn: it keeps those apart from the counters that streams

@@ -97,6 +97,11 @@ pub trait Model: Named {
     fn stops_by_validation(&self, _: &Space, _point: &[f64]) -> bool {
         false
     }
+    /// Hyperparameters that may change while a lane is trained: each step reads them afresh, and a lane's state is laid out
+    /// alike whatever they are. Population-based training schedules these.
+    fn schedulable(&self) -> &'static [&'static str] {
+        &[]
+    }
     /// Every hyperparameter with its default range, scale, condition and default value.
     fn space(&self, shape: DataShape) -> Space;
     /// Size of a candidate, to break ties and for the one-standard-error choice: less is simpler. Roughly the number of

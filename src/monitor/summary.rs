@@ -272,6 +272,7 @@ fn places(result: &RunResult) -> String {
             .map(|path| line("checkpoint", path))
             .unwrap_or_default()
         + &result.model_file.as_ref().map(|path| line("model", path)).unwrap_or_default()
+        + &result.recipe_file.as_ref().map(|path| line("its training", path)).unwrap_or_default()
         + &trained.unwrap_or_default()
         + &line("result", &json.to_string_lossy())
 }

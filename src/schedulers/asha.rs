@@ -72,7 +72,7 @@ impl Scheduler for Asha {
         let is_over = begin == 0 && go_on.is_empty();
         let ended = self.end(room, is_over);
         let budget = self.rungs.first().map_or(0, |rung| rung.budget);
-        Round { begin, budget, go_on, ended }
+        Round { begin, budget, go_on, ended, ..Round::default() }
     }
 
     fn report(&mut self, reached: &[Reached]) {

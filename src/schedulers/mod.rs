@@ -9,7 +9,9 @@ mod halving;
 mod hyperband;
 mod learning_curve;
 mod patient;
+mod pbt;
 mod percentile;
+mod population;
 mod race;
 mod racing;
 mod rungs;
@@ -20,7 +22,10 @@ mod wilcoxon;
 #[cfg(test)]
 mod optuna;
 
+use crate::base::random::Key;
 use crate::base::registry::{self, Named, UnknownName};
+use crate::space::Space;
+use std::sync::Arc;
 
 /// What a unit of a scheduler's budgets is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +49,17 @@ pub struct Reached {
     pub values: Vec<f64>,
 }
 
+/// A candidate goes on from where another one stands, with other hyperparameters than that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fork {
+    /// Who goes on.
+    pub candidate: u64,
+    /// Whose training it takes over.
+    pub parent: u64,
+    /// The budget that both have had.
+    pub budget: u64,
+}
+
 /// What is trained next, side by side.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Round {
@@ -53,6 +69,8 @@ pub struct Round {
     pub budget: u64,
     /// Candidates that go on, and to which budget. Ascending.
     pub go_on: Vec<(u64, u64)>,
+    /// Candidates that take over another's training before they go on. Ascending; no parent is one of them.
+    pub forks: Vec<Fork>,
     /// Candidates that end, and the budget that they have had. Ascending.
     pub ended: Vec<(u64, u64)>,
 }
@@ -75,6 +93,28 @@ pub trait Scheduler: Send {
     fn report(&mut self, reached: &[Reached]);
 }
 
+/// Says with which hyperparameters a candidate goes on that takes over another's training.
+pub trait Explorer: Send {
+    /// The fork's point; `parent` is that of the one it takes over from.
+    fn explore(&mut self, fork: Fork, parent: &[f64]) -> Vec<f64>;
+
+    /// Hears of every candidate of a round, and of the points that they were trained with on their way there.
+    fn report(&mut self, _reached: &[Reached], _points: &[Vec<f64>]) {}
+}
+
+/// What an explorer is opened with.
+#[derive(Debug, Clone)]
+pub struct ExplorerOptions {
+    /// What is searched.
+    pub space: Arc<Space>,
+    /// Columns of the hyperparameters that may change while a lane is trained.
+    pub columns: Vec<usize>,
+    /// How likely each is drawn afresh from its range, 0 to 1.
+    pub resample: f64,
+    /// Of everything that it draws.
+    pub key: Key,
+}
+
 /// What a scheduler is opened with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SchedulerOptions {
@@ -92,6 +132,8 @@ pub struct SchedulerOptions {
     pub grain: u64,
     /// Who goes on.
     pub rule: RuleOptions,
+    /// Of everything that it draws.
+    pub key: Key,
 }
 
 /// Who goes on: numbers of single schedulers, each of which reads its own. The default is that of a study.
@@ -108,11 +150,13 @@ pub struct RuleOptions {
     /// How likely a comparison may end a candidate by mistake, or the chance below which one ends; above 0 and below 1. Each
     /// scheduler has its own where it is not set.
     pub level: Option<f64>,
+    /// The share of a population, the worst of it, that takes over from as many of the best; 0 to 0.5.
+    pub quantile: f64,
 }
 
 impl Default for RuleOptions {
     fn default() -> RuleOptions {
-        RuleOptions { percentile: 50.0, threshold: None, patience: 2, min_delta: 0.0, level: None }
+        RuleOptions { percentile: 50.0, threshold: None, patience: 2, min_delta: 0.0, level: None, quantile: 0.25 }
     }
 }
 
@@ -121,7 +165,7 @@ pub const RUNGS_MOST: u64 = 1000;
 
 /// A scheduler in the registry.
 pub trait SchedulerEntry: Named {
-    /// Whether candidates may end before their full budget: the model needs scores on the way then.
+    /// Whether it looks at scores on the way, to end candidates before their full budget or to let them take over from others.
     fn ends_early(&self) -> bool {
         true
     }
@@ -138,8 +182,16 @@ pub trait SchedulerEntry: Named {
     fn rungs(&self, options: &SchedulerOptions) -> Vec<u64> {
         rungs::geometric(&SchedulerOptions { batch: u64::MAX, ..*options })
     }
+    /// Whether candidates take over others' training, and so need hyperparameters that may change on the way.
+    fn explores(&self) -> bool {
+        false
+    }
     /// Opens it.
     fn open(&self, options: &SchedulerOptions) -> Box<dyn Scheduler>;
+    /// What says with which hyperparameters candidates go on, where it [`SchedulerEntry::explores`].
+    fn explorer(&self, _options: ExplorerOptions) -> Option<Box<dyn Explorer>> {
+        None
+    }
 }
 
 /// Every scheduler.
@@ -155,6 +207,7 @@ pub static SCHEDULERS: &[&dyn SchedulerEntry] = &[
     &learning_curve::LearningCurveStopping,
     &racing::Racing,
     &wilcoxon::WilcoxonStopping,
+    &pbt::PopulationBasedTraining,
 ];
 
 /// Finds a scheduler by name.
@@ -170,7 +223,16 @@ mod testing {
 
     pub(super) fn options(budget: u64) -> SchedulerOptions {
         let rule = RuleOptions::default();
-        SchedulerOptions { budget, batch: 100, least: 1, eta: 3, interval: None, grain: 1, rule }
+        SchedulerOptions {
+            budget,
+            batch: 100,
+            least: 1,
+            eta: 3,
+            interval: None,
+            grain: 1,
+            rule,
+            key: Key::from_seed(1),
+        }
     }
 
     /// Every round of a search for `candidates`, where `value` scores a candidate at a budget.

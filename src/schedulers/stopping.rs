@@ -53,7 +53,7 @@ impl<R: Rule> Scheduler for Stopping<R> {
             return Round { go_on, ended, ..Round::default() };
         }
         self.rung = 0;
-        Round { begin: room.min(batch), budget: self.budgets[0], go_on, ended }
+        Round { begin: room.min(batch), budget: self.budgets[0], go_on, ended, ..Round::default() }
     }
 
     fn report(&mut self, reached: &[Reached]) {

@@ -122,6 +122,12 @@ pub struct SearchOptions {
     /// best. Each has its own where it is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<f64>,
+    /// `pbt`: the share of a population, the worst of it, that takes over from as many of the best at each rung.
+    #[serde(skip_serializing_if = "is_default_quantile")]
+    pub quantile: f64,
+    /// `pbt`: how likely a hyperparameter of one that takes over is drawn afresh from its range.
+    #[serde(skip_serializing_if = "is_default_resample")]
+    pub resample: f64,
     /// `grid`: points along each continuous parameter.
     pub resolution: u64,
     /// `grid`: whether points come in random order.
@@ -148,6 +154,17 @@ fn is_default_patience(patience: &u64) -> bool {
 
 fn is_default_min_delta(min_delta: &f64) -> bool {
     *min_delta == RuleOptions::default().min_delta
+}
+
+fn is_default_quantile(quantile: &f64) -> bool {
+    *quantile == RuleOptions::default().quantile
+}
+
+/// As in Jaderberg et al. 2017 and Ray Tune.
+const RESAMPLE: f64 = 0.25;
+
+fn is_default_resample(resample: &f64) -> bool {
+    *resample == RESAMPLE
 }
 
 fn is_score_alone(objectives: &[Criterion]) -> bool {
@@ -179,6 +196,8 @@ impl Default for SearchOptions {
             patience: rule.patience,
             min_delta: rule.min_delta,
             level: rule.level,
+            quantile: rule.quantile,
+            resample: RESAMPLE,
             resolution: 5,
             shuffle: false,
         }

@@ -3,7 +3,9 @@
 use super::choice::mean;
 use super::distribution::Distribution;
 use super::journal::{Outcomes, Rung};
+use super::recipe::Recipe;
 use crate::backend::LaneStatus;
+use crate::schedulers::Fork;
 use crate::space::Points;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -193,7 +195,7 @@ pub struct Counted {
 pub struct History {
     /// Finished candidates.
     pub trials: BTreeMap<u64, Trial>,
-    /// Every proposed candidate's point; row i is candidate i.
+    /// Every candidate's point as it was proposed; row i is candidate i.
     pub points: Points,
     /// The whole budget of a candidate, as the scheduler counts it: of each of its lanes, or its folds.
     whole: u64,
@@ -205,6 +207,10 @@ pub struct History {
     first: HashMap<u64, u64>,
     /// Candidates whose point an earlier one has, and that one.
     twins: HashMap<u64, u64>,
+    /// Of candidates that took over another's training, what they are trained with from its beginning on.
+    recipes: HashMap<u64, Recipe>,
+    /// Who took over from whom, and went on with which point, in this order.
+    lineage: Vec<(Fork, Vec<f64>)>,
     /// Points that the journal holds, of candidates that were not proposed again yet.
     journalled: HashMap<u64, Vec<f64>>,
     /// Reasons of failures that the journal holds, of candidates whose outcomes have not been read yet.
@@ -233,12 +239,33 @@ impl History {
         History { trials, summary: Some(Summary { points, counts, distribution }), ..History::default() }
     }
 
-    /// A candidate's encoded values; nothing of one that was not kept.
+    /// A candidate's encoded values, of one that changed them on its way those that it has now; nothing of one that was not kept.
     pub fn point(&self, candidate: u64) -> &[f64] {
-        match &self.summary {
-            Some(summary) => summary.points.get(&candidate).map_or(&[], Vec::as_slice),
-            None => self.points.row(candidate as usize),
+        match (&self.summary, self.recipes.get(&candidate)) {
+            (Some(summary), _) => summary.points.get(&candidate).map_or(&[], Vec::as_slice),
+            (None, Some(recipe)) => recipe.last(),
+            (None, None) => self.points.row(candidate as usize),
         }
+    }
+
+    /// What a candidate that took over another's training is trained with, from its beginning on.
+    pub fn recipe(&self, candidate: u64) -> Option<&Recipe> {
+        self.recipes.get(&candidate)
+    }
+
+    /// Who took over from whom, where, and went on with which point, in this order.
+    pub fn lineage(&self) -> &[(Fork, Vec<f64>)] {
+        &self.lineage
+    }
+
+    /// Lets a candidate go on from where its parent stands, with another point.
+    pub(super) fn take_over(&mut self, fork: Fork, point: Vec<f64>) {
+        let Fork { candidate, parent, budget } = fork;
+        let recipe = self.recipes.get(&parent).cloned();
+        let mut recipe = recipe.unwrap_or_else(|| Recipe::of(self.points.row(parent as usize)));
+        recipe.turns.push((budget, point.clone()));
+        self.recipes.insert(candidate, recipe);
+        self.lineage.push((fork, point));
     }
 
     /// How many candidates were proposed.

@@ -29,6 +29,7 @@ mod pending;
 pub mod pipeline;
 mod pipeline_trainer;
 pub mod plan;
+pub mod recipe;
 pub mod regret;
 pub mod resolve;
 pub mod result;

@@ -1,6 +1,7 @@
 //! The `[model]` section of a study: one model or several, and how long each is trained.
 
 use super::names::Names;
+use super::recipe::Stage;
 use indexmap::IndexMap;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,11 +16,14 @@ pub struct ModelOptions {
     /// A lane's budget in the model's own unit (epochs, iterations); the model's default where it is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<ModelBudget>,
+    /// Hyperparameters that change while a lane is trained: from so many units of budget on, other values than the candidate's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub schedule: Vec<Stage>,
 }
 
 impl Default for ModelOptions {
     fn default() -> ModelOptions {
-        ModelOptions { name: Names(vec!["mlp".to_owned()]), budget: None }
+        ModelOptions { name: Names(vec!["mlp".to_owned()]), budget: None, schedule: Vec::new() }
     }
 }
 

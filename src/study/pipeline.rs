@@ -50,6 +50,20 @@ impl Pipeline {
         all
     }
 
+    /// The study's columns of what may change while a lane is trained.
+    pub fn schedulable(&self) -> Vec<usize> {
+        let names = self.model.schedulable();
+        let own = self.space.parameters.iter().zip(&self.columns);
+        own.filter(|(parameter, _)| names.contains(&parameter.name.as_str())).map(|(_, column)| *column).collect()
+    }
+
+    /// A budget in the scheduler's unit, in which `most` is the full one, in the model's: the same share, in whole units, one
+    /// at least of anything.
+    pub fn own_budget(&self, budget: u64, most: u64) -> u64 {
+        let share = u128::from(budget) * u128::from(self.budget);
+        share.div_ceil(u128::from(most.max(1))).min(u128::from(u64::MAX)) as u64
+    }
+
     /// Size of a candidate: [`Model::cost`].
     pub fn cost(&self, row: &[f64]) -> f64 {
         self.model.cost(&self.space, &self.own(row), self.shape)

@@ -87,9 +87,7 @@ impl Trainer for PipelineTrainer<'_> {
             }
             let inner: Vec<Slot> = mine.iter().map(|(inner, _)| *inner).collect();
             mine.sort_unstable();
-            // The same share of the model's own budget; whole units, and one at least.
-            let share = u128::from(budget) * u128::from(pipeline.budget);
-            let own = share.div_ceil(u128::from(most)).min(u128::from(u64::MAX)) as u64;
+            let own = pipeline.own_budget(budget, most);
             let (mut flow, width) = (ControlFlow::Continue(()), self.width);
             self.trainers[index].advance(&inner, own, keep, stop, &mut |lane| {
                 let Ok(place) = mine.binary_search_by_key(&lane.slot, |(inner, _)| *inner) else { return flow };
@@ -108,6 +106,28 @@ impl Trainer for PipelineTrainer<'_> {
 
     fn want_gradients(&mut self, wanted: bool) {
         self.trainers.iter_mut().for_each(|trainer| trainer.want_gradients(wanted));
+    }
+
+    fn fork(&mut self, slots: &[Slot]) -> Result<Vec<Slot>, BackendError> {
+        let fork = |slot: &Slot| {
+            let (pipeline, inner) = self.place(*slot)?;
+            let forks = self.trainers[pipeline].fork(&[inner])?;
+            let inner = forks.first().copied().ok_or(BackendError::NoSuchSlot(slot.0))?;
+            Ok(self.take_slot((pipeline, inner)))
+        };
+        slots.iter().map(fork).collect()
+    }
+
+    fn turn(&mut self, slots: &[Slot], at: u64, points: &Points) -> Result<(), BackendError> {
+        let most = self.pipelines.budget();
+        for (slot, row) in slots.iter().zip(points.rows()) {
+            let (index, inner) = self.place(*slot)?;
+            let Some(pipeline) = self.pipelines.iter().nth(index) else { return Err(BackendError::NoSuchSlot(slot.0)) };
+            let mut own = Points::new(pipeline.space.parameters.len());
+            own.push(&pipeline.own(row));
+            self.trainers[index].turn(&[inner], pipeline.own_budget(at, most), &own)?;
+        }
+        Ok(())
     }
 
     fn read_back(&mut self, slot: Slot) -> Result<Weights, BackendError> {

@@ -10,6 +10,7 @@ use super::model_options::{ModelBudget, ModelOptions};
 use super::objective::{Objective, Resolved};
 use super::parts::Parts;
 use super::plan::{self, Plan};
+use super::recipe::{self, Stages};
 use super::regret::Allowed;
 use super::retention::Retention;
 use super::scheduling;
@@ -60,6 +61,8 @@ pub struct Study {
     pub strategy: Relay,
     /// What it plans by.
     pub plan: Plan,
+    /// What `[model] schedule` says.
+    pub(super) stages: Stages,
     /// How budgets are given.
     pub scheduler: &'static dyn SchedulerEntry,
     /// The key of everything random.
@@ -99,7 +102,10 @@ impl Study {
             let able = STRATEGIES.iter().copied().filter(|entry| can(*entry)).map(|entry| entry.name()).collect();
             return Err(at(source, "search.strategy", ConfigError::Refused { strategy, reason, able }.into()));
         }
+        let stages = recipe::stages(&config.model, &objective, &space)
+            .map_err(|error| at(source, "model.schedule", error.into()))?;
         scheduling::check(&config, scheduler, &objective)
+            .and_then(|()| scheduling::check_changes(scheduler, &strategy, &objective, &space, &stages))
             .map_err(|error| at(source, "search.scheduler", error.into()))?;
         check_regret(&config, &objective, directions.len()).map_err(|error| at(source, "stop.regret", error.into()))?;
         if let (Retention::Best(_), Some(reason)) =
@@ -116,7 +122,7 @@ impl Study {
             let (key, value) = ("run.history", config.run.history.to_string());
             return Err(at(source, key, ConfigError::OutOfRange { key, value, need: need.into() }.into()));
         }
-        let batch = batch(&config, &strategy);
+        let batch = batch(&config, &strategy, scheduler);
         config.search.batch = Some(batch);
         if strategy.follows_time() && config.stop.time.is_some() && config.run.threads == 0 {
             // Where a run goes on, its plan is the same whatever machine it is.
@@ -143,6 +149,7 @@ impl Study {
             known,
             strategy,
             plan,
+            stages,
             scheduler,
             key,
         })
@@ -296,7 +303,7 @@ const AUTO: &str = "auto";
 
 /// Candidates that are proposed at a time. Stop rules look at whole batches: where there are any, batches are so small
 /// that little is trained in vain; and where a strategy learns, so small that it can, often.
-fn batch(config: &StudyConfig, strategy: &Relay) -> u64 {
+fn batch(config: &StudyConfig, strategy: &Relay, scheduler: &dyn SchedulerEntry) -> u64 {
     const MOST: u64 = 1000;
     const TO_LEARN: u64 = 50;
     const ROUNDS: u64 = 200;
@@ -304,6 +311,10 @@ fn batch(config: &StudyConfig, strategy: &Relay) -> u64 {
     const LEAST: u64 = 16;
     let by_patience = config.stop.patience.map_or(MOST, |patience| (patience / 2).clamp(LEAST, MOST));
     let by_target = config.stop.target.map_or(MOST, |_| WITH_TARGET);
+    if scheduler.explores() {
+        // A population trains side by side, and learns on its way.
+        return config.search.batch.unwrap_or(MOST);
+    }
     let by_learning = match strategy.is_adaptive() {
         true => (Plan::of(config).candidates / ROUNDS).max(TO_LEARN),
         false => MOST,
@@ -403,6 +414,12 @@ fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
         }
         () if search.level.is_some_and(|level| !(level > 0.0 && level < 1.0)) => {
             out_of_range("search.level", search.level.unwrap_or(0.0).to_string(), "a share between 0 and 1")
+        }
+        () if !(0.0..=0.5).contains(&search.quantile) => {
+            out_of_range("search.quantile", search.quantile.to_string(), "a share from 0 to 0.5")
+        }
+        () if !(0.0..=1.0).contains(&search.resample) => {
+            out_of_range("search.resample", search.resample.to_string(), "a share from 0 to 1")
         }
         () if search.resolution == 0 => out_of_range("search.resolution", "0".to_owned(), "1 or more"),
         () if has_no_budget(&config.model) => out_of_range("model.budget", "0".to_owned(), "1 or more"),

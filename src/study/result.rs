@@ -1,6 +1,7 @@
 //! The result file; docs/result.md says what each field means.
 
 use super::choice::Estimate;
+use super::recipe::Stage;
 use super::regret::Remaining;
 use super::stopping::StopReason;
 use crate::data::metrics::Direction;
@@ -95,6 +96,12 @@ pub struct RunResult {
     /// A table of all candidates that were kept, where that are the best alone; left out where all were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_file: Option<String>,
+    /// A study of the best candidate alone, whose hyperparameters changed on the way; left out of a search without a population.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe_file: Option<String>,
+    /// A table of who took over from whom in a population; left out of a search without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage_file: Option<String>,
     /// What the user should know of data and settings.
     pub notes: Vec<String>,
 }
@@ -127,6 +134,10 @@ pub struct Chosen {
     pub seconds_per_lane: f64,
     /// Units of the model's budget that each of its lanes used, in the order of the folds.
     pub used: Vec<u64>,
+    /// Where parameters changed on the way, what they were from the beginning on and from each change on, in units of the
+    /// budget; `params` has the last of them. Left out where none did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedule: Vec<Stage>,
     /// Values beside the first, means over the folds; left out where there is one objective.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<f64>,

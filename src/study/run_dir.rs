@@ -1,5 +1,5 @@
 //! The run directory: study.toml, journal.tfj, lock, and at the end result.json with model.safetensors, or best.csv where
-//! only the best candidates were kept.
+//! only the best candidates were kept, and recipe.toml with lineage.csv, where they were a population.
 
 use super::error::RunDirError;
 use std::fs::{File, TryLockError};
@@ -32,6 +32,8 @@ const LOCK: &str = "lock";
 const RESULT: &str = "result.json";
 const MODEL: &str = "model.safetensors";
 const BEST: &str = "best.csv";
+const LINEAGE: &str = "lineage.csv";
+const RECIPE: &str = "recipe.toml";
 const STATE: &str = "generations.state";
 const CHECKPOINTS: &str = "checkpoints";
 
@@ -65,7 +67,7 @@ impl RunDir {
     /// Deletes what a run has left; nothing else in the directory is touched. Wherever it is stopped, no result is left
     /// without its journal, and no journal without its study.
     pub fn clear(&self) -> Result<(), RunDirError> {
-        for name in [RESULT, MODEL, BEST, STATE, JOURNAL, STUDY] {
+        for name in [RESULT, MODEL, BEST, LINEAGE, RECIPE, STATE, JOURNAL, STUDY] {
             let path = self.path.join(name);
             match std::fs::remove_file(&path) {
                 Err(source) if source.kind() != ErrorKind::NotFound => return Err(io(&path)(source)),
@@ -97,6 +99,16 @@ impl RunDir {
     /// The table of the best candidates, where the others were not kept.
     pub fn best(&self) -> PathBuf {
         self.path.join(BEST)
+    }
+
+    /// The table of who took over from whom in a population.
+    pub fn lineage(&self) -> PathBuf {
+        self.path.join(LINEAGE)
+    }
+
+    /// The study of a population's winner.
+    pub fn recipe(&self) -> PathBuf {
+        self.path.join(RECIPE)
     }
 
     /// The state of a search by whole generations.

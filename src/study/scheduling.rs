@@ -7,8 +7,12 @@
 use super::config::{SearchOptions, StudyConfig};
 use super::error::ConfigError;
 use super::objective::Objective;
+use super::recipe::{self, Stages};
 use super::resolve::Study;
-use crate::schedulers::{RUNGS_MOST, RuleOptions, SchedulerEntry, SchedulerOptions, Unit};
+use crate::base::random::{Key, stream};
+use crate::schedulers::{ExplorerOptions, RUNGS_MOST, RuleOptions, SchedulerEntry, SchedulerOptions, Unit};
+use crate::space::Space;
+use crate::strategies::relay::Relay;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -84,6 +88,16 @@ impl Study {
         options(&self.config.search, self.scheduler, &self.objective, self.batch)
     }
 
+    /// What its explorer is opened with, if it has one.
+    pub(super) fn explorer_options(&self) -> ExplorerOptions {
+        ExplorerOptions {
+            space: self.space.clone(),
+            columns: searched(recipe::schedulable(&self.objective), &self.space),
+            resample: self.config.search.resample,
+            key: self.key.child(stream::EXPLORER),
+        }
+    }
+
     pub(super) fn axis(&self) -> Axis {
         axis(self.scheduler, &self.objective)
     }
@@ -118,7 +132,9 @@ fn options(
             patience: search.patience,
             min_delta: search.min_delta,
             level: search.level,
+            quantile: search.quantile,
         },
+        key: Key::from_seed(search.seed).child(stream::SCHEDULER),
     }
 }
 
@@ -155,6 +171,66 @@ pub(super) fn check(
         Some(reason) => Err(ConfigError::Unschedulable { scheduler: scheduler.name(), reason }),
         None => Ok(()),
     }
+}
+
+/// Whether hyperparameters can change on the way where the scheduler or the study changes them, and whether the strategy can do
+/// with that.
+pub(super) fn check_changes(
+    scheduler: &'static dyn SchedulerEntry,
+    strategy: &Relay,
+    objective: &Objective,
+    space: &Space,
+    stages: &Stages,
+) -> Result<(), ConfigError> {
+    let refused = |reason: String| Err(ConfigError::Unschedulable { scheduler: scheduler.name(), reason });
+    if strategy.uses_gradients() && (scheduler.explores() || !stages.is_empty()) {
+        let name = strategy.name();
+        let reason = format!("{name} follows slopes along hyperparameters that are the same for the whole training");
+        return match scheduler.explores() {
+            true => refused(reason),
+            false => Err(ConfigError::OutOfRange {
+                key: "model.schedule",
+                value: "a schedule".to_owned(),
+                need: Cow::Owned(format!("another strategy: {reason}")),
+            }),
+        };
+    }
+    if !scheduler.explores() {
+        return Ok(());
+    }
+    if !stages.is_empty() {
+        return refused("it makes schedules, and model.schedule is one already".to_owned());
+    }
+    let models = match objective {
+        Objective::Models(models) => models,
+        _ => return refused("it changes hyperparameters of models on their way".to_owned()),
+    };
+    if !models.splits.outer.is_empty() {
+        return refused(
+            "what a population copies it chooses by all rows, and outer parts of nested cross-validation are to be unseen
+  Keep test rows in their place: [data] test = 0.2".to_owned(),
+        );
+    }
+    let fixed = models.pipelines.iter().find(|pipeline| pipeline.schedulable().is_empty());
+    if let Some(pipeline) = fixed {
+        let (name, able) = (pipeline.model.name(), recipe::models_able());
+        return refused(format!(
+            "{name} has no hyperparameters that may change while it is trained; these have: {able}"
+        ));
+    }
+    let columns = recipe::schedulable(objective);
+    if searched(columns.clone(), space).is_empty() {
+        let names: Vec<&str> = columns.iter().map(|column| space.parameters[*column].name.as_str()).collect();
+        return refused(format!("[space] holds all that may change on the way: {}", names.join(", ")));
+    }
+    Ok(())
+}
+
+/// Those of some columns that have more than one value.
+fn searched(mut columns: Vec<usize>, space: &Space) -> Vec<usize> {
+    let codecs = space.codecs();
+    columns.retain(|column| codecs[*column].count() != Some(1));
+    columns
 }
 
 /// A level of a one-sided test: from a half on it ends who is as good as the best, or better.

@@ -40,6 +40,7 @@ mod naive_bayes;
 mod objectives;
 mod onnxruntime;
 mod pipelines;
+mod populations;
 mod preparation;
 mod prologue;
 mod proposals;

@@ -265,7 +265,16 @@ pub mod studies {
 
     /// Leaves in a result what must be equal between runs.
     pub fn forget_times_and_places(result: &mut serde_json::Value) {
-        for key in ["seconds", "lanes_per_second", "run_dir", "model_file", "best_file", "device"] {
+        for key in [
+            "seconds",
+            "lanes_per_second",
+            "run_dir",
+            "model_file",
+            "best_file",
+            "recipe_file",
+            "lineage_file",
+            "device",
+        ] {
             result[key].take();
         }
         for chosen in ["best", "one_se", "bias_corrected"] {

@@ -87,6 +87,9 @@ pub trait LaneModel: Send + Sync + 'static {
     fn start(&self, fold: &Self::Fold, lanes: &[Self::Params]) -> Self::Group;
     /// A group made of lanes of other groups, whose bits go on as if nothing had happened.
     fn gather(&self, fold: &Self::Fold, lanes: &[(&Self::Group, usize)]) -> Self::Group;
+    /// Lets a lane go on with other hyperparameters. Only those differ that the model lets change on the way; one that has none
+    /// is never asked.
+    fn turn(&self, _fold: &Self::Fold, _group: &mut Self::Group, _lane: usize, _params: &Self::Params) {}
     /// Trains every lane of a group up to `budget`, counted from its start; one entry a lane.
     fn advance(&self, level: Level, fold: &Self::Fold, group: &mut Self::Group, budget: u64) -> Vec<LaneProgress>;
     /// Predicts a block of rows: `out[row * outputs + output]`, probabilities or values in the target's own units. What

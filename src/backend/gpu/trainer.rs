@@ -45,14 +45,32 @@ struct MostTicks {
     score: u64,
 }
 
+#[derive(Clone)]
 struct SlotState {
     fold: usize,
-    lane: LanePlan,
+    /// As it is trained at its beginning.
+    first: LanePlan,
+    /// As it is trained from so many units of budget on; ascending.
+    turns: Vec<(u64, LanePlan)>,
     /// Units of budget done.
     done: u64,
     /// Units that were done and kept before a loss took them.
     lost: u64,
     home: Option<Home>,
+}
+
+impl SlotState {
+    /// As it is trained where it stands.
+    fn lane(&self) -> &LanePlan {
+        let turn = self.turns.iter().rev().find(|(at, _)| *at <= self.done);
+        turn.map_or(&self.first, |(_, lane)| lane)
+    }
+
+    /// How far it can be trained towards a budget before it turns.
+    fn until(&self, budget: u64) -> u64 {
+        let turn = self.turns.iter().map(|(at, _)| *at).find(|at| *at > self.done);
+        turn.map_or(budget, |at| at.min(budget))
+    }
 }
 
 /// Where a kept lane's state lies.
@@ -176,32 +194,34 @@ impl<P: GpuPlan> GpuTrainer<P> {
 
     /// Bytes of the states that are kept. A batch's buffer stays as long as one of its lanes does, so that it may be more.
     fn kept_bytes(&self) -> u64 {
-        self.slots.values().filter(|slot| slot.home.is_some()).map(|slot| slot.lane.bytes()).sum()
+        self.slots.values().filter(|slot| slot.home.is_some()).map(|slot| slot.lane().bytes()).sum()
     }
 
-    /// The next batch: lanes from the front of the queue at the same unit, as many as fit, longest first.
-    fn next_batch(&self, waiting: &VecDeque<u32>) -> Vec<u32> {
+    /// The next batch: lanes from the front of the queue at the same unit that can be trained as far, as many as fit, longest
+    /// first.
+    fn next_batch(&self, waiting: &VecDeque<u32>, budget: u64) -> Vec<u32> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         for slot in waiting {
             let Some(state) = self.slots.get(slot) else { break };
-            bytes += state.lane.bytes();
-            let fits =
-                bytes <= self.batch_bytes && batch.len() < self.batch_lanes && Some(state.done) == self.done(&batch);
+            bytes += state.lane().bytes();
+            let fits = bytes <= self.batch_bytes
+                && batch.len() < self.batch_lanes
+                && Some((state.done, state.until(budget))) == self.span(&batch, budget);
             if !batch.is_empty() && !fits {
                 break;
             }
             batch.push(*slot);
         }
         // Longest first: the last workgroups to start are the shortest, so that no long one runs on alone.
-        let cost = |slot: &u32| self.slots.get(slot).map_or(0.0, |state| state.lane.cost);
+        let cost = |slot: &u32| self.slots.get(slot).map_or(0.0, |state| state.lane().cost);
         batch.sort_by(|a, b| cost(b).total_cmp(&cost(a)).then(a.cmp(b)));
         batch
     }
 
-    /// Units of budget done by the lanes of a batch, which are all at the same.
-    fn done(&self, batch: &[u32]) -> Option<u64> {
-        batch.first().and_then(|slot| self.slots.get(slot)).map(|state| state.done)
+    /// Units of budget done by the lanes of a batch, and to which they are trained: all of them the same.
+    fn span(&self, batch: &[u32], budget: u64) -> Option<(u64, u64)> {
+        batch.first().and_then(|slot| self.slots.get(slot)).map(|state| (state.done, state.until(budget)))
     }
 
     /// Makes the device ready for a batch, with all that lanes share on it; false when the stop flag was raised before.
@@ -248,10 +268,10 @@ impl<P: GpuPlan> GpuTrainer<P> {
         }
         let Some(progress) = progress? else { return Ok(None) };
         let results = session.read(&batch.results, 0, batch.result_words as usize)?;
-        let all: f64 = lanes.iter().map(|(_, state)| state.lane.cost).sum();
+        let all: f64 = lanes.iter().map(|(_, state)| state.lane().cost).sum();
         let seconds = start.elapsed().as_secs_f64() / all.max(f64::MIN_POSITIVE);
         let scored = lanes.iter().zip(&batch.places).zip(progress).map(|(((slot, state), place), progress)| {
-            let results = &results[place.1 as usize..][..state.lane.result_words as usize];
+            let results = &results[place.1 as usize..][..state.lane().result_words as usize];
             let (train, evals) = self.plan.scores(state.fold, results);
             let dead = progress.status == LANE_NOT_FINITE;
             let status = match progress.status {
@@ -269,7 +289,7 @@ impl<P: GpuPlan> GpuTrainer<P> {
                 evals: if dead { vec![f64::NAN; evals.len()] } else { evals },
                 others: Vec::new(),
                 used: u64::from(progress.unit).saturating_sub(lead_in),
-                seconds: seconds * state.lane.cost,
+                seconds: seconds * state.lane().cost,
             };
             let home = keep.then(|| Home { state: batch.state.clone(), word: place.0, progress });
             Scored { slot: *slot, report, home }
@@ -280,8 +300,8 @@ impl<P: GpuPlan> GpuTrainer<P> {
     /// Trains a kept lane again that a loss sent back to its start.
     fn restore(&mut self, slot: Slot) -> Result<(), BackendError> {
         match self.slots.get(&slot.0) {
-            Some(SlotState { home: None, lost: budget @ 1.., lane, .. }) => {
-                let (budget, bytes) = (*budget, lane.bytes());
+            Some(state @ SlotState { home: None, lost: budget @ 1.., .. }) => {
+                let (budget, bytes) = (*budget, state.lane().bytes());
                 // It must not be the one that has no room.
                 if self.kept_bytes().saturating_add(bytes) > self.gpu.kept_bytes() {
                     self.forget(|_| true);
@@ -294,11 +314,17 @@ impl<P: GpuPlan> GpuTrainer<P> {
 
     /// The words of a kept lane's state; the outer error where there is none.
     fn read_state(&self, slot: Slot) -> Result<Result<Vec<u32>, Fault>, BackendError> {
-        let kept = self.slots.get(&slot.0).and_then(|state| Some((state.home.as_ref()?, &state.lane)));
+        let kept = self.slots.get(&slot.0).and_then(|state| Some((state.home.as_ref()?, state.lane())));
         let (Some((home, lane)), Some(resident)) = (kept, &self.resident) else {
             return Err(BackendError::NoSuchSlot(slot.0));
         };
         Ok(resident.session.read(&home.state, u64::from(home.word), lane.state_words as usize))
+    }
+
+    fn take_slot(&mut self, state: SlotState) -> Slot {
+        self.slots.insert(self.next_slot, state);
+        self.next_slot += 1;
+        Slot(self.next_slot - 1)
     }
 
     /// Lets the number of lanes follow the time that batches take.
@@ -326,9 +352,8 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
                     "one lane takes {need_mib} MiB of state, one binding may hold {limit_mib} MiB"
                 )));
             }
-            self.slots.insert(self.next_slot, SlotState { fold: lane.fold, lane: plan, done: 0, lost: 0, home: None });
-            slots.push(Slot(self.next_slot));
-            self.next_slot += 1;
+            let state = SlotState { fold: lane.fold, first: plan, turns: Vec::new(), done: 0, lost: 0, home: None };
+            slots.push(self.take_slot(state));
         }
         Ok(slots)
     }
@@ -349,15 +374,17 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
             self.forget(|slot| !called.contains(&slot));
         }
         let mut waiting: VecDeque<u32> = slots.iter().map(|slot| slot.0).collect();
-        // Lanes at the same unit lie together. The sort is stable: whatever a loss sets back is in order too.
-        let done = |slot: &u32| self.slots.get(slot).map_or(0, |state| state.done);
-        waiting.make_contiguous().sort_by_key(done);
+        // Lanes at the same unit that can be trained as far lie together. The sort is stable: whatever a loss sets back is in
+        // order too.
+        let span = |slot: &u32| self.slots.get(slot).map_or((0, 0), |state| (state.done, state.until(budget)));
+        waiting.make_contiguous().sort_by_key(span);
         while !waiting.is_empty() && !stop.is_raised() {
             let ready = self.make_ready(stop);
-            let batch = self.next_batch(&waiting);
+            let batch = self.next_batch(&waiting, budget);
+            let until = self.span(&batch, budget).map_or(budget, |(_, until)| until);
             let start = Instant::now();
             let ran = ready.and_then(|ready| match ready {
-                true => self.run_batch(&batch, budget, keep, stop),
+                true => self.run_batch(&batch, until, keep || until < budget, stop),
                 false => Ok(None),
             });
             match ran {
@@ -366,6 +393,16 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
                     self.losses_in_a_row = 0;
                     self.adapt(start.elapsed().as_secs_f64(), batch.len());
                     waiting.drain(..batch.len());
+                    if until < budget {
+                        // They turn, and go on from where they stand.
+                        for Scored { slot, home, .. } in scored {
+                            if let Some(state) = self.slots.get_mut(&slot) {
+                                (state.done, state.lost, state.home) = (until, 0, home);
+                            }
+                            waiting.push_front(slot);
+                        }
+                        continue;
+                    }
                     let mut flow = ControlFlow::Continue(());
                     for Scored { slot, report: lane_report, home } in scored {
                         if let Some(state) = self.slots.get_mut(&slot) {
@@ -393,13 +430,35 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
                     return Err(self.gpu.too_small(reason));
                 }
                 Err(Fault::OutOfMemory(_)) => {
-                    let bytes = batch.iter().filter_map(|slot| self.slots.get(slot)).map(|state| state.lane.bytes());
+                    let bytes = batch.iter().filter_map(|slot| self.slots.get(slot)).map(|state| state.lane().bytes());
                     self.batch_bytes = bytes.sum::<u64>() / 2;
                 }
                 Err(Fault::LoopsCut) if self.most_ticks.train > 0 && self.most_ticks.score > 0 => {}
                 Err(Fault::Lost(reason)) => self.recover(reason)?,
                 Err(fault) => return Err(self.gpu.error(fault)),
             }
+        }
+        Ok(())
+    }
+
+    fn fork(&mut self, slots: &[Slot]) -> Result<Vec<Slot>, BackendError> {
+        let fork = |slot: &Slot| {
+            // The state itself is copied when the fork goes on.
+            let state = self.slots.get(&slot.0).ok_or(BackendError::NoSuchSlot(slot.0))?.clone();
+            Ok(self.take_slot(state))
+        };
+        slots.iter().map(fork).collect()
+    }
+
+    fn turn(&mut self, slots: &[Slot], at: u64, points: &Points) -> Result<(), BackendError> {
+        for (slot, row) in slots.iter().zip(points.rows()) {
+            let state = self.slots.get_mut(&slot.0).ok_or(BackendError::NoSuchSlot(slot.0))?;
+            let lane = self.plan.lane(row, state.fold);
+            // Whatever changes on the way leaves the state as it is laid out.
+            if (lane.state_words, lane.result_words) != (state.first.state_words, state.first.result_words) {
+                return Err(BackendError::Unforkable);
+            }
+            state.turns.push((at, lane));
         }
         Ok(())
     }
@@ -416,7 +475,7 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
         };
         let state = self.slots.get(&slot.0).ok_or(BackendError::NoSuchSlot(slot.0))?;
         let words = read.map_err(|fault| self.gpu.error(fault))?;
-        self.plan.checked_weights(&state.lane.descriptor, &words).map_err(|reason| self.gpu.failed(reason))
+        self.plan.checked_weights(&state.lane().descriptor, &words).map_err(|reason| self.gpu.failed(reason))
     }
 
     fn release(&mut self, slots: &[Slot]) {
@@ -450,10 +509,10 @@ impl Batch {
             places.push((state_words, result_words));
             let placed = [state_words, result_words];
             descriptors.extend_from_slice(&placed);
-            descriptors.extend_from_slice(state.lane.descriptor.get(placed.len()..).unwrap_or_default());
+            descriptors.extend_from_slice(state.lane().descriptor.get(placed.len()..).unwrap_or_default());
             progress.extend(words(&state.home.as_ref().map_or_else(Progress::default, |home| home.progress)));
-            state_words += state.lane.state_words as u32;
-            result_words += state.lane.result_words as u32;
+            state_words += state.lane().state_words as u32;
+            result_words += state.lane().result_words as u32;
         }
         let batch = Batch {
             lanes: session.upload("lanes", &descriptors)?,
@@ -469,7 +528,7 @@ impl Batch {
             .zip(&batch.places)
             .filter_map(|((_, state), place)| {
                 let home = state.home.as_ref()?;
-                let words = state.lane.state_words as u32;
+                let words = state.lane().state_words as u32;
                 Some(Copy { from: &home.state, from_word: home.word, to: &batch.state, to_word: place.0, words })
             })
             .collect();

@@ -119,6 +119,10 @@ impl LaneModel for GbdtLanes {
         lanes[0].0.copy()
     }
 
+    fn turn(&self, _: &GbdtFold, state: &mut State, _: usize, params: &GbdtParams) {
+        state.params = *params;
+    }
+
     fn advance(&self, level: Level, fold: &GbdtFold, state: &mut State, budget: u64) -> Vec<LaneProgress> {
         let mut workspace = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         fold.with_binned(state.params.bins, |binned| {

@@ -79,6 +79,10 @@ impl Model for Gbdt {
         Budget { unit: "trees", default: 500 }
     }
 
+    fn schedulable(&self) -> &'static [&'static str] {
+        &["learning_rate", "min_child_weight", "l2", "row_share", "column_share"]
+    }
+
     fn space(&self, shape: DataShape) -> Space {
         params::space(shape.task == Task::Regression)
     }

@@ -183,6 +183,10 @@ impl LaneModel for MlpLanes {
         Group::new(params, networks, lanes.first().map_or(0, |(group, _)| group.epochs))
     }
 
+    fn turn(&self, _: &MlpFold, group: &mut Group, lane: usize, params: &MlpParams) {
+        group.params[lane] = *params;
+    }
+
     fn advance(&self, level: Level, fold: &MlpFold, group: &mut Group, budget: u64) -> Vec<LaneProgress> {
         let Group { params, networks, epochs, replayed } = group;
         *replayed = Mutex::default();

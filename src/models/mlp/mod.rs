@@ -52,6 +52,11 @@ impl Model for Mlp {
         Budget { unit: "epochs", default: 30 }
     }
 
+    /// Not the momentum: a lane's bias correction is by its powers from the first step on.
+    fn schedulable(&self) -> &'static [&'static str] {
+        &["learning_rate", "weight_decay", "dropout", "label_smoothing"]
+    }
+
     fn space(&self, shape: DataShape) -> Space {
         // More rows than 128 in a step, or more than the fold has, only slow learning down.
         let batches: Vec<i64> =

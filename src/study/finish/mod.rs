@@ -2,6 +2,7 @@
 
 mod command;
 mod function;
+mod lineage;
 mod models;
 
 use super::backend::Backend;
@@ -129,6 +130,8 @@ impl Closing<'_> {
             run_dir: dir.path().display().to_string(),
             model_file: None,
             best_file: None,
+            recipe_file: None,
+            lineage_file: None,
             notes: self.notes.clone(),
         }
     }
@@ -160,6 +163,7 @@ fn chosen(study: &Study, history: &History, candidate: u64) -> Chosen {
         seconds_per_lane: f64::from(trial.seconds) / study.objective.lanes() as f64,
         used: trial.used,
         folds: trial.scores,
+        schedule: study.recipe(history, candidate).stages(&study.space),
         others: trial.others,
     }
 }

@@ -1,5 +1,6 @@
 //! The end of a search for a model: the winner is trained again on all rows but the test's, its test score is read once.
 
+use super::lineage::{self, Files};
 use super::{Closing, chosen, scored};
 use crate::backend::{Lane, LaneReport, LaneStatus, StopFlag, Weights};
 use crate::base::random::stream;
@@ -63,6 +64,7 @@ pub(super) fn finish(
     clock.enter(Phase::Writing, observers);
     let outer_folds: Vec<Option<f64>> =
         test_score.outer.iter().map(|(_, value)| Some(*value).filter(|value| !value.is_nan())).collect();
+    let Files { recipe, lineage } = lineage::write(closing, best.candidate, dir)?;
     let outer_values: Vec<f64> = outer_folds.iter().copied().flatten().collect();
     Ok(Some(RunResult {
         model: Some(study.objective.name()),
@@ -86,6 +88,8 @@ pub(super) fn finish(
         }),
         data_fingerprint: Some(format!("{:016x}", models.dataset.fingerprint)),
         model_file: Some(dir.model().display().to_string()),
+        recipe_file: recipe,
+        lineage_file: lineage,
         ..closing.result(chosen(&best), dir, clock)
     }))
 }
@@ -294,9 +298,16 @@ impl Refits<'_> {
             folds: vec![Arc::new(fold)],
         };
         let mut trainer = backend.trainer(pipeline, Arc::new(problem))?;
-        let mut points = Points::new(pipeline.space.parameters.len());
-        points.push(&pipeline.own(row));
-        let slots = trainer.start(&points, &[Lane { point: 0, fold: 0 }])?;
+        let own = |row: &[f64]| {
+            let mut points = Points::new(pipeline.space.parameters.len());
+            points.push(&pipeline.own(row));
+            points
+        };
+        let recipe = study.recipe(history, candidate);
+        let slots = trainer.start(&own(&recipe.first), &[Lane { point: 0, fold: 0 }])?;
+        for (at, point) in &recipe.turns {
+            trainer.turn(&slots, pipeline.own_budget(*at, models.pipelines.budget()), &own(point))?;
+        }
         let mut trained = None;
         let mut report = |lane: LaneReport| {
             trained = Some(lane);

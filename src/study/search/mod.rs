@@ -3,10 +3,11 @@
 //! Stop rules look at whole batches in the order of ids, so that the time at which a lane ends decides nothing; only the
 //! time limit and an interrupt cut a batch short.
 
+mod forking;
 mod training;
 
 use crate::backend::{Slot, StopFlag, Trainer};
-use crate::schedulers::{Reached, Scheduler};
+use crate::schedulers::{Explorer, Reached, Scheduler};
 use crate::space::Points;
 use crate::strategies::{Ask, Outcome, Strategy};
 use crate::study::choice::mean;
@@ -65,6 +66,8 @@ pub(super) struct Search<'a> {
     dir: &'a Path,
     strategy: Box<dyn Strategy>,
     scheduler: Box<dyn Scheduler>,
+    /// Where candidates take over others' training.
+    explorer: Option<Box<dyn Explorer>>,
     axis: Axis,
     /// Slots of candidates that were scored on their way and may go on.
     standing: HashMap<u64, Vec<Slot>>,
@@ -137,6 +140,7 @@ impl<'a> Search<'a> {
             study,
             dir,
             scheduler: study.scheduler.open(&study.scheduler_options()),
+            explorer: study.scheduler.explorer(study.explorer_options()),
             axis,
             standing: HashMap::new(),
             untold: Vec::new(),
@@ -185,6 +189,7 @@ impl<'a> Search<'a> {
             if round.is_last() {
                 return Ok(if self.is_exhausted { StopReason::SpaceExhausted } else { StopReason::Candidates });
             }
+            self.take_over(&round.forks, trainer)?;
             let begun = self.propose(first, round.begin, ports)?;
             // Who waits for a place to go on may have one now.
             self.is_exhausted |= begun.is_empty() && round.begin > 0;
@@ -197,7 +202,9 @@ impl<'a> Search<'a> {
             }
             if self.study.scheduler.ends_early() {
                 let reached = training.iter().map(|(candidate, budget)| self.reached(*candidate, *budget));
-                self.scheduler.report(&reached.collect::<Vec<Reached>>());
+                let reached: Vec<Reached> = reached.collect();
+                self.tell_explorer(&reached);
+                self.scheduler.report(&reached);
             }
         }
     }

@@ -69,7 +69,8 @@ impl Search<'_> {
         let mut work = Work::default();
         for &(candidate, budget) in training {
             let is_here = |twin: &u64| training.binary_search(&(*twin, budget)).is_ok();
-            let twin = self.history.twin(candidate);
+            // In a population equal points may stand on different training.
+            let twin = self.history.twin(candidate).filter(|_| self.explorer.is_none());
             if self.history.at(candidate, budget).is_some() {
                 work.known.push(candidate);
                 self.untold.extend(Some(candidate).filter(|_| self.history.over_at(candidate, budget).is_some()));
@@ -195,18 +196,27 @@ impl Search<'_> {
         trainer: &mut dyn Trainer,
     ) -> Result<Vec<Vec<Slot>>, StudyError> {
         let mut points = Points::new(self.study.space.parameters.len());
-        let (mut begin, mut lanes) = (Vec::new(), Vec::new());
+        let (mut begin, mut lanes, mut recipes) = (Vec::new(), Vec::new(), Vec::new());
         for (candidate, leg) in candidates.iter().zip(legs).filter(|(one, _)| !self.standing.contains_key(one)) {
             begin.push(*candidate);
             let point = points.len();
-            points.push(self.history.point(*candidate));
+            let recipe = self.study.recipe(&self.history, *candidate);
+            points.push(&recipe.first);
+            recipes.push((recipe, leg.lanes.len()));
             lanes.extend(leg.lanes.clone().map(|fold| Lane { point, fold }));
         }
         let mut started = match lanes.is_empty() {
             true => Vec::new().into_iter(),
             false => {
                 trainer.announce(&begin);
-                trainer.start(&points, &lanes)?.into_iter()
+                let started = trainer.start(&points, &lanes)?;
+                let mut left = &started[..];
+                for (recipe, lanes) in &recipes {
+                    let (own, others) = left.split_at(*lanes);
+                    self.follow(recipe, own, trainer)?;
+                    left = others;
+                }
+                started.into_iter()
             }
         };
         let slots = |(candidate, leg): (&u64, &Leg)| match self.standing.remove(candidate) {

@@ -2,6 +2,7 @@
 //! begins anew when it goes on: an equal second training gives equal bits.
 
 use super::{CpuTrainer, Job, SlotState};
+use crate::backend::Slot;
 use crate::backend::cpu::LaneModel;
 
 /// A group whose lanes may be advanced further.
@@ -62,6 +63,13 @@ impl<M: LaneModel> Kept<M> {
         Some(group)
     }
 
+    /// One slot more points at a group.
+    pub(super) fn join(&mut self, number: usize) {
+        if let Some(Some(group)) = self.groups.get_mut(number) {
+            group.users += 1;
+        }
+    }
+
     /// One slot less points at a group, which is dropped with the last one.
     pub(super) fn leave(&mut self, number: usize) {
         let Some(Some(group)) = self.groups.get_mut(number) else { return };
@@ -94,8 +102,10 @@ impl<M: LaneModel> CpuTrainer<M> {
         let Job { fold, slots, params, state, had, begins_anew, .. } = job;
         let Some(state) = state else {
             for (slot, params) in slots.into_iter().zip(params) {
-                self.slots[slot.0 as usize] =
-                    if begins_anew { SlotState::Started { params, fold, had } } else { SlotState::Spent };
+                self.slots[slot.0 as usize] = match begins_anew {
+                    true => SlotState::Started { params: self.first_params(slot, params), fold, had },
+                    false => SlotState::Spent,
+                };
             }
             return;
         };
@@ -117,14 +127,15 @@ impl<M: LaneModel> CpuTrainer<M> {
         self.standing = standing.min(self.memory);
         let fresh = self.largest_group(jobs).saturating_mul(groups).saturating_add(shared);
         self.in_training = fresh.min(self.memory - self.standing);
-        for slot in &mut self.slots {
+        for slot in 0..self.slots.len() {
             if self.kept.bytes() <= self.memory - self.standing - self.in_training {
                 return;
             }
-            if let SlotState::Trained { group, lane, fold } = *slot
+            if let SlotState::Trained { group, lane, fold } = self.slots[slot]
                 && let Some(kept) = self.kept.get(group)
             {
-                *slot = SlotState::Started { params: kept.params[lane].clone(), fold, had: kept.had };
+                let params = self.first_params(Slot(slot as u32), kept.params[lane].clone());
+                self.slots[slot] = SlotState::Started { params, fold, had: kept.had };
                 self.kept.leave(group);
             }
         }

@@ -5,6 +5,7 @@
 //! of a fold share is done before them, in pieces, so that one fold's work too has all threads.
 
 mod kept;
+mod turns;
 
 use super::CpuOptions;
 use super::lane_model::{GroupKey, LaneModel, LaneProgress, RowBlock};
@@ -17,11 +18,12 @@ use crate::space::Points;
 use kept::{Kept, KeptGroup};
 use ndarray::s;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
+use turns::{Recipe, Turn};
 
 /// A group is asked for a stop after this share of its budget for the first time, then after longer and longer strides,
 /// as long as one is shorter than [`SHORTEST_STRIDE`].
@@ -63,6 +65,8 @@ pub struct CpuTrainer<M: LaneModel> {
     slots: Vec<SlotState<M>>,
     free_slots: Vec<u32>,
     kept: Kept<M>,
+    /// Of the slots whose lanes turn.
+    recipes: HashMap<u32, Recipe<M::Params>>,
     /// Bytes of the lanes of a call that stood before it.
     standing: u64,
     /// Bytes that the others take at a time, with what all of them share.
@@ -78,6 +82,8 @@ struct Job<M: LaneModel> {
     state: Option<M::Group>,
     /// Units of budget that the lanes have had.
     had: u64,
+    /// Turns on the way.
+    turns: Vec<Turn<M::Params>>,
     /// Whether its lanes stood before the call.
     stood: bool,
     /// Whether its state was dropped for want of room, so that its lanes begin anew when they go on.
@@ -87,7 +93,7 @@ struct Job<M: LaneModel> {
 impl<M: LaneModel> Job<M> {
     /// Of lanes at their beginning.
     fn fresh(fold: usize, slots: Vec<Slot>, params: Vec<M::Params>) -> Job<M> {
-        Job { fold, slots, params, state: None, had: 0, stood: false, begins_anew: false }
+        Job { fold, slots, params, state: None, had: 0, turns: Vec::new(), stood: false, begins_anew: false }
     }
 }
 
@@ -117,6 +123,7 @@ impl<M: LaneModel> CpuTrainer<M> {
             slots: Vec::new(),
             free_slots: Vec::new(),
             kept: Kept::default(),
+            recipes: HashMap::new(),
             standing: 0,
             in_training: 0,
         })
@@ -124,7 +131,7 @@ impl<M: LaneModel> CpuTrainer<M> {
 
     /// Takes the lanes out of their slots and groups them: new lanes by shape, trained ones as they stand where a whole
     /// group goes on, else gathered afresh.
-    fn jobs(&mut self, slots: &[Slot]) -> Result<Vec<Job<M>>, BackendError> {
+    fn jobs(&mut self, slots: &[Slot], budget: u64) -> Result<Vec<Job<M>>, BackendError> {
         let mut fresh: BTreeMap<usize, Vec<(GroupKey, Slot)>> = BTreeMap::new();
         let mut trained: BTreeMap<(usize, usize), Vec<(usize, Slot)>> = BTreeMap::new();
         for &slot in slots {
@@ -166,7 +173,23 @@ impl<M: LaneModel> CpuTrainer<M> {
         order.sort_by_key(|(nth, fold, _)| (Reverse(longest[*nth]), *nth, *fold));
         let mut jobs: Vec<Job<M>> = order.into_iter().map(|(.., job)| job).collect();
         jobs.extend(self.trained_jobs(trained));
+        for job in &mut jobs {
+            job.turns = self.turns(&job.slots, job.had, budget);
+        }
         Ok(jobs)
+    }
+
+    fn take_slot(&mut self, state: SlotState<M>) -> Slot {
+        match self.free_slots.pop() {
+            Some(free) => {
+                self.slots[free as usize] = state;
+                Slot(free)
+            }
+            None => {
+                self.slots.push(state);
+                Slot(self.slots.len() as u32 - 1)
+            }
+        }
     }
 
     fn started_params(&self, slot: Slot) -> M::Params {
@@ -183,8 +206,10 @@ impl<M: LaneModel> CpuTrainer<M> {
             let Some(kept) = self.kept.get(group) else { continue };
             // Until they are put back they are nowhere: nobody else may take them for lanes that stand.
             lanes.iter().for_each(|(_, slot)| self.slots[slot.0 as usize] = SlotState::Spent);
-            if lanes.len() == kept.params.len() {
-                lanes.sort_unstable();
+            lanes.sort_unstable();
+            // A lane that was forked has several slots: each takes a copy.
+            let is_whole = lanes.len() == kept.params.len() && kept.users == lanes.len();
+            if is_whole && lanes.iter().enumerate().all(|(place, (lane, _))| place == *lane) {
                 let Some(kept) = self.kept.take(group) else { continue };
                 let slots = lanes.into_iter().map(|(_, slot)| slot).collect();
                 let (state, had) = (Some(kept.state), kept.had);
@@ -381,7 +406,7 @@ impl<M: LaneModel> CpuTrainer<M> {
         let fold = self.fold(job.fold);
         let is_fresh = job.state.is_none();
         let mut group = job.state.take().unwrap_or_else(|| self.model.start(fold, &job.params));
-        let Some(progress) = self.walk(fold, &mut group, budget, stop) else {
+        let Some(progress) = self.walk_by_turns(fold, job, &mut group, budget, stop) else {
             job.state = Some(group).filter(|_| !is_fresh);
             return None;
         };
@@ -487,13 +512,15 @@ impl<M: LaneModel> CpuTrainer<M> {
         scoring.finish()
     }
 
-    /// The weights of a job's only lane, whose state was dropped.
-    fn trained_again(&self, job: Job<M>) -> Weights {
+    /// The weights of a lane whose state was dropped when it had had so much budget.
+    fn trained_again(&self, slot: Slot, fold: usize, params: M::Params, had: u64) -> Weights {
         let never = StopFlag::default();
+        let turns = self.turns(&[slot], 0, had);
+        let mut job = Job { turns, ..Job::fresh(fold, vec![slot], vec![params]) };
         self.share(std::slice::from_ref(&job), &never);
         let fold = self.fold(job.fold);
         let mut group = self.model.start(fold, &job.params);
-        self.walk(fold, &mut group, job.had, &never);
+        self.walk_by_turns(fold, &mut job, &mut group, had, &never);
         self.model.read_back(fold, &group, 0)
     }
 }
@@ -504,17 +531,7 @@ impl<M: LaneModel> Trainer for CpuTrainer<M> {
         for lane in lanes {
             let state =
                 SlotState::Started { params: self.model.params(points.row(lane.point)), fold: lane.fold, had: 0 };
-            let slot = match self.free_slots.pop() {
-                Some(free) => {
-                    self.slots[free as usize] = state;
-                    free
-                }
-                None => {
-                    self.slots.push(state);
-                    self.slots.len() as u32 - 1
-                }
-            };
-            slots.push(Slot(slot));
+            slots.push(self.take_slot(state));
         }
         Ok(slots)
     }
@@ -527,7 +544,7 @@ impl<M: LaneModel> Trainer for CpuTrainer<M> {
         stop: &StopFlag,
         report: &mut dyn FnMut(LaneReport) -> ControlFlow<()>,
     ) -> Result<(), BackendError> {
-        let mut left = self.jobs(slots)?;
+        let mut left = self.jobs(slots, budget)?;
         self.make_room(&left);
         let (waves, error) = match self.waves(&left) {
             Ok(waves) => (waves, None),
@@ -553,6 +570,14 @@ impl<M: LaneModel> Trainer for CpuTrainer<M> {
         self.wants_gradients = wanted;
     }
 
+    fn fork(&mut self, slots: &[Slot]) -> Result<Vec<Slot>, BackendError> {
+        self.fork_slots(slots)
+    }
+
+    fn turn(&mut self, slots: &[Slot], at: u64, points: &Points) -> Result<(), BackendError> {
+        self.turn_slots(slots, at, points)
+    }
+
     fn read_back(&mut self, slot: Slot) -> Result<Weights, BackendError> {
         match self.slots.get(slot.0 as usize) {
             Some(SlotState::Trained { group, lane, fold }) => match self.kept.get(*group) {
@@ -560,8 +585,7 @@ impl<M: LaneModel> Trainer for CpuTrainer<M> {
                 None => Err(BackendError::NoSuchSlot(slot.0)),
             },
             Some(SlotState::Started { params, fold, had }) if *had > 0 => {
-                let (fold, params) = (*fold, vec![params.clone()]);
-                Ok(self.trained_again(Job { had: *had, ..Job::fresh(fold, vec![slot], params) }))
+                Ok(self.trained_again(slot, *fold, params.clone(), *had))
             }
             _ => Err(BackendError::NoSuchSlot(slot.0)),
         }
@@ -575,6 +599,7 @@ impl<M: LaneModel> Trainer for CpuTrainer<M> {
                 SlotState::Trained { group, .. } => self.kept.leave(group),
                 SlotState::Started { .. } | SlotState::Spent => {}
             }
+            self.recipes.remove(&slot.0);
             self.free_slots.push(slot.0);
         }
     }
