@@ -9,6 +9,7 @@ mod halving;
 mod hyperband;
 mod learning_curve;
 mod patient;
+mod pb2;
 mod pbt;
 mod percentile;
 mod population;
@@ -208,6 +209,7 @@ pub static SCHEDULERS: &[&dyn SchedulerEntry] = &[
     &racing::Racing,
     &wilcoxon::WilcoxonStopping,
     &pbt::PopulationBasedTraining,
+    &pb2::PopulationBasedBandits,
 ];
 
 /// Finds a scheduler by name.

@@ -62,6 +62,19 @@ impl Perturb {
         Perturb { codecs: space.codecs(), space, columns, resample, key }
     }
 
+    /// Of everything that a fork draws.
+    pub(super) fn key_of(&self, fork: Fork) -> Key {
+        self.key.child_of_number(fork.candidate).child_of_number(fork.budget)
+    }
+
+    pub(super) fn codec(&self, column: usize) -> &Codec {
+        &self.codecs[column]
+    }
+
+    pub(super) fn is_allowed(&self, row: &[f64]) -> bool {
+        self.space.is_allowed(row)
+    }
+
     /// A value near another one, or a fresh one.
     fn vary(&self, column: usize, value: f64, key: Key) -> f64 {
         let codec = &self.codecs[column];
@@ -95,7 +108,7 @@ fn within(codec: &Codec, value: f64, low: f64, high: f64) -> f64 {
 
 impl Explorer for Perturb {
     fn explore(&mut self, fork: Fork, parent: &[f64]) -> Vec<f64> {
-        let key = self.key.child_of_number(fork.candidate).child_of_number(fork.budget);
+        let key = self.key_of(fork);
         for attempt in 0..ATTEMPTS {
             let key = key.child(attempt);
             let mut row = parent.to_vec();
@@ -103,7 +116,7 @@ impl Explorer for Perturb {
             for &column in self.columns.iter().filter(|column| !parent[**column].is_nan()) {
                 row[column] = self.vary(column, parent[column], key.child_of_number(column as u64));
             }
-            if self.space.is_allowed(&row) {
+            if self.is_allowed(&row) {
                 return row;
             }
         }
