@@ -46,7 +46,7 @@ impl Population {
     }
 }
 
-/// How many of so many members take over from as many others (Ray Tune 2.9, `PopulationBasedTraining._quantiles`).
+/// How many of so many members take over from as many others (`PopulationBasedTraining._quantiles` of Ray Tune).
 fn taking_over(members: usize, quantile: f64) -> usize {
     (libm::ceil(members as f64 * quantile) as usize).min(members / 2)
 }
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn as_many_take_over_as_in_ray_tune() {
-        // By its formula: ceil(n q), or floor(n / 2) where that is less.
+        // Of Ray 2.60: tests/fixtures/schedulers/population.py.
         let of = |members, quantile| taking_over(members, quantile);
         assert_eq!([1, 2, 3, 4, 5, 8, 10].map(|members| of(members, 0.25)), [0, 1, 1, 1, 2, 2, 3]);
         assert_eq!([(10, 0.5), (9, 0.5), (10, 0.0), (3, 0.4)].map(|(n, q)| of(n, q)), [5, 4, 0, 1]);

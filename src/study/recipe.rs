@@ -96,7 +96,7 @@ pub(super) fn stages(model: &ModelOptions, objective: &Objective, space: &Space)
                 return wrong(name.clone(), need);
             };
             match space.parameters[column].encode(value) {
-                Some(encoded) if !space.codecs()[column].count().is_some_and(|count| count < 2) => {
+                Some(encoded) if space.codecs()[column].count().is_none_or(|count| count >= 2) => {
                     values.push((column, encoded));
                 }
                 _ => {

@@ -290,7 +290,7 @@ fn what_cannot_change_on_the_way_is_refused_with_what_can() {
             &["space.learning_rate=0.01", "space.weight_decay=0.0", "space.dropout=0.0", "space.label_smoothing=0.0"],
             "[space] holds all that may change on the way: learning_rate, weight_decay, dropout, label_smoothing",
         ),
-        (&&[&["search.strategy=gradient"], CONTINUOUS].concat(), "slopes along hyperparameters"),
+        (&[&["search.strategy=gradient"], CONTINUOUS].concat(), "slopes along hyperparameters"),
         (&["validate.outer_folds=3"], "are to be unseen"),
         (&["model.schedule=[{ from = 2, dropout = 0.1 }]"], "model.schedule is one already"),
         (&["search.scheduler=full", "model.schedule=[{ from = 2, hidden = 9 }]"], "learning_rate, weight_decay"),
