@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let optimum = match &study.objective {
         Objective::Function(function) => function.optimum(),
-        Objective::Models(_) | Objective::Command(_) => None,
+        _ => None,
     };
     let decisions = strategy.decisions();
     println!(

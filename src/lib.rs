@@ -24,3 +24,8 @@ pub mod schedulers;
 pub mod space;
 pub mod strategies;
 pub mod study;
+
+/// The programs of docs/rust.md, so that they stay right.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/rust.md")]
+mod programs_of_the_docs {}

@@ -32,7 +32,7 @@ pub enum LaneStatus {
     IterationLimit,
     /// Its weights or loss became NaN or infinite; its scores are NaN.
     NotFinite,
-    /// A program gave no score; [`LaneReport::failure`] says why. Its scores are NaN.
+    /// A program or an objective in Rust gave no score; [`LaneReport::failure`] says why. Its scores are NaN.
     Failed,
 }
 
@@ -142,8 +142,8 @@ pub trait Trainer: Send {
     fn start(&mut self, points: &Points, lanes: &[Lane]) -> Result<Vec<Slot>, BackendError>;
 
     /// Trains lanes up to `budget` (in the model's unit, counted from the lane's start) and scores them. Each report is
-    /// handed over as soon as its lane is done; on `Break` what is in flight is finished and reported (of a command, which
-    /// may run for hours, left), when the stop flag is raised it is left, and the rest stays where it was. With `keep` the
+    /// handed over as soon as its lane is done; on `Break` what is in flight is finished and reported (of a command or an
+    /// objective in Rust, which may run for hours, left), when the stop flag is raised it is left, and the rest stays where it was. With `keep` the
     /// slots can be advanced further or read back; without it their state is dropped as soon as they are scored.
     fn advance(
         &mut self,

@@ -10,6 +10,7 @@ use super::pipeline::Pipeline;
 use super::pipeline_trainer::PipelineTrainer;
 use super::resolve::Study;
 use super::retention::Retention;
+use super::rust_trainer::RustTrainer;
 use super::sweep::mean_value;
 use crate::backend::cpu::{CpuOptions, memory_limit};
 use crate::backend::gpu::{Gpu, GpuOptions, Kernel};
@@ -92,6 +93,11 @@ impl Backend {
             Objective::Models(models) => Backend::open(run)?.or_cpu(models, &problems, run),
             Objective::Function(function) => Backend::open_function(study, function),
             Objective::Command(command) => Backend::open_command(study, dir, command),
+            Objective::Rust(rust) => {
+                let options = cpu_options(run);
+                let trainer = Box::new(RustTrainer::open(study, rust, &options)?);
+                Ok(Opened { backend: Backend::Cpu(options), trainer, notes: Vec::new() })
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use super::criteria::{Criterion, Limits};
 use super::error::ConfigError;
 use super::model_options::ModelOptions;
 use super::names::Names;
-use super::objective::ObjectiveOptions;
+use super::objective::{Code, ObjectiveOptions};
 use super::plan::Plan;
 use super::retention::Retention;
 use super::source::{Place, Source, explain};
@@ -29,7 +29,7 @@ pub struct StudyConfig {
     /// Which file, what to predict, which columns play which part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataOptions>,
-    /// An analytic function or a command, in place of data and model.
+    /// An analytic function, a command or an objective in Rust, in place of data and model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objective: Option<ObjectiveOptions>,
     /// How columns become features.
@@ -246,12 +246,23 @@ pub struct LoadedConfig {
     pub name: String,
     /// Where it says it.
     pub source: Source,
+    /// Of an objective in Rust.
+    pub code: Option<Code>,
 }
 
 impl LoadedConfig {
     /// Where its run is kept.
     pub fn run_dir(&self) -> PathBuf {
         self.config.run.dir.clone().unwrap_or_else(|| Path::new("runs").join(&self.name))
+    }
+
+    /// The study with keys set as `--set` sets them: `["search.candidates=500", "stop.time=10m"]`.
+    pub fn with_sets(mut self, sets: &[&str]) -> Result<LoadedConfig, ConfigError> {
+        let table = toml::Table::try_from(&self.config).map_err(|error| ConfigError::Unwritable(error.to_string()))?;
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        self.config = with_sets(table, &sets)?.map_err(ConfigError::Unwritable)?;
+        self.source.sets.extend(sets);
+        Ok(self)
     }
 }
 
@@ -266,14 +277,14 @@ impl StudyConfig {
         let source = Source { sets: sets.to_vec(), ..Source::default() };
         // Both keys are there, so nothing can be missing.
         let config = with_sets(table, sets)?.map_err(ConfigError::Unwritable)?;
-        Ok(LoadedConfig { config, name: stem(file), source })
+        Ok(LoadedConfig { config, name: stem(file), source, code: None })
     }
 
     /// A study that is made of sets alone.
     pub fn of_sets(name: &str, sets: &[String]) -> Result<LoadedConfig, ConfigError> {
         let source = Source { sets: sets.to_vec(), ..Source::default() };
         let config = with_sets(toml::Table::new(), sets)?.map_err(ConfigError::Unwritable)?;
-        Ok(LoadedConfig { config, name: name.to_owned(), source })
+        Ok(LoadedConfig { config, name: name.to_owned(), source, code: None })
     }
 
     /// Reads a study file and applies `--set key=value` on top. Data paths in the file are relative to it.
@@ -314,7 +325,7 @@ impl StudyConfig {
             objective.directory = Some(folder.join(objective.directory.take().unwrap_or_else(|| PathBuf::from("."))));
         }
         let source = Source { path: path.to_owned(), text, sets: sets.to_vec() };
-        Ok(LoadedConfig { config, name: stem(path), source })
+        Ok(LoadedConfig { config, name: stem(path), source, code: None })
     }
 
     /// As a file that runs again as it is.
@@ -340,7 +351,7 @@ impl StudyConfig {
     }
 }
 
-/// The sections that a function or a command has no use for.
+/// The sections that a study without models has no use for.
 const OF_MODELS: [&str; 4] = ["data", "prepare", "model", "validate"];
 
 /// A path of a study file: beside the file where something is there, else as it is.

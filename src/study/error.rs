@@ -1,6 +1,7 @@
 //! Everything that can go wrong with a study, in words: what and where, then what to do.
 
 use super::export::ExportError;
+use super::objective::RustError;
 use super::retention::Retention;
 use super::run_dir::journal_path;
 use super::source::Place;
@@ -70,7 +71,7 @@ pub enum ConfigError {
     OtherObjective {
         /// The key.
         key: &'static str,
-        /// Whose it is: "functions" or "commands".
+        /// Whose it is: "functions", "commands" or "objectives in Rust".
         of: &'static str,
         /// "searches a function" or "runs a command".
         does: &'static str,
@@ -412,6 +413,9 @@ pub enum StudyError {
     /// The command.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// The objective in Rust.
+    #[error(transparent)]
+    Rust(#[from] RustError),
     /// A model, strategy, scheduler or metric that does not exist.
     #[error(transparent)]
     Name(#[from] UnknownName),

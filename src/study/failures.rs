@@ -1,4 +1,4 @@
-//! Why programs of a command gave no value: as the journal keeps it, and as the result tells it.
+//! Why programs of a command, or an objective in Rust, gave no value: as the journal keeps it, and as the result tells it.
 
 use super::history::{History, Trial};
 use super::journal::Frame;

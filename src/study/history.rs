@@ -25,7 +25,7 @@ pub enum TrialStatus {
     Infeasible = 3,
     /// Ended by the scheduler before its full budget; its scores are those that it had there.
     Pruned = 4,
-    /// Its program gave no score; [`Trial::failure`] says why.
+    /// Its program, or its objective in Rust, gave no score; [`Trial::failure`] says why.
     Failed = 5,
 }
 

@@ -53,7 +53,7 @@ pub enum Frame {
     Kept(Kept),
     /// Scores of candidates on their way.
     Rung(Rung),
-    /// Why programs gave no value: candidates, whose outcomes follow, and their reasons.
+    /// Why programs, or an objective in Rust, gave no value: candidates, whose outcomes follow, and their reasons.
     Reasons(Vec<(u64, String)>),
 }
 

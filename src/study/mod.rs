@@ -36,6 +36,7 @@ pub mod result;
 pub mod retention;
 pub mod run;
 pub mod run_dir;
+mod rust_trainer;
 mod scheduling;
 pub mod scorer;
 mod search;

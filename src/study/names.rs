@@ -18,6 +18,12 @@ impl Names {
     }
 }
 
+impl From<&str> for Names {
+    fn from(text: &str) -> Names {
+        Names(text.split(',').map(|name| name.trim().to_owned()).collect())
+    }
+}
+
 impl Serialize for Names {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0[..] {
@@ -38,8 +44,7 @@ impl<'de> Deserialize<'de> for Names {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Names, E> {
-                let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
-                Ok(Names(names))
+                Ok(Names::from(text))
             }
 
             fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {

@@ -73,7 +73,7 @@ impl Study {
     /// Looks everything up and reads the data, if there are any.
     pub fn resolve(loaded: LoadedConfig) -> Result<Study, StudyError> {
         let dir = loaded.run_dir();
-        let LoadedConfig { mut config, name, source } = loaded;
+        let LoadedConfig { mut config, name, source, code } = loaded;
         let source = &source;
         check_ranges(&config).map_err(|error| match error {
             ConfigError::OutOfRange { key, .. } => at(source, key, error.into()),
@@ -89,7 +89,7 @@ impl Study {
         let strategy = Relay::new(strategies.map_err(named("search.strategy"))?);
         let scheduler = schedulers::find(&config.search.scheduler).map_err(named("search.scheduler"))?;
         let key = Key::from_seed(config.search.seed);
-        let Resolved { objective, space, mut notes } = Objective::resolve(&mut config, source, key)?;
+        let Resolved { objective, space, mut notes } = Objective::resolve(&mut config, source, key, code)?;
         let (known, told) = known_points(&mut config.search, &space, source)?;
         notes.extend(told);
         notes.extend(sweep.map(|name| format!("auto takes {name}: of all candidates the best alone are kept")));
@@ -171,11 +171,11 @@ impl Study {
         }
     }
 
-    /// How many lanes are trained side by side with seconds of their own: on the processor as many as threads train models,
-    /// of a command as many as programs run. A device's lanes, and a function's evaluations, report their shares of one clock.
+    /// How many lanes are trained side by side with seconds of their own: on the processor as many as threads train models
+    /// or evaluate an objective in Rust, of a command as many as programs run. A device's lanes, and a function's evaluations, report their shares of one clock.
     pub(super) fn clocks(&self, backend: &str) -> f64 {
         match &self.objective {
-            Objective::Models(_) if backend == Backend::CPU => self.plan.thread_count() as f64,
+            Objective::Models(_) | Objective::Rust(_) if backend == Backend::CPU => self.plan.thread_count() as f64,
             // Not as many as run now: a run may go on with others, and its strategy decides as it did.
             Objective::Command(_) => self.plan.worker_count() as f64,
             _ => 1.0,
@@ -252,7 +252,9 @@ const MOST_KEPT: usize = 10_000_000;
 fn needs_all(config: &StudyConfig, objective: &Objective, strategy: &Relay, space: &Space) -> Option<String> {
     match objective {
         Objective::Models(_) => Some("the choice of a model looks at every candidate's folds".to_owned()),
-        Objective::Command(_) => Some("what a program has taken so long for is not thrown away".to_owned()),
+        Objective::Command(_) | Objective::Rust(_) => {
+            Some("what a program has taken so long for is not thrown away".to_owned())
+        }
         Objective::Function(function) if function.objectives() > 1 => {
             Some("of several objectives there is no single order of the candidates".to_owned())
         }
@@ -389,7 +391,7 @@ fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
         () if config.objective.is_some() && search.objectives.len() > 1 => out_of_range(
             "search.objectives",
             "beside [objective]".to_owned(),
-            "a function says which objectives there are, and a command has one",
+            "a function or an objective in Rust says which there are, and a command has one",
         ),
         () if config.objective.is_some() && !search.limits.is_empty() => {
             out_of_range("search.limits", "beside [objective]".to_owned(), "limits are about models, and there is none")

@@ -23,6 +23,9 @@ pub struct RunResult {
     /// The command that was run; left out where models were trained, or a function searched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandFacts>,
+    /// The objective in Rust that was evaluated; left out where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rust: Option<RustFacts>,
     /// What models predict; left out without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<crate::data::Task>,
@@ -57,7 +60,7 @@ pub struct RunResult {
     pub distribution: Option<Vec<Quantile>>,
     /// What became of the candidates.
     pub counts: Counts,
-    /// Of a command the reasons why candidates failed, the most usual first, twenty at most; left out where none did.
+    /// Of a command or an objective in Rust the reasons why candidates failed, the most usual first, twenty at most; left out where none did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<Failures>,
     /// Of the training that candidates would have taken with their whole budget, the share that a scheduler saved; left out
@@ -171,7 +174,16 @@ pub struct CommandFacts {
     pub checkpoint: Option<String>,
 }
 
-/// Why some candidates of a command failed.
+/// An objective that a Rust program brought along.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RustFacts {
+    /// Its name.
+    pub name: String,
+    /// Which version of it.
+    pub version: String,
+}
+
+/// Why some candidates of a program failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failures {
     /// In words.

@@ -71,7 +71,7 @@ pub fn tune(
     clock.enter(Phase::Preparing, observers);
     let problems = match &study.objective {
         Objective::Models(models) => models.problems(study.key)?,
-        Objective::Function(_) | Objective::Command(_) => Vec::new(),
+        Objective::Function(_) | Objective::Command(_) | Objective::Rust(_) => Vec::new(),
     };
     clock.enter(Phase::Compiling, observers);
     let Opened { mut backend, mut trainer, notes: mut told } =

@@ -47,6 +47,7 @@ mod proposals;
 mod resume;
 mod ridge;
 mod rounds;
+mod rust_objective;
 mod shaders;
 mod shared_work;
 mod space;

@@ -4,6 +4,7 @@ mod command;
 mod function;
 mod lineage;
 mod models;
+mod rust;
 
 use super::backend::Backend;
 use super::choice::{self, Scored};
@@ -66,7 +67,7 @@ pub(super) fn finish(
                 let failure = history.usual_failure();
                 let usual = failures::by_reason(history).into_iter().next().filter(|_| failure == TrialStatus::Failed);
                 let reason = usual.map_or_else(|| failure.reason().to_owned(), |usual| usual.reason);
-                StudyError::AllFailed { candidates, reason, remedy: failure.remedy() }
+                StudyError::AllFailed { candidates, reason, remedy: study.objective.remedy(failure) }
             }
         });
     }
@@ -74,6 +75,7 @@ pub(super) fn finish(
         Objective::Models(models) => models::finish(&mut closing, models, dir, frames, journal, clock, observers)?,
         Objective::Function(function) => Some(function::finish(&closing, function, dir, clock, observers)?),
         Objective::Command(command) => Some(command::finish(&closing, command, dir, clock, observers)),
+        Objective::Rust(rust) => Some(rust::finish(&closing, rust, dir, clock, observers)),
     };
     if let Some(result) = &result {
         dir.write_result(&result.to_json())?;
@@ -94,6 +96,7 @@ impl Closing<'_> {
             model: None,
             function: None,
             command: None,
+            rust: None,
             task: None,
             metric: study.objective.metric().to_owned(),
             direction,

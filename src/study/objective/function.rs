@@ -104,6 +104,10 @@ pub(super) fn resolve(config: &mut StudyConfig, source: &Source, key: Key) -> Re
         let error = ConfigError::OtherObjective { key, of: "commands", does: "searches a function" };
         return Err(at(source, key, error.into()));
     }
+    if let Some(key) = options.of_rust() {
+        let error = ConfigError::OtherObjective { key, of: "objectives in Rust", does: "searches a function" };
+        return Err(at(source, key, error.into()));
+    }
     let (instance, noise, repeats) =
         (options.instance.unwrap_or(1), options.noise.unwrap_or(0.0), options.repeats.unwrap_or(1));
     let out_of_range = |key, value: String, need: String| {

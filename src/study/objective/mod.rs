@@ -1,23 +1,29 @@
-//! What candidates are scored by: models that are trained on data, an analytic function, or a program. All that the loop
-//! needs to know of them is here.
+//! What candidates are scored by: models that are trained on data, an analytic function, a program, or Rust code. All that the
+//! loop needs to know of them is here.
 
+mod candidate;
 mod command;
+mod custom;
 mod function;
 mod models;
 mod options;
+mod rust;
 mod shell;
 pub(super) mod template;
 
+pub use candidate::{Candidate, Parameter};
 pub use command::CommandObjective;
+pub use custom::{CustomObjective, Evaluation, Failure, Training, maximize, minimize, several};
 pub use function::FunctionObjective;
 pub use models::Models;
 pub use options::ObjectiveOptions;
+pub use rust::{Code, RustError, RustObjective};
 pub use template::CommandLine;
 
 use super::config::StudyConfig;
 use super::criteria::{self, Criterion};
 use super::error::{ConfigError, StudyError};
-use super::history::Trial;
+use super::history::{Trial, TrialStatus};
 use super::parts::Parts;
 use super::resolve::placed;
 use super::source::{About, Source};
@@ -34,6 +40,8 @@ pub enum Objective {
     Function(FunctionObjective),
     /// A program.
     Command(Box<CommandObjective>),
+    /// Rust code.
+    Rust(RustObjective),
 }
 
 /// An objective with what it makes of the study's space.
@@ -45,9 +53,17 @@ pub(super) struct Resolved {
 }
 
 impl Objective {
-    /// Looks up what the study names, and fills in what it leaves open.
-    pub(super) fn resolve(config: &mut StudyConfig, source: &Source, key: Key) -> Result<Resolved, StudyError> {
+    /// Looks up what the study names, and fills in what it leaves open. `code` is that of an objective in Rust, if there is one.
+    pub(super) fn resolve(
+        config: &mut StudyConfig,
+        source: &Source,
+        key: Key,
+        code: Option<Code>,
+    ) -> Result<Resolved, StudyError> {
         let Some(options) = &config.objective else { return models::resolve(config, source, key) };
+        if options.rust.is_some() {
+            return rust::resolve(config, source, code);
+        }
         match (&options.function, &options.command) {
             (Some(_), None) => function::resolve(config, source, key),
             (None, Some(_)) => command::resolve(config, source),
@@ -70,6 +86,9 @@ impl Objective {
             Objective::Command(command) => {
                 Err(ConfigError::NoModel { instead: format!("runs the command {}", command.name()) })
             }
+            Objective::Rust(rust) => {
+                Err(ConfigError::NoModel { instead: format!("evaluates the objective {} in Rust", rust.name()) })
+            }
         }
     }
 
@@ -79,6 +98,7 @@ impl Objective {
             Objective::Models(models) => models.pipelines.models().join(", "),
             Objective::Function(function) => function.name().to_owned(),
             Objective::Command(command) => command.name(),
+            Objective::Rust(rust) => rust.name().to_owned(),
         }
     }
 
@@ -86,7 +106,7 @@ impl Objective {
     pub fn metric(&self) -> &'static str {
         match self {
             Objective::Models(models) => models.metric.name(),
-            Objective::Function(_) | Objective::Command(_) => "value",
+            Objective::Function(_) | Objective::Command(_) | Objective::Rust(_) => "value",
         }
     }
 
@@ -103,11 +123,16 @@ impl Objective {
             }
             Objective::Function(function) => vec![Direction::Minimize; function.objectives()],
             Objective::Command(command) => vec![command.direction()],
+            Objective::Rust(rust) => rust.directions().to_vec(),
         }
     }
 
     /// The names of all values, the first one's first.
     pub fn values(&self) -> Vec<String> {
+        let numbered = |values: usize| {
+            let further = (2..=values).map(|number| format!("value {number}"));
+            std::iter::once("value".to_owned()).chain(further).collect()
+        };
         match self {
             Objective::Models(models) => {
                 let named = |criterion: &Criterion| criterion.to_string();
@@ -115,11 +140,9 @@ impl Objective {
                     .chain(models.objectives[1..].iter().map(named))
                     .collect()
             }
-            Objective::Function(function) => {
-                let further = (2..=function.objectives()).map(|number| format!("value {number}"));
-                std::iter::once("value".to_owned()).chain(further).collect()
-            }
-            Objective::Command(_) => vec!["value".to_owned()],
+            Objective::Function(function) => numbered(function.objectives()),
+            Objective::Command(_) => numbered(1),
+            Objective::Rust(rust) => numbered(rust.directions().len()),
         }
     }
 
@@ -147,6 +170,7 @@ impl Objective {
             Objective::Models(models) => models.splits.folds.len(),
             Objective::Function(function) => function.repeats(),
             Objective::Command(command) => command.repeats(),
+            Objective::Rust(rust) => rust.repeats(),
         }
     }
 
@@ -156,6 +180,7 @@ impl Objective {
             Objective::Models(models) => models.first_scores(),
             Objective::Function(function) => (0..function.repeats()).collect(),
             Objective::Command(command) => (0..command.repeats()).collect(),
+            Objective::Rust(rust) => (0..rust.repeats()).collect(),
         }
     }
 
@@ -165,6 +190,7 @@ impl Objective {
             Objective::Models(models) => models.scores(),
             Objective::Function(function) => function.repeats(),
             Objective::Command(command) => command.repeats(),
+            Objective::Rust(rust) => rust.repeats(),
         }
     }
 
@@ -174,6 +200,7 @@ impl Objective {
             Objective::Models(models) => Parts::new(&models.splits),
             Objective::Function(function) => Parts::one_each(function.repeats()),
             Objective::Command(command) => Parts::one_each(command.repeats()),
+            Objective::Rust(rust) => Parts::one_each(rust.repeats()),
         }
     }
 
@@ -183,6 +210,7 @@ impl Objective {
             Objective::Models(models) => models.pipelines.budget(),
             Objective::Function(_) => 1,
             Objective::Command(command) => command.steps().unwrap_or(1),
+            Objective::Rust(rust) => rust.steps().unwrap_or(1),
         }
     }
 
@@ -190,7 +218,17 @@ impl Objective {
     pub fn least_rung(&self) -> u64 {
         match self {
             Objective::Models(models) => models.pipelines.budget().div_ceil(models.pipelines.least_budget()),
-            Objective::Function(_) | Objective::Command(_) => 1,
+            Objective::Function(_) | Objective::Command(_) | Objective::Rust(_) => 1,
+        }
+    }
+
+    /// What a user can do where every candidate ended so.
+    pub fn remedy(&self, status: TrialStatus) -> &'static str {
+        match (self, status) {
+            (Objective::Rust(_), TrialStatus::Failed) => {
+                "Evaluate the parameters of one candidate by hand; docs/rust.md says what counts as a failure"
+            }
+            _ => status.remedy(),
         }
     }
 
@@ -199,16 +237,18 @@ impl Objective {
         match self {
             // A lane takes something even where there is nothing to multiply.
             Objective::Models(models) => models.pipelines.of(row).work(row).flops.max(1.0),
-            Objective::Function(_) | Objective::Command(_) => 1.0,
+            Objective::Function(_) | Objective::Command(_) | Objective::Rust(_) => 1.0,
         }
     }
 
-    /// Which of two equally good candidates is taken, that with less of it: the size of its model, or of a function with
-    /// several objectives the second value.
+    /// Which of two equally good candidates is taken, that with less of it: the size of its model, or of anything else
+    /// with several objectives the second value.
     pub fn cost(&self, trial: &Trial, row: &[f64]) -> f64 {
         match self {
             Objective::Models(models) => models.pipelines.of(row).cost(row),
-            Objective::Function(_) | Objective::Command(_) => trial.others.first().copied().unwrap_or(0.0),
+            Objective::Function(_) | Objective::Command(_) | Objective::Rust(_) => {
+                trial.others.first().copied().unwrap_or(0.0)
+            }
         }
     }
 
@@ -216,7 +256,7 @@ impl Objective {
     pub fn data_fingerprint(&self) -> u64 {
         match self {
             Objective::Models(models) => models.dataset.fingerprint,
-            Objective::Function(_) | Objective::Command(_) => 0,
+            Objective::Function(_) | Objective::Command(_) | Objective::Rust(_) => 0,
         }
     }
 
@@ -226,6 +266,7 @@ impl Objective {
             Objective::Models(models) => columns_by_kind(&models.dataset),
             Objective::Function(function) => function.describe(),
             Objective::Command(command) => command.describe(),
+            Objective::Rust(rust) => rust.describe(),
         }
     }
 
@@ -233,7 +274,7 @@ impl Objective {
     pub fn data_notes(&self) -> Vec<String> {
         match self {
             Objective::Models(models) => models.dataset.notes.iter().map(ToString::to_string).collect(),
-            Objective::Function(_) | Objective::Command(_) => Vec::new(),
+            Objective::Function(_) | Objective::Command(_) | Objective::Rust(_) => Vec::new(),
         }
     }
 }

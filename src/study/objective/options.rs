@@ -1,4 +1,4 @@
-//! The `[objective]` section: an analytic function, or a command, in place of data and model.
+//! The `[objective]` section: an analytic function, a command, or an objective in Rust, in place of data and model.
 
 use super::template::CommandLine;
 use crate::data::metrics::Direction;
@@ -7,7 +7,8 @@ use crate::study::stopping::Span;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// The `[objective]` section of a study. It has a function or a command; the other keys belong to one of them or to both.
+/// The `[objective]` section of a study. It has a function, a command, or the name of an objective in Rust; the other keys belong to
+/// one of them or to several.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ObjectiveOptions {
@@ -17,7 +18,8 @@ pub struct ObjectiveOptions {
     /// A program that is run for each candidate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandLine>,
-    /// How often each candidate is evaluated: a function with noise of its own each time, a command with a seed of its own.
+    /// How often each candidate is evaluated: a function with noise of its own each time, others with a seed of
+    /// its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats: Option<u32>,
     /// Functions: how many parameters it has, where that is free; the function's default where it is not set.
@@ -32,7 +34,8 @@ pub struct ObjectiveOptions {
     /// Commands: which of two values is better.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
-    /// Commands: how many steps a whole trial has, where the program says its values on the way.
+    /// Commands: how many steps a whole trial has, where the program says its values on the way. Objectives in Rust that are
+    /// trained in steps: how many, where that is not what they say themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<u64>,
     /// Commands: how long a start of the program may run.
@@ -50,6 +53,15 @@ pub struct ObjectiveOptions {
     /// Commands: where the program runs; the study file's folder where it is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
+    /// The name of an objective that a Rust program brings along.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rust: Option<String>,
+    /// Objectives in Rust: which version of it; written by the program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Objectives in Rust: which of two values is better, for each value that a candidate has; written by the program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directions: Option<Vec<Direction>>,
 }
 
 impl ObjectiveOptions {
@@ -74,6 +86,12 @@ impl ObjectiveOptions {
             ("objective.suspended", self.suspended.is_some()),
             ("objective.directory", self.directory.is_some()),
         ];
+        said.into_iter().find_map(|(key, is_said)| is_said.then_some(key))
+    }
+
+    /// A key that is set and is about objectives in Rust alone.
+    pub(super) fn of_rust(&self) -> Option<&'static str> {
+        let said = [("objective.version", self.version.is_some()), ("objective.directions", self.directions.is_some())];
         said.into_iter().find_map(|(key, is_said)| is_said.then_some(key))
     }
 
@@ -115,14 +133,14 @@ mod tests {
     #[test]
     fn a_run_may_change_what_is_not_essential() {
         let all: ObjectiveOptions = toml::from_str(
-            "function = 'sphere'\ncommand = 'run'\nrepeats = 2\ndimensions = 2\ninstance = 1\nnoise = 0.1\ndirection = 'minimize'\nbudget = 9\ntimeout = '1s'\nmemory = 1\nworkers = 1\nsuspended = 1\ndirectory = '.'\n",
+            "function = 'sphere'\ncommand = 'run'\nrepeats = 2\ndimensions = 2\ninstance = 1\nnoise = 0.1\ndirection = 'minimize'\nbudget = 9\ntimeout = '1s'\nmemory = 1\nworkers = 1\nsuspended = 1\ndirectory = '.'\nrust = 'valley'\nversion = '1'\ndirections = ['minimize']\n",
         )
         .unwrap();
         let keys = |options: &ObjectiveOptions| -> Vec<String> {
             toml::Table::try_from(options).unwrap().keys().cloned().collect()
         };
         let essential = keys(&ObjectiveOptions { workers: None, ..all.essential() });
-        assert_eq!(keys(&all).len(), 13);
+        assert_eq!(keys(&all).len(), 16);
         for key in keys(&all) {
             assert_eq!(ObjectiveOptions::is_free(&key), !essential.contains(&key), "{key}");
         }
