@@ -1,10 +1,10 @@
-//! How far a study is: two lines that are drawn again and again in a terminal, a line now and then anywhere else.
+//! How far a study is: a few lines that are drawn again and again in a terminal, a line now and then anywhere else.
 //!
 //! What is shown is a pure function of the state and the width; what matters least goes first where space is short.
 
 use super::style::{FAINT, GOOD, NOTICE, STRONG, paint};
 use super::text::{count, duration, first_that_fits, number, stopped_early, thousands, with_error, wrap_words};
-use crate::study::events::{BestSoFar, Event, Observer, Phase, Progress};
+use crate::study::events::{BestSoFar, Event, Observer, Phase, Progress, Rungs};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -136,11 +136,12 @@ impl Drop for ProgressView {
 }
 
 impl State {
-    /// One or two lines of at most `columns` columns.
+    /// One to three lines of at most `columns` columns.
     fn lines(&self, columns: usize) -> Vec<String> {
         match &self.progress {
             Some(progress) if self.phase == Phase::Searching => {
                 let mut lines = vec![self.bar(progress, columns)];
+                lines.extend(progress.rungs.map(|rungs| rung(progress, &rungs, columns)));
                 lines.extend(progress.best.map(|best| self.best(progress, &best, columns)));
                 lines
             }
@@ -176,6 +177,8 @@ impl State {
     fn best(&self, progress: &Progress, best: &BestSoFar, columns: usize) -> String {
         let score = with_error(best.value, best.std_error);
         let pruned = match progress.pruned {
+            // Said beside the rung.
+            _ if progress.rungs.is_some() => String::new(),
             0 => String::new(),
             pruned => paint(FAINT, format!("  {}", stopped_early(pruned, progress.saved))),
         };
@@ -198,24 +201,71 @@ impl State {
         )
     }
 
-    /// All on one line, for files.
+    /// All on one line, for files: the best one's number, and then the rate, go first where there is too much of it.
     fn plain(&self, progress: &Progress) -> String {
-        let mut parts = vec![
-            format!("{}/{} candidates", thousands(progress.candidates), thousands(progress.total)),
-            format!("{} lanes/s", number(progress.lanes_per_second(), 3)),
-        ];
-        if let Some(best) = &progress.best {
-            let score = with_error(best.value, best.std_error);
-            parts.push(format!("best {} {score} (candidate {})", self.metric, best.candidate));
-        }
-        if progress.pruned > 0 {
-            parts.push(stopped_early(progress.pruned, progress.saved));
-        }
-        if progress.failed > 0 {
-            parts.push(format!("{} failed", thousands(progress.failed)));
-        }
-        parts.extend(time_left(progress).map(|left| format!("{} left", duration(left))));
-        super::text::clip(&parts.join(", "), PLAIN_COLUMNS)
+        let line = |has_rate: bool, has_number: bool| {
+            let mut parts =
+                vec![format!("{}/{} candidates", thousands(progress.candidates), thousands(progress.total))];
+            if has_rate {
+                parts.push(format!("{} lanes/s", number(progress.lanes_per_second(), 3)));
+            }
+            match &progress.rungs {
+                Some(rungs) => {
+                    parts.push(format!("{}: {} lanes alive{}", on_rung(rungs), left(rungs), saved(progress)))
+                }
+                None if progress.pruned > 0 => parts.push(stopped_early(progress.pruned, progress.saved)),
+                None => {}
+            }
+            if let Some(best) = &progress.best {
+                let score = with_error(best.value, best.std_error);
+                let candidate = if has_number { format!(" (candidate {})", best.candidate) } else { String::new() };
+                parts.push(format!("best {} {score}{candidate}", self.metric));
+            }
+            if progress.failed > 0 {
+                parts.push(format!("{} failed", thousands(progress.failed)));
+            }
+            parts.extend(time_left(progress).map(|left| format!("{} left", duration(left))));
+            parts.join(", ")
+        };
+        first_that_fits(PLAIN_COLUMNS, [line(true, true), line(true, false), line(false, false)])
+    }
+}
+
+/// Where those that climb stand, how many are left of them, and what that saved; shorter and shorter.
+fn rung(progress: &Progress, rungs: &Rungs, columns: usize) -> String {
+    let (rung, left, short) = (on_rung(rungs), left(rungs), saved(progress));
+    let early = match progress.pruned {
+        0 => String::new(),
+        pruned => paint(FAINT, format!("  {}", stopped_early(pruned, progress.saved))),
+    };
+    first_that_fits(
+        columns,
+        [
+            format!("{rung}: {left} lanes alive{early}"),
+            format!("{rung}: {left} lanes alive{short}"),
+            format!("{rung}: {left} alive{short}"),
+            format!("{rung}: {left} alive"),
+            rung,
+        ],
+    )
+}
+
+/// `rung 9/27`, or `fold 3/5`.
+fn on_rung(rungs: &Rungs) -> String {
+    let what = if rungs.is_by_fold { "fold" } else { "rung" };
+    format!("{what} {}/{}", thousands(rungs.budget), thousands(rungs.whole))
+}
+
+/// `120 of 360`
+fn left(rungs: &Rungs) -> String {
+    format!("{} of {}", thousands(rungs.alive), thousands(rungs.entered))
+}
+
+/// `, 61 % saved`, once there is something to save.
+fn saved(progress: &Progress) -> String {
+    match progress.pruned {
+        0 => String::new(),
+        _ => format!(", {:.0} % saved", 100.0 * progress.saved),
     }
 }
 
@@ -259,6 +309,7 @@ mod tests {
             pruned: 0,
             trained: 0,
             saved: 0.0,
+            rungs: None,
             remaining: None,
         };
         State { phase: Phase::Searching, metric: "log_loss", progress: Some(progress) }
@@ -289,10 +340,58 @@ mod tests {
         assert_eq!(plain(9), ["812/2,000", "0.07123"]);
     }
 
+    /// On the second of three rungs.
+    fn climbing() -> State {
+        let rungs = Rungs { budget: 9, whole: 27, is_by_fold: false, entered: 360, alive: 120 };
+        let mut state = state();
+        state.progress =
+            state.progress.map(|progress| Progress { rungs: Some(rungs), pruned: 748, saved: 0.612, ..progress });
+        state
+    }
+
+    fn stripped(state: &State, columns: usize) -> Vec<String> {
+        state.lines(columns).iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect()
+    }
+
+    #[test]
+    fn under_a_scheduler_the_rung_is_said_with_who_is_left_and_what_that_saved() {
+        let lines = stripped(&climbing(), 100);
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[1], "rung 9/27: 120 of 360 lanes alive  748 stopped early, 61 % of training saved");
+        assert_eq!(lines[2], "best log_loss 0.0712 ± 0.0081  candidate 641  3 failed");
+        let narrow = stripped(&climbing(), 40);
+        assert_eq!(narrow[1], "rung 9/27: 120 of 360 alive, 61 % saved");
+        assert_eq!(
+            [60, 35, 20].map(|columns| stripped(&climbing(), columns)[1].clone()),
+            ["rung 9/27: 120 of 360 lanes alive, 61 % saved", "rung 9/27: 120 of 360 alive", "rung 9/27",]
+        );
+        let mut race = climbing();
+        let rungs = Rungs { budget: 3, whole: 5, is_by_fold: true, entered: 1000, alive: 1000 };
+        race.progress =
+            race.progress.map(|progress| Progress { rungs: Some(rungs), pruned: 0, saved: 0.0, ..progress });
+        assert_eq!(stripped(&race, 100)[1], "fold 3/5: 1,000 of 1,000 lanes alive", "nothing is saved yet");
+    }
+
+    #[test]
+    fn a_line_for_files_leaves_out_what_matters_least() {
+        let climbing = climbing();
+        let progress = climbing.progress.unwrap();
+        assert_eq!(
+            climbing.plain(&progress),
+            "812/2,000 candidates, rung 9/27: 120 of 360 lanes alive, 61 % saved, best log_loss 0.0712 ± 0.0081, 3 failed, 5.9 s left"
+        );
+        assert_eq!(
+            state().plain(&state().progress.unwrap()),
+            "812/2,000 candidates, 1,015 lanes/s, best log_loss 0.0712 ± 0.0081 (candidate 641), 3 failed, 5.9 s left"
+        );
+    }
+
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         for columns in 1..140 {
-            assert!(state().lines(columns).iter().all(|line| width(line) <= columns), "{columns}");
+            for state in [state(), climbing()] {
+                assert!(state.lines(columns).iter().all(|line| width(line) <= columns), "{columns}");
+            }
         }
     }
 }

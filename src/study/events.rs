@@ -48,6 +48,22 @@ pub struct BestSoFar {
     pub std_error: Option<f64>,
 }
 
+/// Where candidates stand that climb a scheduler's rungs together: of a batch or a bracket, of all where they begin one after
+/// another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rungs {
+    /// What is being trained to: units of the model's budget, or folds.
+    pub budget: u64,
+    /// The whole budget, or all folds.
+    pub whole: u64,
+    /// Whether candidates go fold by fold.
+    pub is_by_fold: bool,
+    /// Lanes that have entered; fold by fold each candidate has one.
+    pub entered: u64,
+    /// Those of them whose candidates have neither been ended early nor failed.
+    pub alive: u64,
+}
+
 /// How far the search is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
@@ -76,6 +92,8 @@ pub struct Progress {
     /// Of the training that candidates that have come to their end would have taken with their whole budget, the share that
     /// they did not need.
     pub saved: f64,
+    /// Where those that climb stand, under a scheduler that ends candidates on their way.
+    pub rungs: Option<Rungs>,
     /// What may be left to gain, where a stop rule looks at it.
     pub remaining: Option<Remaining>,
 }

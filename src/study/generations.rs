@@ -164,6 +164,7 @@ impl<'a> Generations<'a> {
             pruned: 0,
             trained: 0,
             saved: 0.0,
+            rungs: None,
             remaining: None,
         }
     }

@@ -281,6 +281,7 @@ impl<'a> Sweep<'a> {
             pruned: 0,
             trained: 0,
             saved: 0.0,
+            rungs: None,
             remaining: None,
         }
     }

@@ -5,11 +5,13 @@ use crate::gpu::shared;
 use crate::resume::{ends, resumed};
 use crate::study::{lanes_trained, run};
 use crate::support::{Folder, quiet, studies};
+use std::cell::RefCell;
+use std::rc::Rc;
 use thousandfold::backend::StopFlag;
 use thousandfold::data::Task;
 use thousandfold::models::{MODELS, Model};
 use thousandfold::schedulers::{SCHEDULERS, SchedulerEntry};
-use thousandfold::study::events::{Event, Observer};
+use thousandfold::study::events::{Event, Observer, Rungs};
 use thousandfold::study::journal::{Frame, read};
 use thousandfold::study::result::{Chosen, RunResult};
 use thousandfold::study::run_dir::Existing;
@@ -92,6 +94,57 @@ fn only_the_units_between_two_rungs_are_trained() {
     let result = ended(&["search.scheduler=halving"]);
     assert_eq!((result.counts.complete, result.counts.pruned, result.counts.failed), (3, 17, 0));
     assert!(result.best.used.iter().all(|used| *used == 9), "the winner has had its whole budget");
+}
+
+/// What is told of rungs while a study runs, each once.
+fn rungs_told(study: LoadedConfig) -> Vec<Rungs> {
+    struct Told(Rc<RefCell<Vec<Rungs>>>);
+    impl Observer for Told {
+        fn notify(&mut self, event: &Event<'_>) -> std::io::Result<()> {
+            if let Event::Lane(progress) = event {
+                self.0.borrow_mut().extend(progress.rungs);
+            }
+            Ok(())
+        }
+    }
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let mut observers = quiet();
+    observers.push(Box::new(Told(told.clone())));
+    let start = Start { existing: Existing::Resume, salvage: false };
+    tune(study, start, &mut observers, &StopFlag::default()).unwrap();
+    let mut rungs = told.borrow().clone();
+    rungs.dedup();
+    rungs
+}
+
+#[test]
+fn who_watches_hears_how_many_lanes_entered_and_are_alive_and_at_which_budget() {
+    let at = |budget, entered, alive| Rungs { budget, whole: 9, is_by_fold: false, entered, alive };
+    let told = rungs_told(study(&Folder::new(), &["search.scheduler=halving"]));
+    assert_eq!(told, [at(1, 60, 60), at(3, 60, 21), at(9, 60, 9)]);
+    // Of each batch anew.
+    let told = rungs_told(study(&Folder::new(), &["search.scheduler=halving", "search.batch=10"]));
+    let ten = [at(1, 30, 30), at(3, 30, 12), at(9, 30, 6)];
+    assert_eq!(told, [ten, ten].concat());
+    // Fold by fold each candidate has one lane on a fold; sixteen begin, then the other four.
+    let race = ["search.scheduler=racing", "search.level=0.4", "validate.folds=6"];
+    let told = rungs_told(study(&Folder::new(), &race));
+    assert!(told.iter().all(|rungs| rungs.is_by_fold && rungs.whole == 6), "{told:?}");
+    let (first, second) = told.split_at(told.iter().take_while(|rungs| rungs.entered == 16).count());
+    assert!(second.iter().all(|rungs| rungs.entered == 4) && !second.is_empty(), "{told:?}");
+    assert_eq!((first[0].budget, first[0].alive), (1, 16));
+    assert!(first.windows(2).all(|pair| pair[0].budget < pair[1].budget && pair[0].alive >= pair[1].alive), "{told:?}");
+    assert!(first.last().unwrap().alive < 16, "{told:?}");
+    assert_eq!(rungs_told(study(&Folder::new(), &["search.scheduler=full"])), []);
+    // Where a run goes on, those who entered before it was stopped are counted.
+    let folder = Folder::new();
+    let whole = rungs_told(study(&folder, &["search.scheduler=asha"]));
+    let journal = folder.path().join("run/journal.tfj");
+    let (bytes, ends) = (std::fs::read(&journal).unwrap(), ends(&journal));
+    std::fs::write(&journal, &bytes[..ends[ends.len() / 2]]).unwrap();
+    let rest = rungs_told(study(&folder, &["search.scheduler=asha"]));
+    assert!(!rest.is_empty() && rest.len() < whole.len(), "{rest:?} of {whole:?}");
+    assert_eq!(rest.last(), whole.last());
 }
 
 /// Twenty candidates of any model on five folds under a race.

@@ -3,6 +3,7 @@
 //! Stop rules look at whole batches in the order of ids, so that the time at which a lane ends decides nothing; only the
 //! time limit and an interrupt cut a batch short.
 
+mod climb;
 mod forking;
 mod training;
 
@@ -12,7 +13,7 @@ use crate::space::Points;
 use crate::strategies::{Ask, Outcome, Strategy};
 use crate::study::choice::mean;
 use crate::study::error::{RunDirError, StudyError};
-use crate::study::events::{BestSoFar, Event, Observers, Progress};
+use crate::study::events::{BestSoFar, Event, Observers, Progress, Rungs};
 use crate::study::failures;
 use crate::study::history::{History, Shape, Trial, TrialStatus};
 use crate::study::journal::{Frame, Journal, Rung};
@@ -98,6 +99,9 @@ pub(super) struct Search<'a> {
     /// Units that those who were ended early did not need, and what the whole budgets of all that have come to their end are.
     spared: f64,
     whole: f64,
+    /// The first of the candidates that climb together, and where they stand.
+    cohort: u64,
+    rungs: Option<Rungs>,
     best: Option<BestSoFar>,
     /// What the strategy decided, for the result.
     decisions: Vec<String>,
@@ -163,6 +167,8 @@ impl<'a> Search<'a> {
             trained: 0,
             spared: 0.0,
             whole: 0.0,
+            cohort: 0,
+            rungs: None,
             best: None,
             decisions: Vec::new(),
             began: Instant::now(),
@@ -214,6 +220,7 @@ impl<'a> Search<'a> {
         if n == 0 {
             return Ok(first..first);
         }
+        self.enter(first);
         let asked = self.strategy.ask(first, n as usize);
         self.hear(ports.observers);
         match asked {
@@ -265,6 +272,7 @@ impl<'a> Search<'a> {
             }
         }
         if !trials.is_empty() {
+            self.look(None);
             ports.observers.notify(&Event::Trials { trials: &trials, progress: self.progress() });
         }
     }
@@ -295,6 +303,7 @@ impl<'a> Search<'a> {
                 self.untold.push(trial.candidate);
                 self.history.trials.insert(trial.candidate, trial.clone());
             }
+            self.look(None);
             ports.observers.notify(&Event::Trials { trials: &over, progress: self.progress() });
         }
         Ok(())
@@ -422,6 +431,7 @@ impl<'a> Search<'a> {
             pruned: self.pruned,
             trained: self.trained,
             saved: self.saved(),
+            rungs: self.rungs,
             remaining: self.regret.as_ref().and_then(RegretRule::last),
         }
     }

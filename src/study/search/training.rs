@@ -94,6 +94,7 @@ impl Search<'_> {
         trainer: &mut dyn Trainer,
         ports: &mut Ports<'_>,
     ) -> Result<Option<StopReason>, StudyError> {
+        self.look(Some(budget));
         let goes_on = !self.axis.is_by_fold() && budget < self.axis.whole();
         let to = self.axis.of_lane(budget);
         let legs: Vec<Leg> = candidates.iter().map(|candidate| self.leg(*candidate, budget)).collect();
