@@ -1,7 +1,7 @@
 //! What the model of a run goes by: what its weights say of themselves, and how much worse it predicts the test rows when a
 //! column tells it nothing.
 
-use super::error::{RunDirError, StudyError};
+use super::error::{ConfigError, RunDirError, StudyError};
 use super::model_file::FittedModel;
 use super::objective::Models;
 use super::resolve::Study;
@@ -87,6 +87,11 @@ pub struct ColumnImportance {
 /// Explains the model of a run; `None` if the run has not come to its end.
 pub fn explain(dir: &Path) -> Result<Option<Explained>, StudyError> {
     let Some(result) = load_result(dir)? else { return Ok(None) };
+    if let Some(rust) = &result.rust {
+        // Its study cannot be resolved without its code, and has no model.
+        let instead = format!("evaluates the objective {} in Rust", rust.name);
+        return Err(ConfigError::NoModel { instead }.into());
+    }
     let study = Study::resolve(load_run(dir, &[])?)?;
     let models = study.objective.models()?;
     let fitted = FittedModel::load(&run_dir::model_path(dir))?;

@@ -84,13 +84,12 @@ impl<'a> RustTrainer<'a> {
         })
     }
 
-    /// A lane at its beginning.
-    fn begun(&self, points: &Points, lane: &Lane) -> RustLane<'a> {
-        let id = self.announced.get(lane.point).copied().unwrap_or(lane.point as u64);
-        let [high, low] = self.key.child(lane.fold as u32).words(0);
+    /// A candidate's lane at its beginning.
+    fn begun(&self, candidate: &Candidate, repeat: usize) -> RustLane<'a> {
+        let repeat = repeat as u32;
+        let [high, low] = self.key.child(repeat).words(0);
         let seed = u64::from(high) << 32 | u64::from(low);
-        let candidate = Candidate::new(&self.space, points.row(lane.point), id);
-        let candidate = candidate.of_repeat(lane.fold as u32, seed, self.lanes.objective.steps().unwrap_or(1));
+        let candidate = candidate.of_repeat(repeat, seed, self.lanes.objective.steps().unwrap_or(1));
         RustLane { candidate, training: None, had: 0, bytes: 0 }
     }
 }
@@ -248,8 +247,13 @@ impl Trainer for RustTrainer<'_> {
     }
 
     fn start(&mut self, points: &Points, lanes: &[Lane]) -> Result<Vec<Slot>, BackendError> {
-        let begun: Vec<RustLane> = lanes.iter().map(|lane| self.begun(points, lane)).collect();
-        self.announced.clear();
+        let announced = std::mem::take(&mut self.announced);
+        let candidate = |(point, row): (usize, &[f64])| {
+            Candidate::new(&self.space, row, announced.get(point).copied().unwrap_or(point as u64))
+        };
+        // A candidate's repeats share its parameters.
+        let candidates: Vec<Candidate> = points.rows().enumerate().map(candidate).collect();
+        let begun: Vec<RustLane> = lanes.iter().map(|lane| self.begun(&candidates[lane.point], lane.fold)).collect();
         let places = &mut self.lanes;
         let slots = begun.into_iter().map(|lane| {
             let slot = places.free.pop().unwrap_or_else(|| {

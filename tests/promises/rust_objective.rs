@@ -13,14 +13,16 @@ use thousandfold::backend::StopFlag;
 use thousandfold::base::random::{Key, uniform_f64};
 use thousandfold::data::metrics::Direction;
 use thousandfold::schedulers::SCHEDULERS;
-use thousandfold::space::{Space, SpaceBuilder, Value};
+use thousandfold::space::{Points, Space, SpaceBuilder, Value};
 use thousandfold::study::events::{Event, Observer};
 use thousandfold::study::journal::{Frame, read};
 use thousandfold::study::objective::{
     Candidate, CustomObjective, Evaluation, Failure, Training, maximize, minimize, several,
 };
+use thousandfold::study::resolve::Study;
 use thousandfold::study::result::{Chosen, RunResult};
 use thousandfold::study::run_dir::Existing;
+use thousandfold::study::scorer::Scorer;
 use thousandfold::study::stopping::StopReason;
 use thousandfold::study::{Ended, LoadedConfig, Start, StudyConfig, load_result, load_run, tune};
 
@@ -125,6 +127,16 @@ fn the_same_study_gives_the_same_bits_whatever_the_threads_and_its_text_is_the_s
     let mine = StudyConfig::load(&file, &[folder.run_set() + "2"]).unwrap();
     let mine = ended(mine.with_objective(minimize(|candidate| Ok(candidate.get::<f64>("x")?.abs()))));
     assert_eq!((mine.counts.complete, mine.best.folds.len(), mine.lanes), (8, 2, 16));
+}
+
+#[test]
+fn candidates_of_anybody_s_are_scored_as_a_search_scores_them() {
+    let result = ended(study(&Folder::new(), &space(), valley()));
+    let study = Study::resolve(study(&Folder::new(), &space(), valley())).unwrap();
+    let mut points = Points::new(study.space.parameters.len());
+    result.top.iter().for_each(|one| points.push(&study.space.row(&one.params).unwrap()));
+    let trials = Scorer::open(&study).unwrap().score(&points).unwrap();
+    assert!(trials.len() == 20 && trials.iter().zip(&result.top).all(|(trial, one)| trial.value() == one.value));
 }
 
 #[test]
@@ -643,4 +655,6 @@ fn the_command_line_shows_such_a_run_and_says_who_can_go_on_with_it() {
         assert!(told.err.contains("run the Rust program that began it once more"), "{}", told.err);
     }
     assert!(!folder.path().join("other").exists());
+    let told = program::run(&folder, &["show", "run", "--model"]);
+    assert!(told.err.contains("evaluates the objective valley in Rust: there is no model in it"), "{}", told.err);
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Candidate {
     space: Arc<Space>,
-    params: IndexMap<String, Value>,
+    params: Arc<IndexMap<String, Value>>,
     id: u64,
     repeat: u32,
     seed: u64,
@@ -20,20 +20,20 @@ pub struct Candidate {
 impl Candidate {
     /// The candidate of a row of the space's codes.
     pub(in crate::study) fn new(space: &Arc<Space>, row: &[f64], id: u64) -> Candidate {
-        let params = space.named(row);
+        let params = Arc::new(space.named(row));
         Candidate { space: space.clone(), params, id, repeat: 0, seed: 0, budget: 1 }
     }
 
     /// The same for one of its repeats.
-    pub(in crate::study) fn of_repeat(self, repeat: u32, seed: u64, budget: u64) -> Candidate {
-        Candidate { repeat, seed, budget, ..self }
+    pub(in crate::study) fn of_repeat(&self, repeat: u32, seed: u64, budget: u64) -> Candidate {
+        Candidate { repeat, seed, budget, ..self.clone() }
     }
 
     /// A parameter as a number, a whole number, a bool or a text (`f64`, `f32`, `i64`, `u64`, `u32`, `usize`, `bool`, `&str`,
     /// `String`, [`Value`]). Ask for an [`Option`] where a condition may switch the parameter off: it is `None` then. A name that
     /// the space does not have, a value that is none of the type, and a parameter that is switched off where no option was
     /// asked for are failures, which say so.
-    pub fn get<'a, T: Parameter<'a>>(&'a self, name: &str) -> Result<T, Failure> {
+    pub fn get<'a, T: FromValue<'a>>(&'a self, name: &str) -> Result<T, Failure> {
         if let Some(value) = self.params.get(name) {
             let wrong = || Failure::new(format!("the parameter \"{name}\" is {value}, which is not {}", T::KIND));
             return T::of(value).ok_or_else(wrong);
@@ -79,7 +79,7 @@ impl Candidate {
 }
 
 /// A type that a parameter can be asked for as.
-pub trait Parameter<'a>: Sized {
+pub trait FromValue<'a>: Sized {
     /// What it is, in words.
     const KIND: &'static str;
 
@@ -92,7 +92,7 @@ pub trait Parameter<'a>: Sized {
     }
 }
 
-impl<'a, T: Parameter<'a>> Parameter<'a> for Option<T> {
+impl<'a, T: FromValue<'a>> FromValue<'a> for Option<T> {
     const KIND: &'static str = T::KIND;
 
     fn of(value: &'a Value) -> Option<Self> {
@@ -104,7 +104,7 @@ impl<'a, T: Parameter<'a>> Parameter<'a> for Option<T> {
     }
 }
 
-impl<'a> Parameter<'a> for f64 {
+impl<'a> FromValue<'a> for f64 {
     const KIND: &'static str = "a number";
 
     fn of(value: &'a Value) -> Option<f64> {
@@ -112,7 +112,7 @@ impl<'a> Parameter<'a> for f64 {
     }
 }
 
-impl<'a> Parameter<'a> for f32 {
+impl<'a> FromValue<'a> for f32 {
     const KIND: &'static str = "a number";
 
     fn of(value: &'a Value) -> Option<f32> {
@@ -120,7 +120,7 @@ impl<'a> Parameter<'a> for f32 {
     }
 }
 
-impl<'a> Parameter<'a> for bool {
+impl<'a> FromValue<'a> for bool {
     const KIND: &'static str = "true or false";
 
     fn of(value: &'a Value) -> Option<bool> {
@@ -128,7 +128,7 @@ impl<'a> Parameter<'a> for bool {
     }
 }
 
-impl<'a> Parameter<'a> for &'a str {
+impl<'a> FromValue<'a> for &'a str {
     const KIND: &'static str = "a text";
 
     fn of(value: &'a Value) -> Option<&'a str> {
@@ -136,7 +136,7 @@ impl<'a> Parameter<'a> for &'a str {
     }
 }
 
-impl<'a> Parameter<'a> for String {
+impl<'a> FromValue<'a> for String {
     const KIND: &'static str = "a text";
 
     fn of(value: &'a Value) -> Option<String> {
@@ -144,7 +144,7 @@ impl<'a> Parameter<'a> for String {
     }
 }
 
-impl<'a> Parameter<'a> for Value {
+impl<'a> FromValue<'a> for Value {
     const KIND: &'static str = "a value";
 
     fn of(value: &'a Value) -> Option<Value> {
@@ -155,7 +155,7 @@ impl<'a> Parameter<'a> for Value {
 /// Whole numbers, as far as the type holds them.
 macro_rules! whole_numbers {
     ($($whole:ty: $kind:literal),*) => {
-        $(impl<'a> Parameter<'a> for $whole {
+        $(impl<'a> FromValue<'a> for $whole {
             const KIND: &'static str = $kind;
 
             fn of(value: &'a Value) -> Option<$whole> {

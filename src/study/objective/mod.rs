@@ -11,7 +11,7 @@ mod rust;
 mod shell;
 pub(super) mod template;
 
-pub use candidate::{Candidate, Parameter};
+pub use candidate::{Candidate, FromValue};
 pub use command::CommandObjective;
 pub use custom::{CustomObjective, Evaluation, Failure, Training, maximize, minimize, several};
 pub use function::FunctionObjective;
