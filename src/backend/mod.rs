@@ -219,6 +219,16 @@ pub enum BackendError {
         /// What the compiler said.
         reason: String,
     },
+    /// A user's shader, which no processor can take over.
+    #[error("{device} cannot evaluate the shader: {reason}\n  {remedy}")]
+    UsersShader {
+        /// The device.
+        device: String,
+        /// What it said.
+        reason: String,
+        /// What can be done.
+        remedy: &'static str,
+    },
     /// A command's programs cannot be started, whatever their parameters are.
     #[error(
         "no process can be started: {reason}\n  Every candidate that was journalled is safe. To go on, with fewer at a time: thousandfold resume RUN --set objective.workers=1 --set objective.suspended=0"

@@ -31,6 +31,8 @@ pub mod stream {
     pub const SCHEDULER: u32 = 9;
     /// Hyperparameters that change while a candidate is trained.
     pub const EXPLORER: u32 = 10;
+    /// What a user's shader draws, by repeat.
+    pub const SHADER: u32 = 11;
 }
 
 /// The second word of the counter at which a derived key is drawn: it keeps those apart from the counters that streams

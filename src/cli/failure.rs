@@ -78,6 +78,14 @@ impl Failure {
         ))
     }
 
+    /// A run that is over and trained no model.
+    pub(super) fn no_model(dir: &Path) -> Failure {
+        let (dir, run) = (dir.display(), in_shell(dir));
+        Failure::Input(format!(
+            "{dir} has no model: no data were learned from in it\n  For its best candidate: thousandfold show {run}"
+        ))
+    }
+
     /// Says it on standard error, and gives the exit code.
     pub(super) fn report(&self) -> ExitCode {
         let (code, message) = match self {

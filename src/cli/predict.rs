@@ -6,8 +6,9 @@ use crate::data::read_table;
 use crate::monitor::predictions::to_csv;
 use crate::monitor::text::thousands;
 use crate::study::error::RunDirError;
+use crate::study::load_result;
 use crate::study::model_file::FittedModel;
-use crate::study::run_dir::{expect_run, model_path, write_whole};
+use crate::study::run_dir::{model_path, write_whole};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -87,8 +88,10 @@ pub(super) fn load_model(path: &Path) -> Result<FittedModel, Failure> {
 fn model_of(run: &Path) -> Result<PathBuf, Failure> {
     let path = model_path(run);
     if !path.exists() {
-        expect_run(run)?;
-        return Err(Failure::unfinished(run));
+        return Err(match load_result(run)? {
+            Some(result) if result.model_file.is_none() => Failure::no_model(run),
+            _ => Failure::unfinished(run),
+        });
     }
     Ok(path)
 }

@@ -9,9 +9,6 @@ pub(super) const SHARED: &str = include_str!("../../shaders/functions/shared.wgs
 /// `evaluate` of functions that have one value.
 pub(super) const SINGLE: &str = include_str!("../../shaders/functions/single.wgsl");
 
-/// Members of a workgroup of [`FunctionShader::kernel`].
-const WORKGROUP: u32 = 64;
-
 /// A function of one instance and number of dimensions, for a GPU.
 ///
 /// Its sources offer `fn evaluate(member: u32)`, which one invocation runs for one member. What the kernel around it must
@@ -46,10 +43,15 @@ wgsl_struct! {
         pub members: u32,
         /// Set where the driver ended loops before their time: values are wrong then.
         pub are_loops_cut: u32,
+        /// Set where each point has a workgroup of its own; functions' kernels have them side by side alone.
+        pub are_apart: u32,
     }
 }
 
 impl FunctionShader {
+    /// Members of a workgroup of [`FunctionShader::kernel`].
+    pub const WORKGROUP: u32 = 64;
+
     /// Adds the function's sources and constants to a kernel, without the files that it has already.
     pub fn define(&self, kernel: Kernel) -> Kernel {
         let dimensions = u32::try_from(self.dimensions).unwrap_or(u32::MAX);
@@ -66,7 +68,7 @@ impl FunctionShader {
     /// words, `[word][member]`; and values, `[objective][member]`.
     pub fn kernel(&self) -> Kernel {
         let kernel = Kernel::new(self.name, "main", &[include_str!("../../shaders/functions/evaluate.wgsl")])
-            .constant("WORKGROUP", WORKGROUP)
+            .constant("WORKGROUP", FunctionShader::WORKGROUP)
             .layout::<EvaluationBatch>()
             .bind(&[
                 Binding::new(Role::Prepare(0), "batch", "EvaluationBatch"),
@@ -76,11 +78,6 @@ impl FunctionShader {
                 Binding::new(Role::Prepare(4), "values", "array<f32>"),
             ]);
         self.define(kernel)
-    }
-
-    /// Workgroups of [`FunctionShader::kernel`] that so many points take.
-    pub fn workgroups(members: usize) -> u64 {
-        (members as u64).div_ceil(u64::from(WORKGROUP))
     }
 }
 

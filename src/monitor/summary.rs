@@ -50,13 +50,14 @@ fn head(result: &RunResult, columns: usize) -> String {
     wrap_words(&pieces.join(", "), columns) + "\n"
 }
 
-/// The models that were trained, the function or the objective in Rust that was searched, or the command that was run.
+/// The models that were trained, the function, the shader or the objective in Rust that was searched, or the command that was run.
 fn searched(result: &RunResult) -> String {
     let of = |function: &FunctionFacts| format!("{} in {}", function.name, count(function.dimensions, "dimension"));
     let function = || result.function.as_ref().map(of);
     let command = || result.command.as_ref().map(|command| command.line.clone());
+    let wgsl = || result.wgsl.as_ref().map(|wgsl| wgsl.file.clone());
     let rust = || result.rust.as_ref().map(|rust| rust.name.clone());
-    result.model.clone().or_else(function).or_else(command).or_else(rust).unwrap_or_default()
+    result.model.clone().or_else(function).or_else(command).or_else(wgsl).or_else(rust).unwrap_or_default()
 }
 
 /// The best candidates: a line each where there is room, else a column each, as many as fit.
@@ -240,7 +241,7 @@ fn distribution(result: &RunResult, columns: usize) -> String {
     table.render_within(columns)
 }
 
-/// Why candidates of a command or an objective in Rust failed, most usual first.
+/// Why candidates of a command, a shader or an objective in Rust failed, most usual first.
 fn failures(result: &RunResult, columns: usize) -> String {
     const SHOWN: usize = 5;
     let mut text = String::new();

@@ -4,8 +4,8 @@
 use super::command_trainer::CommandTrainer;
 use super::config::{BackendChoice, RunOptions};
 use super::error::StudyError;
-use super::function_trainer::{FunctionTrainer, GpuFunctionTrainer};
-use super::objective::{CommandObjective, FunctionObjective, Models, Objective};
+use super::function_trainer::{FunctionTrainer, GpuFunctionTrainer, WgslTrainer, of_shader};
+use super::objective::{CommandObjective, FunctionObjective, Models, Objective, WgslError, WgslObjective};
 use super::pipeline::Pipeline;
 use super::pipeline_trainer::PipelineTrainer;
 use super::resolve::Study;
@@ -48,6 +48,10 @@ fn cpu_options(run: &RunOptions) -> CpuOptions {
     CpuOptions { threads: run.threads, memory: bytes(run), simd: None }
 }
 
+fn gpu_options(run: &RunOptions) -> GpuOptions {
+    GpuOptions { device: run.device.clone(), memory: bytes(run), ..GpuOptions::default() }
+}
+
 /// Members of a generation on a software driver: `cmaes` adds up their products in one loop where it learns a matrix. A
 /// function's two rotations of so many parameters are as long.
 const SOFTWARE_MEMBERS: usize = 60_000;
@@ -70,7 +74,7 @@ impl Backend {
 
     /// Opens what `[run]` asks for; `auto` takes a hardware GPU where there is one, or the device that is named.
     pub(super) fn open(run: &RunOptions) -> Result<Backend, StudyError> {
-        let options = GpuOptions { device: run.device.clone(), memory: bytes(run), ..GpuOptions::default() };
+        let options = gpu_options(run);
         match run.backend {
             BackendChoice::Cpu => Ok(Backend::Cpu(cpu_options(run))),
             BackendChoice::Auto if is_free(run) => match Gpu::open(&options) {
@@ -93,12 +97,23 @@ impl Backend {
             Objective::Models(models) => Backend::open(run)?.or_cpu(models, &problems, run),
             Objective::Function(function) => Backend::open_function(study, function),
             Objective::Command(command) => Backend::open_command(study, dir, command),
+            Objective::Wgsl(wgsl) => Backend::open_wgsl(run, wgsl),
             Objective::Rust(rust) => {
                 let options = cpu_options(run);
                 let trainer = Box::new(RustTrainer::open(study, rust, &options)?);
                 Ok(Opened { backend: Backend::Cpu(options), trainer, notes: Vec::new() })
             }
         }
+    }
+
+    /// A user's shader, which has no other way than a GPU.
+    fn open_wgsl<'a>(run: &RunOptions, wgsl: &'a WgslObjective) -> Result<Opened<'a>, StudyError> {
+        let gpu = Gpu::open(&gpu_options(run)).map_err(|error| match error {
+            BackendError::NoAdapter { reason, known } => StudyError::from(WgslError::NoAdapter { reason, known }),
+            error => of_shader(error).into(),
+        })?;
+        let trainer = Box::new(WgslTrainer::open(&gpu, wgsl)?);
+        Ok(Opened { trainer, backend: Backend::Gpu(gpu), notes: Vec::new() })
     }
 
     #[cfg(unix)]

@@ -324,6 +324,11 @@ impl StudyConfig {
             // A command runs beside its study.
             objective.directory = Some(folder.join(objective.directory.take().unwrap_or_else(|| PathBuf::from("."))));
         }
+        for (key, file) in config.objective.iter_mut().flat_map(ObjectiveOptions::files_mut) {
+            if !has_set(&key) && !has_set("objective.tables") {
+                *file = beside(folder, file);
+            }
+        }
         let source = Source { path: path.to_owned(), text, sets: sets.to_vec() };
         Ok(LoadedConfig { config, name: stem(path), source, code: None })
     }

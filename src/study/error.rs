@@ -63,7 +63,7 @@ pub enum ConfigError {
     TwoObjectives {
         /// The section.
         section: &'static str,
-        /// "searches the function" or "runs the command".
+        /// "searches the function", "runs the command" or "evaluates the shader".
         instead: &'static str,
     },
     /// A key of another kind of objective.
@@ -71,9 +71,9 @@ pub enum ConfigError {
     OtherObjective {
         /// The key.
         key: &'static str,
-        /// Whose it is: "functions", "commands" or "objectives in Rust".
+        /// Whose it is: "functions", "commands", "shaders" or "objectives in Rust".
         of: &'static str,
-        /// "searches a function" or "runs a command".
+        /// "searches a function", "runs a command" or "evaluates a shader".
         does: &'static str,
     },
     /// A point of the user's that the space does not have.
@@ -100,9 +100,9 @@ pub enum ConfigError {
         /// What needs more.
         reason: String,
     },
-    /// Neither data, nor a function, nor a command.
+    /// Neither data, nor anything in their place.
     #[error(
-        "nothing scores candidates: there are no [data], and [objective] has neither a function nor a command\n  Add one of them: command = [\"python\", \"train.py\", \"--rate={{rate}}\"]"
+        "nothing scores candidates: there are no [data], and [objective] has neither a function, a command nor a shader\n  Add one of them: command = [\"python\", \"train.py\", \"--rate={{rate}}\"]"
     )]
     NoObjective,
     /// A model is wanted of a study that has none.
@@ -413,6 +413,9 @@ pub enum StudyError {
     /// The command.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// The shader.
+    #[error(transparent)]
+    Wgsl(#[from] super::objective::WgslError),
     /// The objective in Rust.
     #[error(transparent)]
     Rust(#[from] RustError),

@@ -255,6 +255,7 @@ fn needs_all(config: &StudyConfig, objective: &Objective, strategy: &Relay, spac
         Objective::Command(_) | Objective::Rust(_) => {
             Some("what a program has taken so long for is not thrown away".to_owned())
         }
+        Objective::Wgsl(_) => Some("the best alone are kept of functions that the program has itself".to_owned()),
         Objective::Function(function) if function.objectives() > 1 => {
             Some("of several objectives there is no single order of the candidates".to_owned())
         }
@@ -391,7 +392,7 @@ fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
         () if config.objective.is_some() && search.objectives.len() > 1 => out_of_range(
             "search.objectives",
             "beside [objective]".to_owned(),
-            "a function or an objective in Rust says which there are, and a command has one",
+            "a function, a shader or an objective in Rust says which there are, and a command has one",
         ),
         () if config.objective.is_some() && !search.limits.is_empty() => {
             out_of_range("search.limits", "beside [objective]".to_owned(), "limits are about models, and there is none")

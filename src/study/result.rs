@@ -23,6 +23,9 @@ pub struct RunResult {
     /// The command that was run; left out where models were trained, or a function searched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandFacts>,
+    /// The shader that was searched; left out where anything else was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wgsl: Option<WgslFacts>,
     /// The objective in Rust that was evaluated; left out where there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rust: Option<RustFacts>,
@@ -60,7 +63,7 @@ pub struct RunResult {
     pub distribution: Option<Vec<Quantile>>,
     /// What became of the candidates.
     pub counts: Counts,
-    /// Of a command or an objective in Rust the reasons why candidates failed, the most usual first, twenty at most; left out where none did.
+    /// Of anything but models and functions the reasons why candidates failed, the most usual first, twenty at most; left out where none did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<Failures>,
     /// Of the training that candidates would have taken with their whole budget, the share that a scheduler saved; left out
@@ -88,7 +91,7 @@ pub struct RunResult {
     pub device: String,
     /// The study's seed.
     pub seed: u64,
-    /// Of every name and cell of the data, in hexadecimal; `null` without data.
+    /// Of every name and cell of the data, or of a shader and its tables, in hexadecimal; `null` without any.
     pub data_fingerprint: Option<String>,
     /// This program's version and the formats of its files.
     pub versions: IndexMap<String, String>,
@@ -174,6 +177,19 @@ pub struct CommandFacts {
     pub checkpoint: Option<String>,
 }
 
+/// A user's shader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WgslFacts {
+    /// Its file.
+    pub file: String,
+    /// Values that it gives.
+    pub values: usize,
+    /// Evaluations of a candidate.
+    pub repeats: usize,
+    /// Turns that the loops of an evaluation might have together.
+    pub steps: u32,
+}
+
 /// An objective that a Rust program brought along.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RustFacts {
@@ -183,7 +199,7 @@ pub struct RustFacts {
     pub version: String,
 }
 
-/// Why some candidates of a program failed.
+/// Why some candidates of a program, a shader or an objective in Rust failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failures {
     /// In words.

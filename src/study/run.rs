@@ -64,6 +64,7 @@ pub fn tune(
         absolute(&mut data.file);
         data.test_file.iter_mut().for_each(absolute);
     }
+    loaded.config.objective.iter_mut().flat_map(ObjectiveOptions::files_mut).for_each(|(_, file)| absolute(file));
     if there.is_some() && start.existing == Existing::Resume {
         loaded.config.search.plan = Plan::of_run(&path);
     }
@@ -71,7 +72,7 @@ pub fn tune(
     clock.enter(Phase::Preparing, observers);
     let problems = match &study.objective {
         Objective::Models(models) => models.problems(study.key)?,
-        Objective::Function(_) | Objective::Command(_) | Objective::Rust(_) => Vec::new(),
+        _ => Vec::new(),
     };
     clock.enter(Phase::Compiling, observers);
     let Opened { mut backend, mut trainer, notes: mut told } =
@@ -221,7 +222,13 @@ fn open_journal(
     }
     let (journal, frames) = Journal::open(&path, start.salvage)?;
     let differs = match frames.first() {
-        Some(Frame::Header(found)) if found.data_fingerprint != header.data_fingerprint => Some("other data"),
+        Some(Frame::Header(found)) if found.data_fingerprint != header.data_fingerprint => {
+            Some(if matches!(study.objective, Objective::Wgsl(_)) {
+                "another shader, or other tables"
+            } else {
+                "other data"
+            })
+        }
         Some(Frame::Header(found)) if found.study_fingerprint != header.study_fingerprint => Some("another study"),
         Some(Frame::Header(found)) if found.scores != header.scores => Some("other folds"),
         Some(Frame::Header(found)) if found.objectives != header.objectives => Some("other objectives"),

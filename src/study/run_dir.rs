@@ -23,7 +23,7 @@ pub enum Existing {
 pub struct RunDir {
     path: PathBuf,
     /// Kept open: the lock goes with the process, however it ends.
-    _lock: File,
+    lock: File,
 }
 
 const STUDY: &str = "study.toml";
@@ -52,7 +52,7 @@ impl RunDir {
             Err(TryLockError::WouldBlock) => return Err(RunDirError::Locked { dir: path.to_owned() }),
             Err(TryLockError::Error(source)) => return Err(io(&lock_path)(source)),
         }
-        let dir = RunDir { path: path.to_owned(), _lock: lock };
+        let dir = RunDir { path: path.to_owned(), lock };
         match existing {
             Existing::Refuse if dir.has_run() => Err(RunDirError::Exists { dir: path.to_owned() }),
             _ => Ok(dir),
@@ -124,6 +124,14 @@ impl RunDir {
     /// Writes the result.
     pub fn write_result(&self, text: &str) -> Result<(), RunDirError> {
         write_whole(&self.path.join(RESULT), text.as_bytes())
+    }
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        // Closing the file would do, but that a program which is just being started has a copy of it until it runs. What goes
+        // wrong here leaves the lock to go with the file.
+        let _ = self.lock.unlock();
     }
 }
 

@@ -154,7 +154,7 @@ pub(super) fn check(
         _ if scheduler.needs_threshold() && config.search.threshold.is_none() => {
             Some("it needs search.threshold, the worst score that goes on".to_owned())
         }
-        Objective::Models(_) | Objective::Command(_) | Objective::Rust(_) => {
+        Objective::Models(_) | Objective::Command(_) | Objective::Wgsl(_) | Objective::Rust(_) => {
             let options = options(&config.search, scheduler, objective, u64::MAX);
             match scheduler.unit() {
                 Unit::Epoch => no_step(objective)
@@ -253,6 +253,10 @@ fn no_step(objective: &Objective) -> Option<String> {
     match objective {
         Objective::Command(command) if command.steps().is_none() => Some(
             "nothing says that the command has values on the way\n  Where it prints a line {\"step\": 1, \"value\": 0.5} after each step, say how many a whole trial has: objective.budget = 27".to_owned(),
+        ),
+        Objective::Wgsl(_) => Some(
+            "a shader has its value at once; \"racing\" ends candidates between the evaluations that objective.repeats asks for"
+                .to_owned(),
         ),
         Objective::Rust(rust) if rust.steps().is_none() => Some(
             "the objective is evaluated at once\n  To train it in steps, implement CustomObjective with a budget: docs/rust.md".to_owned(),

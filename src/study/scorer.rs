@@ -30,14 +30,14 @@ impl<'a> Scorer<'a> {
     pub fn open(study: &'a Study) -> Result<Scorer<'a>, StudyError> {
         let problems = match &study.objective {
             Objective::Models(models) => models.problems(study.key)?,
-            Objective::Function(_) | Objective::Command(_) | Objective::Rust(_) => Vec::new(),
+            _ => Vec::new(),
         };
         let checkpoints = match &study.objective {
             Objective::Command(_) => Some(TempDir::with_prefix("thousandfold-").map_err(|error| {
                 let reason = format!("a directory for their checkpoints: {error}");
                 StudyError::Backend(BackendError::Processes { reason })
             })?),
-            Objective::Models(_) | Objective::Function(_) | Objective::Rust(_) => None,
+            _ => None,
         };
         let dir = checkpoints.as_ref().map_or(study.dir.as_path(), TempDir::path);
         let Opened { trainer, backend, .. } = Backend::open_with_trainer(study, dir, problems)?;

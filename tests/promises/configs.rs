@@ -35,8 +35,13 @@ fn every_config_runs_to_a_result_and_its_model_predicts_its_own_data() {
             println!("SKIPPED: {name} needs python3 with scikit-learn on the path");
             continue;
         }
+        let is_shader = config.get("objective").is_some_and(|objective| objective.get("wgsl").is_some());
+        if is_shader && crate::gpu::shared().is_none() {
+            continue;
+        }
         let study = study.to_str().unwrap();
-        let cut = ["--candidates", "3", "--backend", "cpu", "-q"];
+        let (where_to, what) = if is_shader { ("--device", "0") } else { ("--backend", "cpu") };
+        let cut = ["--candidates", "3", where_to, what, "-q"];
         // One unit of the budget is no model to be proud of, but passes through all that the whole one does.
         let budget: &[&str] = if data.is_some() { &["--set=model.budget=1"] } else { &[] };
         done(&folder, &[&["tune", study][..], &cut, budget].concat());

@@ -153,8 +153,8 @@ fn every_key_of_a_study_is_described() {
         ("validate", "docs/validation.md"),
         ("stop", "docs/study.md"),
         ("run", "docs/study.md"),
-        // A function's keys, a command's, and those of an objective in Rust.
-        ("objective", "docs/functions.md docs/command.md docs/rust.md"),
+        // A function's keys, a command's, a shader's, and those of an objective in Rust.
+        ("objective", "docs/functions.md docs/command.md docs/wgsl.md docs/rust.md"),
     ];
     for (section, page) in pages {
         let text: String = page.split(' ').map(|page| read(&root().join(page))).collect();

@@ -56,3 +56,4 @@ mod stopping;
 mod strategies;
 mod study;
 mod svm;
+mod wgsl;

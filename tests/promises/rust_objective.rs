@@ -231,7 +231,8 @@ fn steps_in_legs_are_steps_in_one_go_under_every_scheduler() {
     let whole = ended(scheduled(&Folder::new(), "full", full.clone()));
     assert_eq!((full.begun.load(Ordering::Relaxed), full.steps.load(Ordering::Relaxed)), (150, 150 * 9));
     let mut early = 0;
-    for entry in SCHEDULERS.iter().filter(|entry| entry.ends_early()) {
+    // A population changes hyperparameters of models alone.
+    for entry in SCHEDULERS.iter().filter(|entry| entry.ends_early() && !entry.explores()) {
         let chaos = Chaos::new(0, 5);
         let result = ended(scheduled(&Folder::new(), entry.name(), chaos.clone()));
         let counts = result.counts;

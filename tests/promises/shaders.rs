@@ -7,13 +7,24 @@ use thousandfold::backend::gpu::{Kernel, measure_kernels};
 use thousandfold::functions::FUNCTIONS;
 use thousandfold::models::MODELS;
 use thousandfold::strategies::generation::device_kernels;
+use thousandfold::study::StudyConfig;
+use thousandfold::study::objective::Objective;
+use thousandfold::study::resolve::Study;
 
 fn kernels() -> Vec<Kernel> {
     // A function's size is a constant of its kernel and changes nothing else.
     let functions = FUNCTIONS.iter().filter_map(|function| function.shader(function.default_dimensions(), 1));
     let functions = functions.map(|shader| shader.kernel());
     let models = MODELS.iter().flat_map(|model| model.kernels());
-    models.chain(functions).chain(device_kernels()).chain(measure_kernels()).collect()
+    models.chain([users()]).chain(functions).chain(device_kernels()).chain(measure_kernels()).collect()
+}
+
+/// The kernel of the ready study with a user's shader.
+fn users() -> Kernel {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/wgsl_objective.toml");
+    let study = Study::resolve(StudyConfig::load(&path, &[]).unwrap()).unwrap();
+    let Objective::Wgsl(wgsl) = &study.objective else { panic!("it is a shader") };
+    wgsl.kernel()
 }
 
 #[test]

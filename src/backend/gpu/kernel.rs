@@ -1,6 +1,7 @@
 //! A kernel is WGSL source behind a generated header: constants, struct layouts and bindings are written once, in Rust,
 //! and reach the shader from there.
 
+use super::users::counted;
 use std::fmt::Write;
 
 /// What a binding of a kernel is filled with.
@@ -72,12 +73,14 @@ pub struct Kernel {
     pub header: String,
     /// The bindings of group 0.
     pub bindings: Vec<Binding>,
+    /// WGSL that a user wrote: it stands first, keeps every run-time check, and has its loops counted.
+    pub users: Option<String>,
 }
 
 impl Kernel {
     /// A kernel of these files, without constants, layouts or bindings.
     pub fn new(name: &'static str, entry: &'static str, sources: &[&'static str]) -> Kernel {
-        Kernel { name, sources: sources.to_vec(), entry, header: String::new(), bindings: Vec::new() }
+        Kernel { name, sources: sources.to_vec(), entry, header: String::new(), bindings: Vec::new(), users: None }
     }
 
     /// Adds `const NAME: u32`.
@@ -105,14 +108,28 @@ impl Kernel {
         self
     }
 
+    /// Puts a user's WGSL before everything else. The kernel has to declare the private variables [`super::TURNS_LEFT`] and
+    /// [`super::IS_ENDLESS`].
+    pub fn of_users(self, text: &str) -> Kernel {
+        Kernel { users: Some(text.to_owned()), ..self }
+    }
+
     /// Sets the bindings.
     pub fn bind(mut self, bindings: &[Binding]) -> Kernel {
         self.bindings = bindings.to_vec();
         self
     }
 
-    /// The whole shader: header, bindings, files.
+    /// The whole shader: a user's text with its loops counted, then header, bindings, files.
     pub fn wgsl(&self) -> String {
+        match &self.users {
+            Some(users) => format!("{}\n{}", counted(users), self.without_users()),
+            None => self.without_users(),
+        }
+    }
+
+    /// Header, bindings, files.
+    pub(super) fn without_users(&self) -> String {
         let mut text = self.header.clone();
         for (index, binding) in self.bindings.iter().enumerate() {
             let (space, name, kind) = (binding.address_space(), binding.name, binding.wgsl_type);

@@ -12,6 +12,7 @@ mod session;
 mod slices;
 mod statistic;
 mod trainer;
+mod users;
 
 pub use adapters::{Adapter, adapters};
 pub use kernel::{Binding, Kernel, Role, WgslStruct, WgslType};
@@ -25,6 +26,7 @@ pub use scoring::{DeviceScoring, LaneSets, SETS, padded};
 pub use slices::LONGEST_DISPATCH;
 pub use statistic::{DeviceRows, DeviceSet, DeviceStatistic};
 pub use trainer::GpuTrainer;
+pub use users::{IS_ENDLESS, TURNS_LEFT, UsersFault, UsersFaultKind, UsersFunction, inspect, is_field};
 
 pub(crate) use kernel::wgsl_struct;
 pub(crate) use plan::with_lane_header;

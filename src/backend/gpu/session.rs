@@ -181,7 +181,7 @@ impl Session {
     fn compile(&self, kernel: &Kernel, source: String) -> Pipeline {
         let descriptor =
             wgpu::ShaderModuleDescriptor { label: Some(kernel.name), source: wgpu::ShaderSource::Wgsl(source.into()) };
-        let module = if self.checked {
+        let module = if self.checked || kernel.users.is_some() {
             self.device.create_shader_module(descriptor)
         } else {
             // A software driver may cut loops short, and leave indices that were never computed.
@@ -223,7 +223,7 @@ impl Session {
             module: &module,
             entry_point: Some(kernel.entry),
             compilation_options: wgpu::PipelineCompilationOptions {
-                zero_initialize_workgroup_memory: self.checked,
+                zero_initialize_workgroup_memory: self.checked || kernel.users.is_some(),
                 ..Default::default()
             },
             cache: None,

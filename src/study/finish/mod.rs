@@ -5,6 +5,7 @@ mod function;
 mod lineage;
 mod models;
 mod rust;
+mod wgsl;
 
 use super::backend::Backend;
 use super::choice::{self, Scored};
@@ -74,6 +75,7 @@ pub(super) fn finish(
     let result = match &study.objective {
         Objective::Models(models) => models::finish(&mut closing, models, dir, frames, journal, clock, observers)?,
         Objective::Function(function) => Some(function::finish(&closing, function, dir, clock, observers)?),
+        Objective::Wgsl(wgsl) => Some(wgsl::finish(&closing, wgsl, dir, clock, observers)),
         Objective::Command(command) => Some(command::finish(&closing, command, dir, clock, observers)),
         Objective::Rust(rust) => Some(rust::finish(&closing, rust, dir, clock, observers)),
     };
@@ -96,6 +98,7 @@ impl Closing<'_> {
             model: None,
             function: None,
             command: None,
+            wgsl: None,
             rust: None,
             task: None,
             metric: study.objective.metric().to_owned(),

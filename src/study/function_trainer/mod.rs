@@ -1,11 +1,15 @@
-//! Analytic functions as trainers: a lane is one evaluation. What a lane gives depends on its point and its number among
-//! the candidate's evaluations alone. The processor evaluates in f64, a GPU in f32.
+//! Analytic functions and a user's shaders as trainers: a lane is one evaluation. What a lane gives depends on its point and
+//! its number among the candidate's evaluations alone. The processor evaluates in f64, a GPU in f32; shaders run on a GPU.
 
+mod batches;
 mod cpu;
 mod gpu;
+mod wgsl;
 
 pub use cpu::FunctionTrainer;
 pub use gpu::GpuFunctionTrainer;
+pub use wgsl::WgslTrainer;
+pub(super) use wgsl::of_shader;
 
 use crate::backend::{BackendError, Lane, LaneReport, LaneStatus, Slot};
 use crate::space::Points;

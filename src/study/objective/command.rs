@@ -121,8 +121,8 @@ pub(super) fn resolve(config: &mut StudyConfig, source: &Source) -> Result<Resol
         let error = ConfigError::OtherObjective { key, of: "functions", does: "runs a command" };
         return Err(at(source, key, error.into()));
     }
-    if let Some(key) = options.of_rust() {
-        let error = ConfigError::OtherObjective { key, of: "objectives in Rust", does: "runs a command" };
+    if let Some((key, of)) = options.of_others() {
+        let error = ConfigError::OtherObjective { key, of, does: "runs a command" };
         return Err(at(source, key, error.into()));
     }
     check_ranges(&options, &config.run).map_err(|error| match error {

@@ -104,8 +104,8 @@ pub(super) fn resolve(config: &mut StudyConfig, source: &Source, key: Key) -> Re
         let error = ConfigError::OtherObjective { key, of: "commands", does: "searches a function" };
         return Err(at(source, key, error.into()));
     }
-    if let Some(key) = options.of_rust() {
-        let error = ConfigError::OtherObjective { key, of: "objectives in Rust", does: "searches a function" };
+    if let Some((key, of)) = options.of_others() {
+        let error = ConfigError::OtherObjective { key, of, does: "searches a function" };
         return Err(at(source, key, error.into()));
     }
     let (instance, noise, repeats) =

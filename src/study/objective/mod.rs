@@ -1,5 +1,5 @@
-//! What candidates are scored by: models that are trained on data, an analytic function, a program, or Rust code. All that the
-//! loop needs to know of them is here.
+//! What candidates are scored by: models that are trained on data, an analytic function, a program, a user's shader, or Rust code. All
+//! that the loop needs to know of them is here.
 
 mod candidate;
 mod command;
@@ -10,6 +10,7 @@ mod options;
 mod rust;
 mod shell;
 pub(super) mod template;
+mod wgsl;
 
 pub use candidate::{Candidate, FromValue};
 pub use command::CommandObjective;
@@ -19,6 +20,7 @@ pub use models::Models;
 pub use options::ObjectiveOptions;
 pub use rust::{Code, RustError, RustObjective};
 pub use template::CommandLine;
+pub use wgsl::{WgslError, WgslObjective};
 
 use super::config::StudyConfig;
 use super::criteria::{self, Criterion};
@@ -40,6 +42,8 @@ pub enum Objective {
     Function(FunctionObjective),
     /// A program.
     Command(Box<CommandObjective>),
+    /// A user's shader.
+    Wgsl(Box<WgslObjective>),
     /// Rust code.
     Rust(RustObjective),
 }
@@ -64,15 +68,18 @@ impl Objective {
         if options.rust.is_some() {
             return rust::resolve(config, source, code);
         }
-        match (&options.function, &options.command) {
-            (Some(_), None) => function::resolve(config, source, key),
-            (None, Some(_)) => command::resolve(config, source),
-            (Some(_), Some(_)) => {
-                let both =
-                    ConfigError::OtherObjective { key: "objective.function", of: "functions", does: "runs a command" };
-                Err(placed(source.find("objective.function", About::Name), both.into()))
-            }
-            (None, None) => Err(placed(source.find("objective", About::Name), ConfigError::NoObjective.into())),
+        let both = |key, of, does| {
+            let both = ConfigError::OtherObjective { key, of, does };
+            Err(placed(source.find(key, About::Name), both.into()))
+        };
+        match (&options.function, &options.command, &options.wgsl) {
+            (Some(_), None, None) => function::resolve(config, source, key),
+            (None, Some(_), None) => command::resolve(config, source),
+            (None, None, Some(_)) => wgsl::resolve(config, source, key),
+            (Some(_), Some(_), _) => both("objective.function", "functions", "runs a command"),
+            (Some(_), None, Some(_)) => both("objective.function", "functions", "evaluates a shader"),
+            (None, Some(_), Some(_)) => both("objective.command", "commands", "evaluates a shader"),
+            (None, None, None) => Err(placed(source.find("objective", About::Name), ConfigError::NoObjective.into())),
         }
     }
 
@@ -86,18 +93,22 @@ impl Objective {
             Objective::Command(command) => {
                 Err(ConfigError::NoModel { instead: format!("runs the command {}", command.name()) })
             }
+            Objective::Wgsl(wgsl) => {
+                Err(ConfigError::NoModel { instead: format!("evaluates the shader {}", wgsl.name()) })
+            }
             Objective::Rust(rust) => {
                 Err(ConfigError::NoModel { instead: format!("evaluates the objective {} in Rust", rust.name()) })
             }
         }
     }
 
-    /// The models' names, the function's, or the command's.
+    /// The models' names, the function's, the command's, or the shader's.
     pub fn name(&self) -> String {
         match self {
             Objective::Models(models) => models.pipelines.models().join(", "),
             Objective::Function(function) => function.name().to_owned(),
             Objective::Command(command) => command.name(),
+            Objective::Wgsl(wgsl) => wgsl.name(),
             Objective::Rust(rust) => rust.name().to_owned(),
         }
     }
@@ -106,7 +117,7 @@ impl Objective {
     pub fn metric(&self) -> &'static str {
         match self {
             Objective::Models(models) => models.metric.name(),
-            Objective::Function(_) | Objective::Command(_) | Objective::Rust(_) => "value",
+            _ => "value",
         }
     }
 
@@ -123,16 +134,13 @@ impl Objective {
             }
             Objective::Function(function) => vec![Direction::Minimize; function.objectives()],
             Objective::Command(command) => vec![command.direction()],
+            Objective::Wgsl(wgsl) => wgsl.directions().to_vec(),
             Objective::Rust(rust) => rust.directions().to_vec(),
         }
     }
 
     /// The names of all values, the first one's first.
     pub fn values(&self) -> Vec<String> {
-        let numbered = |values: usize| {
-            let further = (2..=values).map(|number| format!("value {number}"));
-            std::iter::once("value".to_owned()).chain(further).collect()
-        };
         match self {
             Objective::Models(models) => {
                 let named = |criterion: &Criterion| criterion.to_string();
@@ -140,9 +148,10 @@ impl Objective {
                     .chain(models.objectives[1..].iter().map(named))
                     .collect()
             }
-            Objective::Function(function) => numbered(function.objectives()),
-            Objective::Command(_) => numbered(1),
-            Objective::Rust(rust) => numbered(rust.directions().len()),
+            _ => {
+                let further = (2..=self.directions().len()).map(|number| format!("value {number}"));
+                std::iter::once("value".to_owned()).chain(further).collect()
+            }
         }
     }
 
@@ -170,6 +179,7 @@ impl Objective {
             Objective::Models(models) => models.splits.folds.len(),
             Objective::Function(function) => function.repeats(),
             Objective::Command(command) => command.repeats(),
+            Objective::Wgsl(wgsl) => wgsl.repeats(),
             Objective::Rust(rust) => rust.repeats(),
         }
     }
@@ -178,9 +188,7 @@ impl Objective {
     pub fn first_scores(&self) -> Vec<usize> {
         match self {
             Objective::Models(models) => models.first_scores(),
-            Objective::Function(function) => (0..function.repeats()).collect(),
-            Objective::Command(command) => (0..command.repeats()).collect(),
-            Objective::Rust(rust) => (0..rust.repeats()).collect(),
+            _ => (0..self.lanes()).collect(),
         }
     }
 
@@ -188,9 +196,7 @@ impl Objective {
     pub fn scores(&self) -> usize {
         match self {
             Objective::Models(models) => models.scores(),
-            Objective::Function(function) => function.repeats(),
-            Objective::Command(command) => command.repeats(),
-            Objective::Rust(rust) => rust.repeats(),
+            _ => self.lanes(),
         }
     }
 
@@ -198,9 +204,7 @@ impl Objective {
     pub fn parts(&self) -> Parts {
         match self {
             Objective::Models(models) => Parts::new(&models.splits),
-            Objective::Function(function) => Parts::one_each(function.repeats()),
-            Objective::Command(command) => Parts::one_each(command.repeats()),
-            Objective::Rust(rust) => Parts::one_each(rust.repeats()),
+            _ => Parts::one_each(self.lanes()),
         }
     }
 
@@ -208,7 +212,7 @@ impl Objective {
     pub fn budget(&self) -> u64 {
         match self {
             Objective::Models(models) => models.pipelines.budget(),
-            Objective::Function(_) => 1,
+            Objective::Function(_) | Objective::Wgsl(_) => 1,
             Objective::Command(command) => command.steps().unwrap_or(1),
             Objective::Rust(rust) => rust.steps().unwrap_or(1),
         }
@@ -218,7 +222,7 @@ impl Objective {
     pub fn least_rung(&self) -> u64 {
         match self {
             Objective::Models(models) => models.pipelines.budget().div_ceil(models.pipelines.least_budget()),
-            Objective::Function(_) | Objective::Command(_) | Objective::Rust(_) => 1,
+            _ => 1,
         }
     }
 
@@ -227,6 +231,9 @@ impl Objective {
         match (self, status) {
             (Objective::Rust(_), TrialStatus::Failed) => {
                 "Evaluate the parameters of one candidate by hand; docs/rust.md says what counts as a failure"
+            }
+            (Objective::Wgsl(_), TrialStatus::Failed) => {
+                "Try the shader with values that you know: --set 'space.NAME=0.5'; docs/wgsl.md says when a candidate fails"
             }
             _ => status.remedy(),
         }
@@ -237,7 +244,7 @@ impl Objective {
         match self {
             // A lane takes something even where there is nothing to multiply.
             Objective::Models(models) => models.pipelines.of(row).work(row).flops.max(1.0),
-            Objective::Function(_) | Objective::Command(_) | Objective::Rust(_) => 1.0,
+            _ => 1.0,
         }
     }
 
@@ -246,16 +253,15 @@ impl Objective {
     pub fn cost(&self, trial: &Trial, row: &[f64]) -> f64 {
         match self {
             Objective::Models(models) => models.pipelines.of(row).cost(row),
-            Objective::Function(_) | Objective::Command(_) | Objective::Rust(_) => {
-                trial.others.first().copied().unwrap_or(0.0)
-            }
+            _ => trial.others.first().copied().unwrap_or(0.0),
         }
     }
 
-    /// Of every name and cell of the data; 0 without data.
+    /// Of every name and cell of the data, or of a shader and its tables; 0 without any.
     pub fn data_fingerprint(&self) -> u64 {
         match self {
             Objective::Models(models) => models.dataset.fingerprint,
+            Objective::Wgsl(wgsl) => wgsl.fingerprint(),
             Objective::Function(_) | Objective::Command(_) | Objective::Rust(_) => 0,
         }
     }
@@ -266,6 +272,7 @@ impl Objective {
             Objective::Models(models) => columns_by_kind(&models.dataset),
             Objective::Function(function) => function.describe(),
             Objective::Command(command) => command.describe(),
+            Objective::Wgsl(wgsl) => wgsl.describe(),
             Objective::Rust(rust) => rust.describe(),
         }
     }
@@ -274,7 +281,7 @@ impl Objective {
     pub fn data_notes(&self) -> Vec<String> {
         match self {
             Objective::Models(models) => models.dataset.notes.iter().map(ToString::to_string).collect(),
-            Objective::Function(_) | Objective::Command(_) | Objective::Rust(_) => Vec::new(),
+            _ => Vec::new(),
         }
     }
 }

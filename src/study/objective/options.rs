@@ -1,14 +1,15 @@
-//! The `[objective]` section: an analytic function, a command, or an objective in Rust, in place of data and model.
+//! The `[objective]` section: an analytic function, a command, a shader, or an objective in Rust, in place of data and model.
 
 use super::template::CommandLine;
 use crate::data::metrics::Direction;
 use crate::study::error::ConfigError;
 use crate::study::stopping::Span;
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// The `[objective]` section of a study. It has a function, a command, or the name of an objective in Rust; the other keys belong to
-/// one of them or to several.
+/// The `[objective]` section of a study. It has a function, a command, a shader, or the name of an objective in Rust; the other keys
+/// belong to one of them or to several.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ObjectiveOptions {
@@ -18,6 +19,9 @@ pub struct ObjectiveOptions {
     /// A program that is run for each candidate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandLine>,
+    /// A file with a user's shader.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wgsl: Option<PathBuf>,
     /// How often each candidate is evaluated: a function with noise of its own each time, others with a seed of
     /// its own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,9 +35,18 @@ pub struct ObjectiveOptions {
     /// Functions: standard deviation of the normal noise on each value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise: Option<f64>,
-    /// Commands: which of two values is better.
+    /// Commands and shaders: which of two values is better.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
+    /// Shaders and objectives in Rust: the same of each of several values; of the latter the program writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directions: Option<Vec<Direction>>,
+    /// Shaders: tables of numbers that it reads, by the names that it reads them by.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub tables: IndexMap<String, PathBuf>,
+    /// Shaders: how many turns the loops of an evaluation may have together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u32>,
     /// Commands: how many steps a whole trial has, where the program says its values on the way. Objectives in Rust that are
     /// trained in steps: how many, where that is not what they say themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,9 +72,6 @@ pub struct ObjectiveOptions {
     /// Objectives in Rust: which version of it; written by the program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Objectives in Rust: which of two values is better, for each value that a candidate has; written by the program.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub directions: Option<Vec<Direction>>,
 }
 
 impl ObjectiveOptions {
@@ -75,10 +85,28 @@ impl ObjectiveOptions {
         said.into_iter().find_map(|(key, is_said)| is_said.then_some(key))
     }
 
-    /// A key that is set and is about commands alone.
+    /// A key that is set and is about shaders alone.
+    pub(super) fn of_shaders(&self) -> Option<&'static str> {
+        let said = [("objective.tables", !self.tables.is_empty()), ("objective.steps", self.steps.is_some())];
+        said.into_iter().find_map(|(key, is_said)| is_said.then_some(key))
+    }
+
+    /// A key that is set and is about neither functions nor commands, and what it is about.
+    pub(super) fn of_others(&self) -> Option<(&'static str, &'static str)> {
+        let of_shaders = self.of_shaders().map(|key| (key, "shaders"));
+        let of_rust = self.of_rust().map(|key| (key, "objectives in Rust"));
+        let of_both = self.directions.as_ref().map(|_| ("objective.directions", "shaders and objectives in Rust"));
+        of_shaders.or(of_rust).or(of_both)
+    }
+
+    /// A key that is set and is about commands, but not about functions.
     pub(super) fn of_commands(&self) -> Option<&'static str> {
+        self.direction.map(|_| "objective.direction").or_else(|| self.of_programs())
+    }
+
+    /// A key that is set and is about commands alone.
+    pub(super) fn of_programs(&self) -> Option<&'static str> {
         let said = [
-            ("objective.direction", self.direction.is_some()),
             ("objective.budget", self.budget.is_some()),
             ("objective.timeout", self.timeout.is_some()),
             ("objective.memory", self.memory.is_some()),
@@ -91,15 +119,28 @@ impl ObjectiveOptions {
 
     /// A key that is set and is about objectives in Rust alone.
     pub(super) fn of_rust(&self) -> Option<&'static str> {
-        let said = [("objective.version", self.version.is_some()), ("objective.directions", self.directions.is_some())];
-        said.into_iter().find_map(|(key, is_said)| is_said.then_some(key))
+        self.version.as_ref().map(|_| "objective.version")
     }
 
     /// The same without what a run may change: how much its programs may have, on which no value depends that is not a failure,
-    /// and where the program lies now, as a study may be moved. Workers stay in it: whether a search depends on them is another
+    /// and where the program, or a shader and its tables, lie now, as a study may be moved; what is in those has a fingerprint. Workers stay in it: whether a search depends on them is another
     /// matter, see [`Plan`](crate::study::plan::Plan).
     pub(in crate::study) fn essential(&self) -> ObjectiveOptions {
-        ObjectiveOptions { timeout: None, memory: None, suspended: None, directory: None, ..self.clone() }
+        ObjectiveOptions {
+            timeout: None,
+            memory: None,
+            suspended: None,
+            directory: None,
+            wgsl: None,
+            tables: IndexMap::new(),
+            ..self.clone()
+        }
+    }
+
+    /// The files that it names beside a program: a shader and its tables, by their keys.
+    pub(in crate::study) fn files_mut(&mut self) -> impl Iterator<Item = (String, &mut PathBuf)> {
+        let wgsl = self.wgsl.iter_mut().map(|path| ("objective.wgsl".to_owned(), path));
+        wgsl.chain(self.tables.iter_mut().map(|(name, path)| (format!("objective.tables.{name}"), path)))
     }
 
     /// Whether a run may change a key of this section.
@@ -124,7 +165,7 @@ pub(super) fn check_repeats(repeats: u32) -> Result<(), ConfigError> {
 }
 
 /// What [`ObjectiveOptions::essential`] leaves out, and `workers`.
-const FREE: [&str; 5] = ["timeout", "memory", "workers", "suspended", "directory"];
+const FREE: [&str; 7] = ["timeout", "memory", "workers", "suspended", "directory", "wgsl", "tables"];
 
 #[cfg(test)]
 mod tests {
@@ -133,14 +174,14 @@ mod tests {
     #[test]
     fn a_run_may_change_what_is_not_essential() {
         let all: ObjectiveOptions = toml::from_str(
-            "function = 'sphere'\ncommand = 'run'\nrepeats = 2\ndimensions = 2\ninstance = 1\nnoise = 0.1\ndirection = 'minimize'\nbudget = 9\ntimeout = '1s'\nmemory = 1\nworkers = 1\nsuspended = 1\ndirectory = '.'\nrust = 'valley'\nversion = '1'\ndirections = ['minimize']\n",
+            "function = 'sphere'\ncommand = 'run'\nwgsl = 'a.wgsl'\nsteps = 9\nrepeats = 2\ndimensions = 2\ninstance = 1\nnoise = 0.1\ndirection = 'minimize'\nbudget = 9\ntimeout = '1s'\nmemory = 1\nworkers = 1\nsuspended = 1\ndirectory = '.'\nrust = 'valley'\nversion = '1'\ndirections = ['minimize']\ntables = { a = 'a.csv' }\n",
         )
         .unwrap();
         let keys = |options: &ObjectiveOptions| -> Vec<String> {
             toml::Table::try_from(options).unwrap().keys().cloned().collect()
         };
         let essential = keys(&ObjectiveOptions { workers: None, ..all.essential() });
-        assert_eq!(keys(&all).len(), 16);
+        assert_eq!(keys(&all).len(), 19);
         for key in keys(&all) {
             assert_eq!(ObjectiveOptions::is_free(&key), !essential.contains(&key), "{key}");
         }

@@ -250,6 +250,10 @@ fn check_keys(config: &StudyConfig, options: &ObjectiveOptions) -> Result<(), Co
     if let Some(key) = of_commands {
         return Err(ConfigError::OtherObjective { key, of: "commands", does });
     }
+    let of_shaders = options.wgsl.is_some().then_some("objective.wgsl").or_else(|| options.of_shaders());
+    if let Some(key) = of_shaders {
+        return Err(ConfigError::OtherObjective { key, of: "shaders", does });
+    }
     let out_of_range =
         |key, value: String, need: &'static str| Err(ConfigError::OutOfRange { key, value, need: need.into() });
     if options.budget == Some(0) {
