@@ -33,6 +33,8 @@ pub mod stream {
     pub const EXPLORER: u32 = 10;
     /// What a user's shader draws, by repeat.
     pub const SHADER: u32 = 11;
+    /// The order in which budgets that count rows take them, by repeat and fold.
+    pub const ROWS: u32 = 12;
 }
 
 /// The second word of the counter at which a derived key is drawn: it keeps those apart from the counters that streams

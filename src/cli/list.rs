@@ -49,12 +49,14 @@ fn models() -> Table {
         ("predicts", Align::Left),
         ("budget", Align::Right),
         ("", Align::Left),
+        ("rungs", Align::Left),
         ("what it is", Align::Left),
     ]);
     for model in MODELS {
         let tasks: Vec<&str> = model.tasks().iter().map(|task| predicts(*task)).collect();
         let budget = model.budget();
-        let cells = [model.name(), &tasks.join(", "), &thousands(budget.default), budget.unit, model.summary()];
+        let default = thousands(budget.default);
+        let cells = [model.name(), &tasks.join(", "), &default, budget.unit, budget.counted(), model.summary()];
         table.row(cells.map(str::to_owned));
     }
     table

@@ -54,6 +54,18 @@ pub struct Budget {
     pub default: u64,
 }
 
+impl Budget {
+    /// Whether a lane can be scored on its way to its budget. What is trained in one step cannot.
+    pub fn has_steps(&self) -> bool {
+        self.default > 1
+    }
+
+    /// What schedulers count: the unit, or where a model has one step, the rows that it is trained on.
+    pub fn counted(&self) -> &'static str {
+        if self.has_steps() { self.unit } else { "rows" }
+    }
+}
+
 /// What training a lane takes at least: counted from the algorithm, so that it is the same on every backend.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Work {

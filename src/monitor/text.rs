@@ -5,7 +5,9 @@ use std::time::Duration;
 
 /// How many candidates a scheduler ended, and what that saved.
 pub fn stopped_early(candidates: u64, saved: f64) -> String {
-    format!("{} stopped early, {:.0} % of training saved", thousands(candidates), 100.0 * saved)
+    // Rungs that are trained anew may take more than they spare.
+    let what = if saved < 0.0 { "more training than without" } else { "of training saved" };
+    format!("{} stopped early, {:.0} % {what}", thousands(candidates), 100.0 * saved.abs())
 }
 
 /// Columns that `text` takes in a terminal, its colours not counted. Every character is taken as one column wide.

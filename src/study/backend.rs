@@ -10,17 +10,20 @@ use super::pipeline::Pipeline;
 use super::pipeline_trainer::PipelineTrainer;
 use super::resolve::Study;
 use super::retention::Retention;
+use super::rows_trainer::{Cuts, RowsTrainer};
 use super::rust_trainer::RustTrainer;
 use super::sweep::mean_value;
 use crate::backend::cpu::{CpuOptions, memory_limit};
 use crate::backend::gpu::{Gpu, GpuOptions, Kernel};
 use crate::backend::{BackendError, Trainer};
+use crate::base::random::Key;
 use crate::data::Problem;
 use crate::strategies::generation::{self, Course, CpuCourse, DeviceCourse, DeviceObjective};
 use std::path::Path;
 use std::sync::Arc;
 
 /// What trains lanes.
+#[derive(Clone)]
 pub(super) enum Backend {
     Cpu(CpuOptions),
     Gpu(Gpu),
@@ -94,7 +97,7 @@ impl Backend {
     ) -> Result<Opened<'a>, StudyError> {
         let run = &study.config.run;
         match &study.objective {
-            Objective::Models(models) => Backend::open(run)?.or_cpu(models, &problems, run),
+            Objective::Models(models) => Backend::open(run)?.or_cpu(models, &problems, run, study.key),
             Objective::Function(function) => Backend::open_function(study, function),
             Objective::Command(command) => Backend::open_command(study, dir, command),
             Objective::Wgsl(wgsl) => Backend::open_wgsl(run, wgsl),
@@ -171,10 +174,14 @@ impl Backend {
         models: &'a Models,
         problems: &[Arc<Problem>],
         run: &RunOptions,
+        key: Key,
     ) -> Result<Opened<'a>, StudyError> {
         let open = |backend: &Backend| -> Result<Box<dyn Trainer + 'a>, StudyError> {
-            let pairs = models.pipelines.iter().zip(problems);
-            let trainers = pairs.map(|(pipeline, problem)| backend.trainer(pipeline, problem.clone()));
+            let (pairs, cuts) = (models.pipelines.iter().zip(problems), Cuts::of(models, key));
+            let trainers = pairs.map(|(pipeline, problem)| match cuts.as_ref().filter(|_| pipeline.rows.is_some()) {
+                Some(cuts) => backend.trainer_by_rows(pipeline, problem.clone(), cuts.clone(), run),
+                None => Ok(backend.trainer(pipeline, problem.clone())? as Box<dyn Trainer + 'a>),
+            });
             Ok(Box::new(PipelineTrainer::new(&models.pipelines, trainers.collect::<Result<_, _>>()?)))
         };
         match open(&self) {
@@ -188,14 +195,27 @@ impl Backend {
     }
 
     /// A pipeline's model, opened on a problem.
-    pub(super) fn trainer(&self, pipeline: &Pipeline, problem: Arc<Problem>) -> Result<Box<dyn Trainer>, StudyError> {
+    pub(super) fn trainer(&self, pipeline: &Pipeline, problem: Arc<Problem>) -> Result<Box<dyn Trainer>, BackendError> {
         let Pipeline { model, space, .. } = pipeline;
-        Ok(match self {
-            Backend::Cpu(options) => model.open_cpu(space, problem, options)?,
-            Backend::Gpu(gpu) => model.open_gpu(space, problem, gpu)?,
+        match self {
+            Backend::Cpu(options) => model.open_cpu(space, problem, options),
+            Backend::Gpu(gpu) => model.open_gpu(space, problem, gpu),
             // A study has models or a command: there is no pipeline beside one.
-            Backend::Programs(_) => model.open_cpu(space, problem, &CpuOptions::default())?,
-        })
+            Backend::Programs(_) => model.open_cpu(space, problem, &CpuOptions::default()),
+        }
+    }
+
+    /// The same of one whose budgets count training rows.
+    fn trainer_by_rows<'a>(
+        &self,
+        pipeline: &'a Pipeline,
+        problem: Arc<Problem>,
+        cuts: Arc<Cuts<'a>>,
+        run: &RunOptions,
+    ) -> Result<Box<dyn Trainer + 'a>, StudyError> {
+        let backend = self.clone();
+        let opener = Box::new(move |problem| backend.trainer(pipeline, problem));
+        Ok(Box::new(RowsTrainer::open(pipeline, problem, cuts, opener, run.memory == 0)?))
     }
 
     /// A search of a function by whole generations, with its members.
@@ -298,7 +318,7 @@ mod tests {
         let provoked = Provoked { largest_buffer: 64, ..Provoked::default() };
         match Gpu::open(&GpuOptions { device: Some("0".to_owned()), provoked, ..GpuOptions::default() }) {
             Ok(gpu) => {
-                let opened = Backend::Gpu(gpu).or_cpu(models, &problems, &study.config.run);
+                let opened = Backend::Gpu(gpu).or_cpu(models, &problems, &study.config.run, study.key);
                 Some(opened.map(|opened| (opened.backend, opened.notes)))
             }
             Err(error) => {

@@ -99,6 +99,9 @@ pub struct SearchOptions {
     /// Schedulers by rungs: from rung to rung budgets grow by this factor, and as few candidates go on.
     #[serde(skip_serializing_if = "is_default_eta")]
     pub eta: u64,
+    /// Schedulers: what their budgets count.
+    #[serde(skip_serializing_if = "is_own")]
+    pub resource: Resource,
     /// Schedulers: the least budget after which a candidate may end.
     #[serde(skip_serializing_if = "is_one")]
     pub min_budget: u64,
@@ -138,6 +141,10 @@ const ETA: u64 = 3;
 
 fn is_default_eta(eta: &u64) -> bool {
     *eta == ETA
+}
+
+fn is_own(resource: &Resource) -> bool {
+    *resource == Resource::Own
 }
 
 fn is_one(budget: &u64) -> bool {
@@ -189,6 +196,7 @@ impl Default for SearchOptions {
             points: Vec::new(),
             warm_start: Vec::new(),
             eta: ETA,
+            resource: Resource::Own,
             min_budget: 1,
             interval: None,
             percentile: rule.percentile,
@@ -202,6 +210,17 @@ impl Default for SearchOptions {
             shuffle: false,
         }
     }
+}
+
+/// What schedulers give to candidates, but for those that go by folds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resource {
+    /// The model's own unit, epochs, trees or iterations; rows where it has none.
+    #[default]
+    Own,
+    /// Training rows, whatever the model.
+    Rows,
 }
 
 /// Which backend trains.

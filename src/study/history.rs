@@ -334,13 +334,12 @@ impl History {
         self.rungs.insert((trial.candidate, budget), trial);
     }
 
-    /// The largest budget on its way at which a candidate was scored, and its scores there.
-    pub(super) fn last_rung(&self, candidate: u64) -> Option<(u64, &Trial)> {
-        let rungs = self.rungs.range((candidate, 0)..=(candidate, u64::MAX));
-        rungs.map(|((_, budget), trial)| (*budget, trial)).next_back()
+    /// The budgets on its way at which a candidate was scored, ascending.
+    pub(super) fn rungs_of(&self, candidate: u64) -> impl Iterator<Item = u64> {
+        self.rungs.range((candidate, 0)..=(candidate, u64::MAX)).map(|((_, budget), _)| *budget)
     }
 
-    /// The same below a budget.
+    /// The largest budget below another one at which a candidate was scored, and its scores there.
     pub(super) fn rung_below(&self, candidate: u64, budget: u64) -> Option<(u64, &Trial)> {
         let rungs = self.rungs.range((candidate, 0)..(candidate, budget));
         rungs.map(|((_, budget), trial)| (*budget, trial)).next_back()
@@ -606,8 +605,8 @@ mod tests {
             assert!(history.restore_rung(rung, SHAPE));
         }
         assert_eq!(
-            [2, 5, 7].map(|candidate| history.last_rung(candidate).map(|rung| rung.0)),
-            [Some(1), Some(3), None]
+            [2, 5, 7].map(|candidate| history.rungs_of(candidate).collect::<Vec<_>>()),
+            [vec![1], vec![1, 3], vec![]]
         );
         assert_eq!(history.at(5, 1), Some(&of(5, 1.0)));
         assert_eq!(history.at(5, 9), None);

@@ -34,6 +34,7 @@ pub mod regret;
 pub mod resolve;
 pub mod result;
 pub mod retention;
+mod rows_trainer;
 pub mod run;
 pub mod run_dir;
 mod rust_trainer;

@@ -35,9 +35,25 @@ pub struct Pipeline {
     pub shape: DataShape,
     /// A lane's full budget, in the model's unit.
     pub budget: u64,
+    /// Where a scheduler counts training rows instead.
+    pub rows: Option<RowBudget>,
+}
+
+/// What a scheduler gives to a lane that it gives rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowBudget {
+    /// All training rows of the smallest fold.
+    pub full: u64,
+    /// The least with which something can be learnt.
+    pub least: u64,
 }
 
 impl Pipeline {
+    /// A lane's full budget, as a scheduler counts it.
+    pub fn counted(&self) -> u64 {
+        self.rows.map_or(self.budget, |rows| rows.full)
+    }
+
     /// What the model sees of a candidate.
     pub fn own(&self, row: &[f64]) -> Vec<f64> {
         self.columns.iter().map(|column| row[*column]).collect()
@@ -55,13 +71,6 @@ impl Pipeline {
         let names = self.model.schedulable();
         let own = self.space.parameters.iter().zip(&self.columns);
         own.filter(|(parameter, _)| names.contains(&parameter.name.as_str())).map(|(_, column)| *column).collect()
-    }
-
-    /// A budget in the scheduler's unit, in which `most` is the full one, in the model's: the same share, in whole units, one
-    /// at least of anything.
-    pub fn own_budget(&self, budget: u64, most: u64) -> u64 {
-        let share = u128::from(budget) * u128::from(self.budget);
-        share.div_ceil(u128::from(most.max(1))).min(u128::from(u64::MAX)) as u64
     }
 
     /// Size of a candidate: [`Model::cost`].
@@ -136,12 +145,35 @@ impl Pipelines {
 
     /// The full budget as a scheduler counts it: the model's own of a single model, the largest of several.
     pub fn budget(&self) -> u64 {
-        self.all.iter().map(|pipeline| pipeline.budget).max().unwrap_or(1)
+        self.all.iter().map(Pipeline::counted).max().unwrap_or(1)
     }
 
-    /// The smallest budget of a model's own.
-    pub fn least_budget(&self) -> u64 {
-        self.all.iter().map(|pipeline| pipeline.budget).min().unwrap_or(1).max(1)
+    /// What such a budget is to one of the pipelines: the same share of its own; whole units, and one at least.
+    pub fn share(&self, budget: u64, pipeline: &Pipeline) -> u64 {
+        let share = u128::from(budget) * u128::from(pipeline.counted());
+        share.div_ceil(u128::from(self.budget().max(1))).min(u128::from(u64::MAX)) as u64
+    }
+
+    /// The least such budget of which each pipeline has a unit of its own.
+    pub fn grain(&self) -> u64 {
+        self.budget().div_ceil(self.all.iter().map(Pipeline::counted).min().unwrap_or(1).max(1))
+    }
+
+    /// The least such budget with which each pipeline can learn something.
+    pub fn least_rung(&self) -> u64 {
+        let needs = |pipeline: &Pipeline| {
+            let least = pipeline.rows.map_or(1, |rows| rows.least);
+            let share = u128::from(self.budget()) * u128::from(least);
+            share.div_ceil(u128::from(pipeline.counted().max(1))).min(u128::from(u64::MAX)) as u64
+        };
+        self.all.iter().map(needs).max().unwrap_or(1)
+    }
+
+    /// Lets schedulers count rows, for every pipeline or only for models that have no other unit.
+    pub(super) fn count_rows(&mut self, rows: RowBudget, all: bool) {
+        for pipeline in &mut self.all {
+            pipeline.rows = (all || !pipeline.model.budget().has_steps()).then_some(rows);
+        }
     }
 }
 
@@ -239,8 +271,8 @@ pub(super) fn searched(
                 let (own, columns) = space.part(prefix);
                 let budget = config.model.budget.as_ref().and_then(|budget| budget.of(model.name()));
                 let budget = budget.unwrap_or(model.budget().default);
-                let shape = shape(input, prepare)?;
-                pipelines.all.push(Pipeline { model, prepare, space: Arc::new(own), columns, shape, budget });
+                let (shape, own) = (shape(input, prepare)?, Arc::new(own));
+                pipelines.all.push(Pipeline { model, prepare, space: own, columns, shape, budget, rows: None });
                 pipelines.all.len() - 1
             }
         };

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 /// One trainer a pipeline, behind one set of slots.
 pub(super) struct PipelineTrainer<'a> {
     pipelines: &'a Pipelines,
-    trainers: Vec<Box<dyn Trainer>>,
+    trainers: Vec<Box<dyn Trainer + 'a>>,
     /// Where each slot's lane is: a pipeline, and the slot of its trainer.
     slots: Vec<Option<(usize, Slot)>>,
     free: Vec<u32>,
@@ -18,7 +18,7 @@ pub(super) struct PipelineTrainer<'a> {
 
 impl<'a> PipelineTrainer<'a> {
     /// `trainers` in the order of the pipelines.
-    pub(super) fn new(pipelines: &'a Pipelines, trainers: Vec<Box<dyn Trainer>>) -> PipelineTrainer<'a> {
+    pub(super) fn new(pipelines: &'a Pipelines, trainers: Vec<Box<dyn Trainer + 'a>>) -> PipelineTrainer<'a> {
         PipelineTrainer { pipelines, trainers, slots: Vec::new(), free: Vec::new(), width: 0 }
     }
 
@@ -74,7 +74,6 @@ impl Trainer for PipelineTrainer<'_> {
         stop: &StopFlag,
         report: &mut dyn FnMut(LaneReport) -> ControlFlow<()>,
     ) -> Result<(), BackendError> {
-        let most = self.pipelines.budget();
         let places = slots.iter().map(|slot| Ok((*slot, self.place(*slot)?))).collect::<Result<Vec<_>, _>>()?;
         for (index, pipeline) in self.pipelines.iter().enumerate() {
             let mut mine: Vec<(Slot, Slot)> = places
@@ -87,7 +86,7 @@ impl Trainer for PipelineTrainer<'_> {
             }
             let inner: Vec<Slot> = mine.iter().map(|(inner, _)| *inner).collect();
             mine.sort_unstable();
-            let own = pipeline.own_budget(budget, most);
+            let own = self.pipelines.share(budget, pipeline);
             let (mut flow, width) = (ControlFlow::Continue(()), self.width);
             self.trainers[index].advance(&inner, own, keep, stop, &mut |lane| {
                 let Ok(place) = mine.binary_search_by_key(&lane.slot, |(inner, _)| *inner) else { return flow };
@@ -119,13 +118,12 @@ impl Trainer for PipelineTrainer<'_> {
     }
 
     fn turn(&mut self, slots: &[Slot], at: u64, points: &Points) -> Result<(), BackendError> {
-        let most = self.pipelines.budget();
         for (slot, row) in slots.iter().zip(points.rows()) {
             let (index, inner) = self.place(*slot)?;
             let Some(pipeline) = self.pipelines.iter().nth(index) else { return Err(BackendError::NoSuchSlot(slot.0)) };
             let mut own = Points::new(pipeline.space.parameters.len());
             own.push(&pipeline.own(row));
-            self.trainers[index].turn(&[inner], pipeline.own_budget(at, most), &own)?;
+            self.trainers[index].turn(&[inner], self.pipelines.share(at, pipeline), &own)?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! From what a user wrote to what runs: names looked up, data read, the space made.
 
 use super::backend::Backend;
-use super::config::{BackendChoice, LoadedConfig, SearchOptions, StudyConfig};
+use super::config::{BackendChoice, LoadedConfig, Resource, SearchOptions, StudyConfig};
 use super::criteria::{Criterion, Limits};
 use super::error::{ConfigError, StudyError};
 use super::history::{Shape, Trial};
@@ -89,7 +89,7 @@ impl Study {
         let strategy = Relay::new(strategies.map_err(named("search.strategy"))?);
         let scheduler = schedulers::find(&config.search.scheduler).map_err(named("search.scheduler"))?;
         let key = Key::from_seed(config.search.seed);
-        let Resolved { objective, space, mut notes } = Objective::resolve(&mut config, source, key, code)?;
+        let Resolved { mut objective, space, mut notes } = Objective::resolve(&mut config, source, key, code)?;
         let (known, told) = known_points(&mut config.search, &space, source)?;
         notes.extend(told);
         notes.extend(sweep.map(|name| format!("auto takes {name}: of all candidates the best alone are kept")));
@@ -104,6 +104,7 @@ impl Study {
         }
         let stages = recipe::stages(&config.model, &objective, &space)
             .map_err(|error| at(source, "model.schedule", error.into()))?;
+        notes.extend(scheduling::count_rows(&config.search, scheduler, &mut objective, key));
         scheduling::check(&config, scheduler, &objective)
             .and_then(|()| scheduling::check_changes(scheduler, &strategy, &objective, &space, &stages))
             .map_err(|error| at(source, "search.scheduler", error.into()))?;
@@ -411,6 +412,11 @@ fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
         () if search.threshold.is_some_and(f64::is_nan) => {
             out_of_range("search.threshold", "nan".to_owned(), "a number")
         }
+        () if config.objective.is_some() && search.resource == Resource::Rows => out_of_range(
+            "search.resource",
+            "rows".to_owned(),
+            "\"own\" beside [objective], which trains no model on rows",
+        ),
         () if search.interval == Some(0) => out_of_range("search.interval", "0".to_owned(), "1 or more"),
         () if !search.min_delta.is_finite() => {
             out_of_range("search.min_delta", search.min_delta.to_string(), "a number, in the metric's unit")

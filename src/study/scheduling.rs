@@ -2,14 +2,15 @@
 //! candidates by.
 //!
 //! A scheduler knows budgets alone. Where their unit is an epoch, all lanes of a candidate get them; where it is a fold, so many of
-//! its lanes get the model's whole budget.
+//! its lanes get the model's whole budget. What is an epoch to a scheduler is training rows to a model that is trained in one step.
 
-use super::config::{SearchOptions, StudyConfig};
+use super::config::{Resource, SearchOptions, StudyConfig};
 use super::error::ConfigError;
 use super::objective::Objective;
 use super::recipe::{self, Stages};
 use super::resolve::Study;
 use crate::base::random::{Key, stream};
+use crate::data::splits::Subsets;
 use crate::schedulers::{ExplorerOptions, RUNGS_MOST, RuleOptions, SchedulerEntry, SchedulerOptions, Unit};
 use crate::space::Space;
 use crate::strategies::relay::Relay;
@@ -72,7 +73,7 @@ impl Axis {
         }
     }
 
-    /// Units of the model's budget that the lanes of a candidate have had together.
+    /// Units of the model's budget that the lanes of a candidate have had together, of one that goes on where it stands.
     pub(super) fn trained(self, had: u64) -> f64 {
         let each = match self.unit {
             Unit::Epoch => self.lanes as f64,
@@ -114,7 +115,11 @@ fn options(
     batch: u64,
 ) -> SchedulerOptions {
     let grain = match scheduler.unit() {
-        // Of several models each has a unit of its own budget on the first rung, and from one rung to the next.
+        // Of several models each has a unit of its own budget from one rung to the next.
+        Unit::Epoch => objective.grain(),
+        Unit::Fold => 1,
+    };
+    let first = match scheduler.unit() {
         Unit::Epoch => objective.least_rung(),
         Unit::Fold => 1,
     };
@@ -122,7 +127,7 @@ fn options(
     SchedulerOptions {
         budget: axis(scheduler, objective).whole(),
         batch,
-        least: search.min_budget.max(grain),
+        least: search.min_budget.max(first),
         eta: search.eta,
         interval: search.interval,
         grain,
@@ -136,6 +141,28 @@ fn options(
         },
         key: Key::from_seed(search.seed).child(stream::SCHEDULER),
     }
+}
+
+/// Where the scheduler gives lanes rows, draws which ones.
+pub(super) fn count_rows(
+    search: &SearchOptions,
+    scheduler: &dyn SchedulerEntry,
+    objective: &mut Objective,
+    key: Key,
+) -> Option<String> {
+    let Objective::Models(models) = objective else { return None };
+    if !scheduler.ends_early() || scheduler.unit() == Unit::Fold {
+        return None;
+    }
+    models.count_rows(search.resource == Resource::Rows, key);
+    let by_rows = models.pipelines.iter().filter(|pipeline| pipeline.rows.is_some());
+    let mut names: Vec<&str> = by_rows.map(|pipeline| pipeline.model.name()).collect();
+    names.dedup();
+    let rows = models.subsets.as_ref().map_or(0, Subsets::full);
+    (!names.is_empty()).then(|| {
+        let names = names.join(", ");
+        format!("{names}: rungs are training rows, all {rows} of the smallest fold on the last, each rung's among the next one's")
+    })
 }
 
 /// Whether a scheduler that ends candidates on their way has a way to look at.
@@ -195,6 +222,14 @@ pub(super) fn check_changes(
             }),
         };
     }
+    let by_rows = objective.models().is_ok_and(|models| models.subsets.is_some());
+    if by_rows && !stages.is_empty() {
+        return Err(ConfigError::OutOfRange {
+            key: "model.schedule",
+            value: "a schedule".to_owned(),
+            need: Cow::Borrowed("a scheduler that does not count rows: its stages are units of the model's own budget"),
+        });
+    }
     if !scheduler.explores() {
         return Ok(());
     }
@@ -217,6 +252,11 @@ pub(super) fn check_changes(
         return refused(format!(
             "{name} has no hyperparameters that may change while it is trained; these have: {able}"
         ));
+    }
+    if models.subsets.is_some() {
+        return refused(
+            "members go on from where others stand, and on more rows nobody does: resource = \"own\"".to_owned(),
+        );
     }
     let columns = recipe::schedulable(objective);
     if searched(columns.clone(), space).is_empty() {
@@ -261,14 +301,6 @@ fn no_step(objective: &Objective) -> Option<String> {
         Objective::Rust(rust) if rust.steps().is_none() => Some(
             "the objective is evaluated at once\n  To train it in steps, implement CustomObjective with a budget: docs/rust.md".to_owned(),
         ),
-        Objective::Models(models) => {
-            let one_step = models.pipelines.iter().find(|pipeline| pipeline.model.budget().default == 1);
-            // Beside others it would stand on every rung with all that it will ever be.
-            one_step.map(|pipeline| {
-                let name = pipeline.model.name();
-                format!("{name} is trained in one step, and has no rungs; \"racing\" ends candidates between folds")
-            })
-        }
         _ => None,
     }
 }
@@ -281,7 +313,8 @@ fn no_rung(
     options: &SchedulerOptions,
 ) -> Option<String> {
     let budget = options.budget;
-    if budget == 1 {
+    let by_rows = objective.models().is_ok_and(|models| models.subsets.is_some());
+    if budget == 1 && !by_rows {
         let key = if objective.models().is_ok() { "model.budget" } else { "objective.budget" };
         return Some(format!("{key} is 1, which cannot be cut short"));
     }
@@ -292,9 +325,16 @@ fn no_rung(
     let lower = scheduler.rungs(&without).into_iter().rev().nth(1).unwrap_or(1);
     let first = match options.least {
         least if least == search.min_budget => format!("search.min_budget = {least}"),
+        least if by_rows && options.grain == 1 => format!("{least} training rows, the least to learn from,"),
+        least if by_rows => {
+            format!("{least}, where each model has had a unit of its own or rows enough to learn from,")
+        }
         least => format!("{least}, where each model has had a unit of its own,"),
     };
-    Some(format!("there is no rung between {first} and the whole budget of {budget}: the next lower one is {lower}"))
+    let instead = if by_rows { "; \"racing\" ends candidates between folds" } else { "" };
+    Some(format!(
+        "there is no rung between {first} and the whole budget of {budget}: the next lower one is {lower}{instead}"
+    ))
 }
 
 /// Why there are more rungs than can be looked at, if there are.

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use thousandfold::backend::StopFlag;
 use thousandfold::data::Task;
 use thousandfold::models::{MODELS, Model};
-use thousandfold::schedulers::{SCHEDULERS, SchedulerEntry};
+use thousandfold::schedulers::{SCHEDULERS, SchedulerEntry, Unit};
 use thousandfold::study::events::{Event, Observer, Rungs};
 use thousandfold::study::journal::{Frame, read};
 use thousandfold::study::result::{Chosen, RunResult};
@@ -51,24 +51,45 @@ fn equal(a: &RunResult, b: &RunResult) -> (usize, usize) {
     })
 }
 
+/// A task that a model has.
+fn target(model: &dyn Model) -> &'static str {
+    match model.tasks().contains(&Task::Classification) {
+        true => "data.target=\"kind\"",
+        false => "data.target=\"a\"",
+    }
+}
+
+/// A study of a model in which schedulers count its own unit, and one in which they count rows: 64 of each fold. Models with no
+/// unit of their own have the second alone, without having to say so.
+fn rungs_of(model: &dyn Model) -> Vec<Vec<String>> {
+    let name = format!("model.name=\"{}\"", model.name());
+    let sets = |more: &[&str]| -> Vec<String> {
+        [&name, target(model)].iter().chain(more).map(|set| (*set).to_owned()).collect()
+    };
+    match model.budget().has_steps() {
+        true => vec![
+            // Rungs of 3, 9 and 27 units.
+            sets(&["model.budget=27", "validate.folds=2", "search.min_budget=3"]),
+            sets(&["model.budget=27", "search.resource=rows"]),
+        ],
+        false => vec![sets(&["model.budget=1"])],
+    }
+}
+
 #[test]
 fn who_goes_on_ends_with_the_bits_of_one_go() {
-    let walks = MODELS.iter().filter(|model| model.budget().default > 1);
-    let mut tried = 0;
-    for model in walks {
-        let name = format!("model.name=\"{}\"", model.name());
-        // A task that the model has, and rungs of 3, 9 and 27 units.
-        let target = if model.name() == "elastic_net" { "data.target=\"a\"" } else { "data.target=\"kind\"" };
-        let sets = [&name[..], target, "model.budget=27", "validate.folds=2", "search.min_budget=3"];
-        let full = ended(&[&sets[..], &["search.scheduler=full"]].concat());
-        let halved = ended(&[&sets[..], &["search.scheduler=halving", "search.eta=3"]].concat());
-        let (same, both) = equal(&full, &halved);
-        assert!(both > 0 && same == both, "{}: {same} of {both}", model.name());
-        assert_eq!(halved.counts.complete + halved.counts.pruned + halved.counts.failed, 20, "{}", model.name());
-        assert!(halved.counts.pruned >= 15, "{}: {:?}", model.name(), halved.counts);
-        tried += 1;
+    for model in MODELS {
+        for sets in rungs_of(*model) {
+            let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+            let full = ended(&[&sets[..], &["search.scheduler=full"]].concat());
+            let halved = ended(&[&sets[..], &["search.scheduler=halving", "search.eta=3"]].concat());
+            let (same, both) = equal(&full, &halved);
+            assert!(both > 0 && same == both, "{sets:?}: {same} of {both}");
+            assert_eq!(halved.counts.complete + halved.counts.pruned + halved.counts.failed, 20, "{sets:?}");
+            // Of 20 candidates 7 come to a second rung.
+            assert!(halved.counts.pruned >= 13, "{sets:?}: {:?}", halved.counts);
+        }
     }
-    assert!(tried >= 5, "models with budgets");
 }
 
 #[test]
@@ -76,9 +97,9 @@ fn who_goes_on_does_so_on_a_device_too() {
     if shared().is_none() {
         return;
     }
-    for model in ["mlp", "gbdt", "logistic"] {
-        let name = format!("model.name=\"{model}\"");
-        let on_device = ["run.backend=gpu", "run.device=\"0\"", "search.candidates=9", "model.budget=9", &name];
+    for (model, budget) in [("mlp", 9), ("gbdt", 9), ("logistic", 9), ("knn", 1), ("ridge", 1)] {
+        let (name, budget) = (format!("model.name=\"{model}\""), format!("model.budget={budget}"));
+        let on_device = ["run.backend=gpu", "run.device=\"0\"", "search.candidates=9", &budget, &name];
         let full = ended(&[&on_device[..], &["search.scheduler=full"]].concat());
         let halved = ended(&[&on_device[..], &["search.scheduler=halving"]].concat());
         let (same, both) = equal(&full, &halved);
@@ -150,8 +171,7 @@ fn who_watches_hears_how_many_lanes_entered_and_are_alive_and_at_which_budget() 
 /// Twenty candidates of any model on five folds under a race.
 fn race(folder: &Folder, model: &dyn Model, sets: &[&str]) -> LoadedConfig {
     let name = format!("model.name=\"{}\"", model.name());
-    let target =
-        if model.tasks().contains(&Task::Classification) { "data.target=\"kind\"" } else { "data.target=\"a\"" };
+    let target = target(model);
     let budget = format!("model.budget={}", model.budget().default.min(6));
     let sets = [&[&name[..], target, &budget, "validate.folds=5", "search.scheduler=racing"], sets].concat();
     study(folder, &sets)
@@ -222,26 +242,38 @@ fn a_space_that_is_exhausted_lets_those_who_wait_go_on() {
     }
 }
 
+/// What schedulers count: epochs; rows, on rungs so close that there are several; and with one share of both, both.
+const COUNTED: [(&str, &[&str]); 3] = [
+    ("epochs", &[]),
+    ("rows", &["model.name=knn", "model.budget=1", "search.interval=9", "search.threshold=5"]),
+    ("rows and epochs", &["model.name=[\"knn\", \"mlp\"]", "model.budget={ mlp = 9 }", "search.interval=9"]),
+];
+
 #[test]
 fn a_journal_cut_anywhere_goes_on_to_the_same_rungs() {
-    for entry in early() {
-        for strategy in ["search.strategy=random", "search.strategy=tpe", "search.strategy=genetic"] {
-            let folder = Folder::new();
-            let scheduler = scheduler(entry);
-            let sets = [&scheduler[..], strategy, "search.batch=7", "search.population=5"];
-            let result = run(study(&folder, &sets), Existing::Refuse);
-            let may_end_none = strategy.ends_with("genetic") || entry.explores();
-            assert!(result.counts.pruned > 0 || may_end_none, "{} ends nobody", entry.name());
-            let whole = studies::comparable(&result);
-            let journal = folder.path().join("run/journal.tfj");
-            let bytes = std::fs::read(&journal).unwrap();
-            // The header, every third frame, and the last.
-            let ends = ends(&journal);
-            for end in ends.iter().skip(1).step_by(3).chain(ends.last()) {
-                std::fs::write(&journal, &bytes[..*end]).unwrap();
-                std::fs::remove_file(folder.path().join("run/result.json")).unwrap();
-                assert_eq!(resumed(&folder), whole, "{}, {strategy}, cut at {end}", entry.name());
-            }
+    let strategies = ["search.strategy=random", "search.strategy=tpe", "search.strategy=genetic"];
+    let cases = early().flat_map(|entry| strategies.map(|strategy| COUNTED.map(|counted| (entry, strategy, counted))));
+    for (entry, strategy, (counted, of)) in cases.flatten() {
+        let is_epochs = counted == "epochs";
+        // A fold is a fold whatever schedulers count elsewhere.
+        if !is_epochs && (entry.unit() == Unit::Fold || !strategy.ends_with("tpe")) {
+            continue;
+        }
+        let folder = Folder::new();
+        let scheduler = scheduler(entry);
+        let sets = [of, &[&scheduler[..], strategy, "search.batch=7", "search.population=5"]].concat();
+        let result = run(study(&folder, &sets), Existing::Refuse);
+        let may_end_nobody = strategy.ends_with("genetic") || entry.explores() || !is_epochs;
+        assert!(result.counts.pruned > 0 || may_end_nobody, "{} ends nobody", entry.name());
+        let whole = studies::comparable(&result);
+        let journal = folder.path().join("run/journal.tfj");
+        let bytes = std::fs::read(&journal).unwrap();
+        // The header, every third frame, and the last.
+        let ends = ends(&journal);
+        for end in ends.iter().skip(1).step_by(3).chain(ends.last()) {
+            std::fs::write(&journal, &bytes[..*end]).unwrap();
+            std::fs::remove_file(folder.path().join("run/result.json")).unwrap();
+            assert_eq!(resumed(&folder), whole, "{}, {strategy}, {counted}, cut at {end}", entry.name());
         }
     }
 }
@@ -260,23 +292,27 @@ fn a_run_that_is_stopped_between_rungs_goes_on_to_the_same_end() {
         }
     }
     let cases = [
-        ("hyperband", [5, 40, 66, 80]),
-        ("asha", [5, 40, 60, 70]),
-        ("racing", [3, 10, 20, 34]),
-        ("patient", [5, 60, 66, 80]),
+        ("hyperband", "epochs", [5, 40, 66, 80]),
+        ("asha", "epochs", [5, 40, 60, 70]),
+        ("racing", "epochs", [3, 10, 20, 34]),
+        ("patient", "epochs", [5, 60, 66, 80]),
+        ("halving", "rows", [5, 30, 62, 70]),
+        ("asha", "rows and epochs", [5, 20, 40, 55]),
     ];
-    for (name, after) in cases {
+    for (name, counted, after) in cases {
         let scheduler = format!("search.scheduler={name}");
-        let whole = studies::comparable(&ended(&[&scheduler]));
+        let of = COUNTED.into_iter().find(|(of, _)| *of == counted).unwrap().1;
+        let sets = [of, &[&scheduler]].concat();
+        let whole = studies::comparable(&ended(&sets));
         for lanes in after {
             let folder = Folder::new();
             let stop = StopFlag::default();
             let mut observers = quiet();
             observers.push(Box::new(StopAfter(stop.clone(), lanes)));
-            let study = study(&folder, &[&scheduler]);
+            let study = study(&folder, &sets);
             let ended = tune(study, Start::default(), &mut observers, &stop).unwrap();
             assert!(matches!(ended, Ended::Interrupted { .. }), "{name}, {lanes}");
-            assert_eq!(resumed(&folder), whole, "{name}, {lanes}");
+            assert_eq!(resumed(&folder), whole, "{name}, {counted}, {lanes}");
         }
     }
 }
@@ -323,11 +359,19 @@ fn a_run_under_a_scheduler_that_is_made_longer_loses_nothing() {
 
 #[test]
 fn threads_and_memory_change_no_decision() {
-    for entry in early() {
+    for (entry, (counted, of)) in early().flat_map(|entry| COUNTED.map(|counted| (entry, counted))) {
+        let says_more = match counted {
+            "epochs" => true,
+            "rows" => entry.unit() == Unit::Epoch,
+            _ => entry.name() == "asha",
+        };
+        if !says_more {
+            continue;
+        }
         let scheduler = scheduler(entry);
-        let with = |threads: &'static str, memory: &'static str| ended(&[&scheduler[..], threads, memory]);
-        let (one, three) = (with("run.threads=1", "run.memory=0"), with("run.threads=3", "run.memory=1"));
-        assert_eq!(studies::comparable(&one), studies::comparable(&three), "{}", entry.name());
+        let with = |machine: [&str; 2]| studies::comparable(&ended(&[of, &[&scheduler], &machine[..]].concat()));
+        let (one, three) = (with(["run.threads=1", "run.memory=0"]), with(["run.threads=3", "run.memory=1"]));
+        assert_eq!(one, three, "{}, {counted}", entry.name());
     }
 }
 
@@ -350,8 +394,18 @@ fn where_a_whole_rung_fails_that_is_said() {
 #[test]
 fn what_has_no_rungs_is_refused_with_what_to_do() {
     let cases = [
-        (&["model.name=ridge", "model.budget=1"][..], "ridge is trained in one step"),
-        (&["model.name=[\"ridge\", \"mlp\"]", "model.budget={ mlp = 9 }"], "ridge is trained in one step"),
+        (
+            &["model.name=ridge", "model.budget=1", "validate.folds=2"][..],
+            "no rung between 20 training rows, the least to learn from, and the whole budget of 48: the next lower one is 16",
+        ),
+        (
+            &["model.name=ridge", "model.budget=1", "search.min_budget=22"],
+            "no rung between search.min_budget = 22 and the whole budget of 64: the next lower one is 21",
+        ),
+        (
+            &["model.name=[\"ridge\", \"mlp\"]", "model.budget={ mlp = 2 }"],
+            "no rung between 32, where each model has had a unit of its own or rows enough to learn from,",
+        ),
         (&["model.budget=1"], "model.budget is 1"),
         (&["search.objectives=[\"score\", \"size\"]"], "of 2 objectives there is no single order"),
         (&["search.min_budget=4"], "no rung between search.min_budget = 4 and the whole budget of 9"),

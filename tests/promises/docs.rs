@@ -40,15 +40,17 @@ fn table<T: Named + ?Sized>(kind: &str, entries: &[&T]) -> String {
 }
 
 fn models() -> String {
-    let mut text = "| model | predicts | budget | on the way | what it is |\n|---|---|---|---|---|\n".to_owned();
+    let mut text =
+        "| model | predicts | budget | rungs | on the way | what it is |\n|---|---|---|---|---|---|\n".to_owned();
     for model in MODELS {
         let predicts = |task: &Task| if *task == Task::Classification { "classes" } else { "numbers" };
         let tasks: Vec<&str> = model.tasks().iter().map(predicts).collect();
         let budget = model.budget();
-        let (name, unit, summary) = (model.name(), budget.unit, model.summary());
+        let (name, unit, rungs, summary) = (model.name(), budget.unit, budget.counted(), model.summary());
         let changing: Vec<String> = model.schedulable().iter().map(|name| format!("`{name}`")).collect();
         let (tasks, changing) = (tasks.join(", "), changing.join(", "));
-        writeln!(text, "| `{name}` | {tasks} | {} {unit} | {changing} | {summary} |", budget.default).unwrap();
+        writeln!(text, "| `{name}` | {tasks} | {} {unit} | {rungs} | {changing} | {summary} |", budget.default)
+            .unwrap();
     }
     text
 }

@@ -47,6 +47,7 @@ mod proposals;
 mod resume;
 mod ridge;
 mod rounds;
+mod row_budgets;
 mod rust_objective;
 mod shaders;
 mod shared_work;

@@ -4,9 +4,11 @@
 
 mod assign;
 mod error;
+mod subsets;
 mod timeline;
 
 pub use error::{Asked, SplitError};
+pub use subsets::Subsets;
 
 use super::dataset::Dataset;
 use super::note::Note;

@@ -306,7 +306,7 @@ impl Refits<'_> {
         let recipe = study.recipe(history, candidate);
         let slots = trainer.start(&own(&recipe.first), &[Lane { point: 0, fold: 0 }])?;
         for (at, point) in &recipe.turns {
-            trainer.turn(&slots, pipeline.own_budget(*at, models.pipelines.budget()), &own(point))?;
+            trainer.turn(&slots, models.pipelines.share(*at, pipeline), &own(point))?;
         }
         let mut trained = None;
         let mut report = |lane: LaneReport| {

@@ -219,9 +219,17 @@ impl Objective {
     }
 
     /// The least budget at which each model has had a unit of its own: of several each has the same share of its own budget.
+    pub fn grain(&self) -> u64 {
+        match self {
+            Objective::Models(models) => models.pipelines.grain(),
+            _ => 1,
+        }
+    }
+
+    /// The least budget after which a candidate may end: each model has had a unit of its own, or rows enough.
     pub fn least_rung(&self) -> u64 {
         match self {
-            Objective::Models(models) => models.pipelines.budget().div_ceil(models.pipelines.least_budget()),
+            Objective::Models(models) => models.pipelines.least_rung(),
             _ => 1,
         }
     }
@@ -236,6 +244,14 @@ impl Objective {
                 "Try the shader with values that you know: --set 'space.NAME=0.5'; docs/wgsl.md says when a candidate fails"
             }
             _ => status.remedy(),
+        }
+    }
+
+    /// Whether a candidate that goes on is trained from its beginning: on more rows, a fit is another one.
+    pub fn begins_anew(&self, row: &[f64]) -> bool {
+        match self {
+            Objective::Models(models) => models.pipelines.of(row).rows.is_some(),
+            _ => false,
         }
     }
 

@@ -5,9 +5,9 @@ use crate::backend::{BackendError, cpu};
 use crate::base::random::Key;
 use crate::data::dataset::Dataset;
 use crate::data::metrics::{self, METRICS, Metric};
-use crate::data::prepare::PrepareOptions;
-use crate::data::problem::build_folds;
-use crate::data::splits::{SplitError, Splits, split};
+use crate::data::prepare::{Preparation, PrepareOptions};
+use crate::data::problem::{FoldRows, build_folds};
+use crate::data::splits::{SplitError, Splits, Subsets, split};
 use crate::data::{DataError, Fold, Input, Problem, Task};
 use crate::models::{self, MODELS, Model};
 use crate::study::config::StudyConfig;
@@ -15,7 +15,7 @@ use crate::study::criteria::{Criterion, Limits};
 use crate::study::error::{ConfigError, StudyError};
 use crate::study::model_options::ModelBudget;
 use crate::study::names::Names;
-use crate::study::pipeline::{self, Pipelines, Searched, Unsearchable};
+use crate::study::pipeline::{self, Pipeline, Pipelines, RowBudget, Searched, Unsearchable};
 use crate::study::resolve::{at, placed};
 use crate::study::source::{About, Source};
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub struct Models {
     pub dataset: Dataset,
     /// Their rows' parts.
     pub splits: Splits,
+    /// What of its training rows a fold has on a rung, where a scheduler counts rows.
+    pub subsets: Option<Subsets>,
     /// The score.
     pub metric: &'static dyn Metric,
     /// What candidates are trained with.
@@ -46,6 +48,41 @@ impl Models {
     pub fn first_scores(&self) -> Vec<usize> {
         let next = |sum: &mut usize, evals: usize| Some(std::mem::replace(sum, *sum + evals));
         self.splits.folds.iter().map(|fold| fold.evals.len()).scan(0, next).collect()
+    }
+
+    /// Lets schedulers count training rows, for `all` models or for those that have no other unit. What they do not need to
+    /// know is not drawn.
+    pub(in crate::study) fn count_rows(&mut self, all: bool, key: Key) {
+        if !all && self.pipelines.iter().all(|pipeline| pipeline.model.budget().has_steps()) {
+            return;
+        }
+        let mut subsets = Subsets::draw(&self.dataset.target, self.dataset.weight.as_deref(), &self.splits.folds, key);
+        while subsets.least() < subsets.full() && !self.varies(&subsets) {
+            subsets.begin_at(2 * subsets.least());
+        }
+        self.pipelines.count_rows(RowBudget { full: subsets.full(), least: subsets.least() }, all);
+        self.subsets = Some(subsets);
+    }
+
+    /// Whether some feature varies in each fold's smallest subset, however it is prepared.
+    fn varies(&self, subsets: &Subsets) -> bool {
+        let folds = subsets.cut(&self.splits.folds, subsets.least());
+        self.pipelines.iter().all(|Pipeline { model, prepare, .. }| {
+            let fit = |fold: &FoldRows| Preparation::fit(&self.dataset, &fold.train, prepare, model.input());
+            folds.iter().all(|fold| !fit(fold).features().is_empty())
+        })
+    }
+
+    /// The folds of a pipeline, prepared, with the training rows that a budget of rows says.
+    pub(in crate::study) fn cut_folds(
+        &self,
+        pipeline: &Pipeline,
+        subsets: &Subsets,
+        budget: u64,
+        key: Key,
+    ) -> Result<Vec<Arc<Fold>>, DataError> {
+        let folds = subsets.cut(&self.splits.folds, budget);
+        build_folds(&self.dataset, &folds, &pipeline.prepare, pipeline.model.input(), key)
     }
 
     /// Every pipeline's folds, prepared; equal preparations are made once.
@@ -106,7 +143,7 @@ pub(super) fn resolve(config: &mut StudyConfig, source: &Source, key: Key) -> Re
         None => ModelBudget::Each(pipelines.iter().map(|p| (p.model.name().to_owned(), p.budget)).collect()),
     });
     let (objectives, limits) = (config.search.objectives.clone(), config.search.limits);
-    let models = Models { dataset, splits, metric, pipelines, objectives, limits };
+    let models = Models { dataset, splits, subsets: None, metric, pipelines, objectives, limits };
     let objective = Objective::Models(Box::new(models));
     Ok(Resolved { objective, space, notes })
 }

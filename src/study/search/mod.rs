@@ -227,7 +227,9 @@ impl<'a> Search<'a> {
             Ask::Proposals(points) => {
                 self.check(first, &points)?;
                 points.rows().for_each(|row| self.history.propose(row));
-                Ok(first..first + points.len() as u64)
+                let proposed = first..first + points.len() as u64;
+                proposed.clone().for_each(|candidate| self.weigh(candidate));
+                Ok(proposed)
             }
             Ask::Done => Ok(first..first),
             // Cohorts are told whole before the next one is asked for: there is nothing to wait for.
@@ -265,7 +267,10 @@ impl<'a> Search<'a> {
         let pruned = ended.iter().filter_map(|(candidate, budget)| self.history.prune(*candidate, *budget));
         let trials: Vec<Trial> = pruned.collect();
         self.untold.extend(ended.iter().map(|(candidate, _)| candidate));
-        trials.iter().for_each(|trial| self.count(trial));
+        for trial in &trials {
+            self.count(trial);
+            self.weigh(trial.candidate);
+        }
         for (candidate, _) in ended {
             if let Some(slots) = self.standing.remove(candidate) {
                 trainer.release(&slots);
@@ -302,6 +307,7 @@ impl<'a> Search<'a> {
                 self.count(trial);
                 self.untold.push(trial.candidate);
                 self.history.trials.insert(trial.candidate, trial.clone());
+                self.weigh(trial.candidate);
             }
             self.look(None);
             ports.observers.notify(&Event::Trials { trials: &over, progress: self.progress() });
@@ -314,12 +320,29 @@ impl<'a> Search<'a> {
         self.spared / self.whole.max(1.0)
     }
 
+    /// Counts what a candidate that has come to its end took of its whole budget.
+    fn weigh(&mut self, candidate: u64) {
+        // Of a journal's candidates it is known how they are trained when they are proposed again.
+        if candidate >= self.history.points.len() as u64 {
+            return;
+        }
+        let Some(trial) = self.history.trials.get(&candidate) else { return };
+        let whole = self.axis.trained(self.axis.whole());
+        self.whole += whole;
+        // What is trained anew on each rung has had all of them, and may have had more than without a scheduler.
+        let rungs: Vec<u64> = self.history.rungs_of(candidate).collect();
+        let (last, all) = (rungs.last().copied().unwrap_or(0), rungs.iter().sum());
+        let begins_anew = self.study.objective.begins_anew(self.history.point(candidate));
+        let climbed = self.axis.trained(if begins_anew { all } else { last });
+        self.spared += match trial.status {
+            TrialStatus::Pruned => whole - climbed,
+            _ if begins_anew => -climbed,
+            _ => 0.0,
+        };
+    }
+
     fn count(&mut self, trial: &Trial) {
-        let all = self.axis.trained(self.axis.whole());
-        self.whole += all;
         if trial.status == TrialStatus::Pruned {
-            let had = self.history.last_rung(trial.candidate).map_or(0, |(had, _)| had);
-            self.spared += all - self.axis.trained(had);
             self.pruned += 1;
             return;
         }

@@ -33,6 +33,8 @@ struct Leg {
     before: Option<Trial>,
     /// Operations of each lane.
     work: f64,
+    /// Whether its lanes begin anew on each rung, each time with the whole budget that the rung says.
+    begins_anew: bool,
 }
 
 impl Search<'_> {
@@ -121,7 +123,8 @@ impl Search<'_> {
             self.lanes += 1;
             self.effort.done += leg.work;
             let had = leg.before.as_ref().and_then(|trial| trial.used.get(lane).copied()).unwrap_or(0);
-            self.trained = self.trained.saturating_add(report.used.saturating_sub(had));
+            let units = if leg.begins_anew { to } else { report.used.saturating_sub(had) };
+            self.trained = self.trained.saturating_add(units);
             let candidate = pending.entry(place).or_insert_with(|| self.pending(leg));
             if candidate.take(lane, self.first_score[lane], &report)
                 && let Some(candidate) = pending.remove(&place)
@@ -161,15 +164,16 @@ impl Search<'_> {
     }
 
     /// What a candidate trains to come to a budget. Where lanes go on from where they stand, a run that is resumed has none that
-    /// do; folds that were scored are done.
+    /// do; folds that were scored are done; a fit on more rows is another one.
     fn leg(&self, candidate: u64, budget: u64) -> Leg {
-        let stands = self.axis.is_by_fold() || self.standing.contains_key(&candidate);
+        let begins_anew = self.study.objective.begins_anew(self.history.point(candidate));
+        let stands = !begins_anew && (self.axis.is_by_fold() || self.standing.contains_key(&candidate));
         let (had, before) = match self.history.rung_below(candidate, budget).filter(|_| stands) {
             Some((had, trial)) => (had, Some(trial.clone())),
             None => (0, None),
         };
         let work = self.study.objective.work(self.history.point(candidate)) * self.axis.share(had, budget);
-        Leg { lanes: self.axis.leg(had, budget), before, work }
+        Leg { lanes: self.axis.leg(had, budget), before, work, begins_anew }
     }
 
     /// A candidate before the first of a leg's lanes reports.
