@@ -1,6 +1,6 @@
 """What early stopping saves: searches under a scheduler against random search with full budgets, on the same folds.
 
-    python benches/budgets.py [--data FOLDER] [--seeds 5] [--schedulers halving,hyperband,median] [--strategy random]
+    python benches/budgets.py [--data FOLDER] [--seeds 5] [--schedulers hyperband,hyperband+tpe,halving,median]
     python benches/budgets.py --races [--data FOLDER] [--models knn:3,logistic:1] [--sets KEY=VALUE ...] [--cache FILE]
 
 With --races the other part alone: a race over five folds against random search on all of them, the same candidates in both,
@@ -8,7 +8,7 @@ for so many seeds of each model. Every search is kept in the cache file as a lin
 go on where they were; begin a new one where the program has changed. Writes benches/results/races.md.
 
 Of each search the units of budget (epochs, trees) that all lanes had are noted with the best score so far of a candidate that
-had its whole budget. Random search trains CANDIDATES of them in full; a scheduler's search has MORE times as many.
+had its whole budget. After a + stands the strategy that proposes, random where there is none. Random search trains CANDIDATES of them in full; a scheduler's search has MORE times as many.
 What counts is how little of random search's training it takes to reach its final score. Writes benches/results/budgets.md and
 a plot beside it.
 """
@@ -28,7 +28,7 @@ import common
 CANDIDATES = 81
 MORE = 20
 # Three rungs and more at eta = 3.
-BUDGETS = {"mlp": 27, "gbdt": 81}
+BUDGETS = {"mlp": 81, "gbdt": 81}
 CLASSES = ["breast_cancer", "wine", "sonar", "credit_g", "titanic", "pima_diabetes"]
 # Folds of a race, and candidates in it; the models that race, and for how many seeds.
 FOLDS = 5
@@ -44,13 +44,14 @@ def target(file):
 
 def searched(job):
     """The curve of a search, and what it is called."""
-    program, folder, name, model, scheduler, strategy, seed, more = job
+    program, folder, name, model, search, seed, more = job
+    scheduler, _, strategy = search.partition("+")
     file = Path(folder) / f"{name}.csv"
     # Enough that a scheduler comes to what random search takes in all.
     candidates = CANDIDATES if scheduler == "full" else MORE * CANDIDATES
     sets = {
         "data.file": file, "data.target": target(file), "model.name": model,
-        "validate.folds": 3, "search.seed": seed, "search.candidates": candidates, "search.strategy": strategy,
+        "validate.folds": 3, "search.seed": seed, "search.candidates": candidates, "search.strategy": strategy or "random",
         "search.scheduler": scheduler, "search.batch": CANDIDATES, "run.backend": "cpu", "run.threads": 1,
     }
     if model in BUDGETS:
@@ -62,7 +63,7 @@ def searched(job):
         sys.exit(f"{scheduler} of {model} on {name} failed: {done.stderr}")
     told = json.loads(done.stdout.splitlines()[-1])
     sign = -1.0 if told["direction"] == "maximize" else 1.0
-    return (name, model, seed, scheduler), [(units, sign * value) for units, value in told["curve"]], told
+    return (name, model, seed, search), [(units, sign * value) for units, value in told["curve"]], told
 
 
 def reached(curve, score):
@@ -74,8 +75,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--data", default="data")
     arguments.add_argument("--seeds", type=int, default=5)
-    arguments.add_argument("--schedulers", default="halving,hyperband,median")
-    arguments.add_argument("--strategy", default="random")
+    arguments.add_argument("--schedulers", default="hyperband,hyperband+tpe,halving,median")
     arguments.add_argument("--models")
     arguments.add_argument("--races", action="store_true")
     arguments.add_argument("--sets", nargs="*", default=[], help="--races: further settings, as search.level=0.05")
@@ -88,7 +88,7 @@ def main():
         return races(program, arguments)
     schedulers = arguments.schedulers.split(",")
     jobs = [
-        (program, arguments.data, name, model, scheduler, arguments.strategy if scheduler != "full" else "random", seed, {})
+        (program, arguments.data, name, model, scheduler, seed, {})
         for seed in range(arguments.seeds)
         for model in arguments.models.split(",")
         for name in DATA
@@ -120,7 +120,7 @@ def races(program, arguments):
     # As text: what comes from --sets is, and a number is another one than its text.
     found = {tuple(line["search"]): line["found"] for line in lines if line["sets"] == texts(sets)}
     jobs = [
-        (program, arguments.data, name, model, scheduler, "random", seed, sets)
+        (program, arguments.data, name, model, scheduler, seed, sets)
         for name, model, seed, scheduler in wanted
         if (name, model, seed, scheduler) not in found
     ]
@@ -196,7 +196,7 @@ def report(curves, schedulers, arguments):
     intro = (
         f"Random search trains {CANDIDATES} candidates on three folds with their whole budget ("
         + ", ".join(f"{model} {BUDGETS[model]}" for model in arguments.models.split(","))
-        + f"). A search under a scheduler, of {arguments.strategy} candidates, takes the share of that training that stands here until a "
+        + f"). A search under a scheduler, of random candidates or of those of the strategy behind the +, takes the share of that training that stands here until a "
         "candidate with its whole budget scores as well as random search's best: medians of "
         f"{arguments.seeds} seeds; a dash where more than half of them never did in {MORE} times as many candidates. "
         f"Measured on {common.machine()}; units of budget do not depend on the machine."

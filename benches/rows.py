@@ -1,8 +1,8 @@
 """What rungs of training rows save: halving on rows against random search on all of them, on the same folds.
 
-    python benches/rows.py [--data FOLDER] [--models svm,knn] [--sets wine,sonar] [--seeds 3] [--candidates 27] [--program FILE]
+    python benches/rows.py [--data FOLDER] [--models svm:accuracy,knn:log_loss] [--sets sonar] [--seeds 5] [--candidates 27]
 
-Random search trains so many candidates on all rows of three folds. Halving begins with four times as many at a time, and is given
+Random search trains so many candidates on all rows of three folds. Halving takes as many at a time, and is given
 candidates until it has trained on as many rows, each rung counted as often as it was trained. Two figures: after what share of random
 search's rows halving has a candidate that scores as well on all rows, and how its best at equal rows compares, in standard errors of
 random search's best over the folds. Rows do not depend on the machine. Writes benches/results/rows.md.
@@ -21,9 +21,8 @@ import common
 
 FOLDS = 3
 TEST = 0.2
-BATCH = 4
 # Enough that halving comes to what random search trains on.
-MORE = 8
+MORE = 4
 
 
 def header_and_rows(file):
@@ -33,17 +32,18 @@ def header_and_rows(file):
 
 
 def searched(job):
-    program, folder, name, model, scheduler, seed, candidates = job
+    program, folder, name, model, metric, scheduler, seed, candidates = job
     file = Path(folder) / f"{name}.csv"
     target, _ = header_and_rows(file)
     sets = {
         "data.file": file, "data.target": target, "data.test": TEST, "model.name": model, "validate.folds": FOLDS,
+        "validate.metric": metric,
         "search.seed": seed, "search.strategy": "random", "search.scheduler": scheduler,
         "search.candidates": candidates * (1 if scheduler == "full" else MORE),
         "run.backend": "cpu", "run.threads": 1,
     }
     if scheduler != "full":
-        sets |= {"search.resource": "rows", "search.batch": BATCH * candidates}
+        sets |= {"search.resource": "rows", "search.batch": candidates}
     command = [program, "-", *(f"{key}={value}" for key, value in sets.items())]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if done.returncode != 0:
@@ -63,16 +63,17 @@ def trained_on(file, candidates):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--data", default="data")
-    arguments.add_argument("--models", default="svm,knn")
-    arguments.add_argument("--sets", default="wine,sonar,breast_cancer,pima_diabetes,concrete")
-    arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--models", default="svm:accuracy,knn:log_loss", help="each with its metric")
+    arguments.add_argument("--sets", default="wine,sonar,breast_cancer")
+    arguments.add_argument("--seeds", type=int, default=5)
     arguments.add_argument("--candidates", type=int, default=27)
     arguments.add_argument("--program", help="the example that is built already")
     arguments = arguments.parse_args()
     program = arguments.program or common.build("budgets")
-    models, sets, candidates = arguments.models.split(","), arguments.sets.split(","), arguments.candidates
+    metrics = dict(word.split(":") for word in arguments.models.split(","))
+    models, sets, candidates = list(metrics), arguments.sets.split(","), arguments.candidates
     jobs = [
-        (program, arguments.data, name, model, scheduler, seed, candidates)
+        (program, arguments.data, name, model, metrics[model], scheduler, seed, candidates)
         for model in models for name in sets for seed in range(arguments.seeds) for scheduler in ("full", "halving")
     ]
     found = {}
@@ -94,11 +95,11 @@ def main():
             rows.append([f"{model} on {name}", *figures(statistics.median(shares), statistics.median(losses))])
     for model in models:
         shares, losses = zip(*everything[model])
-        cells = [f"{model}, median of {len(sets)} data sets", *figures(statistics.median(shares), statistics.median(losses))]
+        cells = [f"{model} by {metrics[model]}, median of {len(sets)} data sets", *figures(statistics.median(shares), statistics.median(losses))]
         rows.append([f"**{cell}**" for cell in cells])
     intro = (
         f"Random search trains {candidates} candidates on all training rows of {FOLDS} folds. Halving on rows (`resource = \"rows\"`), "
-        f"{BATCH * candidates} candidates at a time, comes to a candidate that scores as well after this share of those rows, and at equal "
+        "as many candidates at a time, comes to a candidate that scores as well after this share of those rows, and at equal "
         "rows its best is so many standard errors of the mean over folds better (-) or worse (+): medians of "
         f"{arguments.seeds} seeds; a dash where more than half of them did not come to it in {MORE * candidates} candidates. Rows that "
         "were trained on again on a higher rung count again. They do not depend on the machine (`benches/rows.py`)."
@@ -110,7 +111,7 @@ def main():
 
 
 def figures(share, loss):
-    return ["-" if math.isinf(share) else f"{100 * share:.0f} %", f"{loss:+.2f}"]
+    return ["-" if math.isinf(share) else f"{100 * share:.0f} %", f"{loss:+.2f}".replace("-0.00", "+0.00")]
 
 
 if __name__ == "__main__":
