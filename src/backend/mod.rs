@@ -2,6 +2,7 @@
 
 pub mod cpu;
 pub mod gpu;
+pub(crate) mod state;
 
 use crate::space::Points;
 use std::ops::ControlFlow;
@@ -59,6 +60,9 @@ pub struct LaneReport {
     /// How each of `evals` changes with each encoded value of its point, one a column: NaN where the model doesn't say.
     /// Empty where nobody asked ([`Trainer::want_gradients`]), and where the model, the metric or the backend has none.
     pub gradients: Vec<Vec<f64>>,
+    /// Where the lane stands, for [`Trainer::thaw`]. `None` where nobody asked ([`Trainer::want_states`]), of a lane that is not
+    /// kept, and of what keeps no state.
+    pub state: Option<Vec<u8>>,
 }
 
 /// What a device reaches on two loops that do nothing else.
@@ -171,6 +175,17 @@ pub trait Trainer: Send {
     /// from those it has.
     fn turn(&mut self, slots: &[Slot], _at: u64, _points: &Points) -> Result<(), BackendError> {
         if slots.is_empty() { Ok(()) } else { Err(BackendError::Unforkable) }
+    }
+
+    /// Whether lanes that are kept are to report where they stand from now on; at first they don't.
+    fn want_states(&mut self, _wanted: bool) {}
+
+    /// Lets a started lane, whose turns are said, stand where one stood that reported this `state` after `had` units of budget:
+    /// of the same fold of an equal problem, point and turns before, on the same kind of backend, maybe in another process. It
+    /// goes on to the same bits. False where the bytes are not whole or not such a state, or where there is no room for it; the
+    /// lane then begins at its beginning.
+    fn thaw(&mut self, _slot: Slot, _had: u64, _state: &[u8]) -> bool {
+        false
     }
 
     /// The weights of a lane that was advanced with `keep`.

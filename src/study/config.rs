@@ -254,6 +254,13 @@ pub struct RunOptions {
     pub memory: u64,
     /// What is kept of candidates: `"all"`, or `"best:1000"`.
     pub history: Retention,
+    /// Whether the states of lanes that stand on a rung are kept on the disk, so that a run that was killed goes on from there.
+    #[serde(skip_serializing_if = "is_false")]
+    pub checkpoint: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A study file with what was set on the command line.

@@ -19,7 +19,7 @@ pub const VERSION: u32 = 3;
 /// Magic and version.
 const FILE_HEADER: usize = 12;
 /// Length and checksum.
-const FRAME_HEADER: usize = 8;
+pub(super) const FRAME_HEADER: usize = 8;
 
 /// What a journal belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,12 +177,16 @@ impl Journal {
 
 /// A frame as the file holds it.
 fn to_bytes(frame: &Frame) -> std::io::Result<Vec<u8>> {
-    let payload = postcard::to_stdvec(frame).map_err(std::io::Error::other)?;
+    framed(&postcard::to_stdvec(frame).map_err(std::io::Error::other)?)
+}
+
+/// A payload behind its length and checksum.
+pub(super) fn framed(payload: &[u8]) -> std::io::Result<Vec<u8>> {
     let length = u32::try_from(payload.len()).map_err(std::io::Error::other)?;
     let mut bytes = Vec::with_capacity(payload.len() + FRAME_HEADER);
     bytes.extend(length.to_le_bytes());
-    bytes.extend(crc32c::crc32c(&payload).to_le_bytes());
-    bytes.extend(payload);
+    bytes.extend(crc32c::crc32c(payload).to_le_bytes());
+    bytes.extend_from_slice(payload);
     Ok(bytes)
 }
 

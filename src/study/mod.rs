@@ -20,6 +20,7 @@ pub mod history;
 pub mod init;
 pub mod journal;
 mod known;
+mod lane_states;
 pub mod model_file;
 pub mod model_options;
 pub mod names;

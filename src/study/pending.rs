@@ -140,6 +140,7 @@ mod tests {
             seconds: 0.25,
             gradients: vec![vec![score, -score]],
             failure: None,
+            state: None,
         }
     }
 

@@ -128,6 +128,16 @@ impl Trainer for PipelineTrainer<'_> {
         Ok(())
     }
 
+    fn want_states(&mut self, wanted: bool) {
+        self.trainers.iter_mut().for_each(|trainer| trainer.want_states(wanted));
+    }
+
+    fn thaw(&mut self, slot: Slot, had: u64, state: &[u8]) -> bool {
+        let Ok((index, inner)) = self.place(slot) else { return false };
+        let Some(pipeline) = self.pipelines.iter().nth(index) else { return false };
+        self.trainers[index].thaw(inner, self.pipelines.share(had, pipeline), state)
+    }
+
     fn read_back(&mut self, slot: Slot) -> Result<Weights, BackendError> {
         let (pipeline, inner) = self.place(slot)?;
         self.trainers[pipeline].read_back(inner)

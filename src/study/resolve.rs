@@ -6,6 +6,7 @@ use super::criteria::{Criterion, Limits};
 use super::error::{ConfigError, StudyError};
 use super::history::{Shape, Trial};
 use super::known::known_points;
+use super::lane_states;
 use super::model_options::{ModelBudget, ModelOptions};
 use super::objective::{Objective, Resolved};
 use super::parts::Parts;
@@ -108,6 +109,9 @@ impl Study {
         scheduling::check(&config, scheduler, &objective)
             .and_then(|()| scheduling::check_changes(scheduler, &strategy, &objective, &space, &stages))
             .map_err(|error| at(source, "search.scheduler", error.into()))?;
+        let told = lane_states::check(&config, scheduler, &objective)
+            .map_err(|error| at(source, "run.checkpoint", error.into()))?;
+        notes.extend(told);
         check_regret(&config, &objective, directions.len()).map_err(|error| at(source, "stop.regret", error.into()))?;
         if let (Retention::Best(_), Some(reason)) =
             (config.run.history, needs_all(&config, &objective, &strategy, &space))

@@ -9,6 +9,7 @@ use super::finish::{Closing, finish};
 use super::generations::Generations;
 use super::history::History;
 use super::journal::{Frame, Header, Journal};
+use super::lane_states::{Binding, LaneStates};
 use super::objective::{Objective, ObjectiveOptions};
 use super::plan::Plan;
 use super::resolve::Study;
@@ -129,6 +130,9 @@ pub fn tune(
         }
         _ => {
             let mut search = Search::new(&study, backend.name(), &frames, dir.path())?;
+            if let Some(note) = keep_states(&mut search, &study, &backend, &dir)? {
+                observers.notify(&Event::Note(note));
+            }
             started(search.progress(), observers);
             let reason = search.run(&mut *trainer, &mut Ports { journal: &mut journal, observers, stop })?;
             let (progress, decisions) = (search.progress(), search.decisions().to_vec());
@@ -147,6 +151,9 @@ pub fn tune(
     match finish(closing, &dir, &frames, &mut journal, &mut clock, observers)? {
         None => Ok(interrupted()),
         Some(result) => {
+            if let Err(error) = dir.forget_lanes() {
+                observers.notify(&Event::Note(error.to_string()));
+            }
             observers.notify(&Event::Finished(&result));
             Ok(Ended::Finished(Box::new(result)))
         }
@@ -174,6 +181,36 @@ fn open_course(
         }
         (course, _) => course.map(Some),
     }
+}
+
+/// Opens the file of lanes' states where the study wants one, and deletes one that it does not want; a note if something is wrong
+/// with it. A run goes on without one.
+fn keep_states(
+    search: &mut Search<'_>,
+    study: &Study,
+    backend: &Backend,
+    dir: &RunDir,
+) -> Result<Option<String>, StudyError> {
+    if !study.keeps_states() {
+        return Ok(dir.forget_lanes().err().map(|error| error.to_string()));
+    }
+    let binding = Binding {
+        data_fingerprint: study.objective.data_fingerprint(),
+        study_fingerprint: study.fingerprint()?,
+        program: PROGRAM.to_owned(),
+        backend: match backend.gpu() {
+            // Its states are laid out alike on every device, and trained to other last bits.
+            Some(gpu) => format!("{}, {}", backend.name(), gpu.name()),
+            None => backend.name().to_owned(),
+        },
+    };
+    Ok(match LaneStates::open(&dir.lanes(), &binding) {
+        Ok((states, note)) => {
+            search.keep_states(states);
+            note
+        }
+        Err(error) => Some(format!("{}: {error}: no states of lanes are kept", dir.lanes().display())),
+    })
 }
 
 /// A directory holds a search of another kind.

@@ -35,6 +35,7 @@ const BEST: &str = "best.csv";
 const LINEAGE: &str = "lineage.csv";
 const RECIPE: &str = "recipe.toml";
 const STATE: &str = "generations.state";
+const LANES: &str = "lanes.state";
 const CHECKPOINTS: &str = "checkpoints";
 
 impl RunDir {
@@ -67,7 +68,7 @@ impl RunDir {
     /// Deletes what a run has left; nothing else in the directory is touched. Wherever it is stopped, no result is left
     /// without its journal, and no journal without its study.
     pub fn clear(&self) -> Result<(), RunDirError> {
-        for name in [RESULT, MODEL, BEST, LINEAGE, RECIPE, STATE, JOURNAL, STUDY] {
+        for name in [RESULT, MODEL, BEST, LINEAGE, RECIPE, STATE, LANES, JOURNAL, STUDY] {
             let path = self.path.join(name);
             match std::fs::remove_file(&path) {
                 Err(source) if source.kind() != ErrorKind::NotFound => return Err(io(&path)(source)),
@@ -77,6 +78,15 @@ impl RunDir {
         let checkpoints = checkpoints_path(&self.path);
         match std::fs::remove_dir_all(&checkpoints) {
             Err(source) if source.kind() != ErrorKind::NotFound => Err(io(&checkpoints)(source)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes the states of lanes, where there are any.
+    pub fn forget_lanes(&self) -> Result<(), RunDirError> {
+        let path = self.lanes();
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => Err(io(&path)(source)),
             _ => Ok(()),
         }
     }
@@ -114,6 +124,11 @@ impl RunDir {
     /// The state of a search by whole generations.
     pub fn state(&self) -> PathBuf {
         self.path.join(STATE)
+    }
+
+    /// The states of lanes that stand on rungs.
+    pub fn lanes(&self) -> PathBuf {
+        self.path.join(LANES)
     }
 
     /// Writes the resolved study.

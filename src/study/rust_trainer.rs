@@ -145,6 +145,7 @@ impl<'a> Lanes<'a> {
             used,
             seconds,
             gradients: Vec::new(),
+            state: None,
         }
     }
 }

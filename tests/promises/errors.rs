@@ -381,9 +381,14 @@ fn what_stands_in_the_way_of_a_run_is_left_as_it_is() {
 
 /// The program where no file may grow beyond some kilobytes, which is how a full disk looks to it.
 fn on_a_small_disk(folder: &Folder, arguments: &[&str]) -> Command {
+    on_a_disk_of(4, folder, arguments)
+}
+
+/// The same in units of 512 or 1024 bytes, depending on the shell.
+pub fn on_a_disk_of(units: u32, folder: &Folder, arguments: &[&str]) -> Command {
     let mut shell = Command::new("sh");
-    // In units of 512 or 1024 bytes, depending on the shell. The signal that comes with the error would end the program.
-    shell.args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$@\"", "sh"]);
+    // The signal that comes with the error would end the program.
+    shell.args(["-c", &format!("trap '' XFSZ; ulimit -f {units}; exec \"$@\""), "sh"]);
     let program = command(folder, arguments);
     shell.arg(program.get_program()).args(program.get_args()).current_dir(folder.path());
     shell

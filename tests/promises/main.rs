@@ -7,6 +7,7 @@ mod support;
 mod backends;
 mod bench;
 mod budgets;
+mod checkpoint;
 mod cli;
 mod command;
 mod configs;

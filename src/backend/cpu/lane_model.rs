@@ -87,6 +87,16 @@ pub trait LaneModel: Send + Sync + 'static {
     fn start(&self, fold: &Self::Fold, lanes: &[Self::Params]) -> Self::Group;
     /// A group made of lanes of other groups, whose bits go on as if nothing had happened.
     fn gather(&self, fold: &Self::Fold, lanes: &[(&Self::Group, usize)]) -> Self::Group;
+    /// A lane's state as bytes: all that [`LaneModel::thaw`] does not know from fold and hyperparameters. `None` of a model that is
+    /// trained in one step, and of a group that was not advanced.
+    fn freeze(&self, _fold: &Self::Fold, _group: &Self::Group, _lane: usize) -> Option<Vec<u8>> {
+        None
+    }
+    /// A group of one lane that goes on from such bytes as if nothing had happened, with the hyperparameters that it stands with.
+    /// `None` where the bytes are no state of such a lane on such a fold.
+    fn thaw(&self, _fold: &Self::Fold, _params: &Self::Params, _state: &[u8]) -> Option<Self::Group> {
+        None
+    }
     /// Lets a lane go on with other hyperparameters. Only those differ that the model lets change on the way; one that has none
     /// is never asked.
     fn turn(&self, _fold: &Self::Fold, _group: &mut Self::Group, _lane: usize, _params: &Self::Params) {}

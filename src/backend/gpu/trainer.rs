@@ -2,6 +2,8 @@
 //! limit. A batch that ran out of memory is halved; one whose device was lost runs again on a rebuilt one, and one whose
 //! driver ended loops before their time in dispatches of half as many ticks.
 
+mod frozen;
+
 use super::Gpu;
 use super::kernel::{Kernel, Role};
 use super::plan::{GpuPlan, LANE_CUT, LANE_DONE, LANE_LIMIT, LANE_NOT_FINITE, LanePlan, Phase, Progress, Span, words};
@@ -29,6 +31,7 @@ pub struct GpuTrainer<P> {
     resident: Option<Resident>,
     slots: BTreeMap<u32, SlotState>,
     next_slot: u32,
+    wants_states: bool,
     /// Bytes that a batch may take; halved when memory runs out.
     batch_bytes: u64,
     /// Lanes that a batch may have, by the time that batches take.
@@ -102,6 +105,7 @@ pub(super) struct Batch {
     pub(super) results: Buffer,
     /// Where each lane's state and results start, in words.
     pub(super) places: Vec<(u32, u32)>,
+    pub(super) state_words: u32,
     pub(super) result_words: u32,
 }
 
@@ -121,6 +125,7 @@ impl<P: GpuPlan> GpuTrainer<P> {
             resident: None,
             slots: BTreeMap::new(),
             next_slot: 0,
+            wants_states: false,
             batch_bytes: gpu.batch_bytes(),
             batch_lanes: FIRST_BATCH,
             most_ticks: MostTicks { train: u64::MAX, score: u64::MAX },
@@ -268,12 +273,17 @@ impl<P: GpuPlan> GpuTrainer<P> {
         }
         let Some(progress) = progress? else { return Ok(None) };
         let results = session.read(&batch.results, 0, batch.result_words as usize)?;
+        let frozen = if keep && self.wants_states { batch.read_states(session)? } else { None };
         let all: f64 = lanes.iter().map(|(_, state)| state.lane().cost).sum();
         let seconds = start.elapsed().as_secs_f64() / all.max(f64::MIN_POSITIVE);
         let scored = lanes.iter().zip(&batch.places).zip(progress).map(|(((slot, state), place), progress)| {
             let results = &results[place.1 as usize..][..state.lane().result_words as usize];
             let (train, evals) = self.plan.scores(state.fold, results);
             let dead = progress.status == LANE_NOT_FINITE;
+            let words = frozen.as_ref().and_then(|words| {
+                let first = place.0 as usize;
+                words.get(first..first + state.lane().state_words as usize)
+            });
             let status = match progress.status {
                 LANE_NOT_FINITE => LaneStatus::NotFinite,
                 LANE_LIMIT => LaneStatus::IterationLimit,
@@ -283,6 +293,7 @@ impl<P: GpuPlan> GpuTrainer<P> {
             let report = LaneReport {
                 failure: None,
                 gradients: Vec::new(),
+                state: words.map(|words| frozen::to_bytes::<P>(state.fold, budget.max(done), progress, words)),
                 slot: Slot(*slot),
                 status,
                 train: if dead { f64::NAN } else { train },
@@ -441,6 +452,14 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
         Ok(())
     }
 
+    fn want_states(&mut self, wanted: bool) {
+        self.wants_states = wanted;
+    }
+
+    fn thaw(&mut self, slot: Slot, had: u64, state: &[u8]) -> bool {
+        self.thaw_slot(slot, had, state)
+    }
+
     fn fork(&mut self, slots: &[Slot]) -> Result<Vec<Slot>, BackendError> {
         let fork = |slot: &Slot| {
             // The state itself is copied when the fork goes on.
@@ -520,6 +539,7 @@ impl Batch {
             state: Arc::new(session.storage("state", 4 * u64::from(state_words))?),
             results: session.storage("results", 4 * u64::from(result_words))?,
             places,
+            state_words,
             result_words,
         };
         session.clear(&batch.results)?;

@@ -2,11 +2,11 @@
 
 use super::ElasticNetLanes;
 use super::fold::Prepared;
-use super::solver::ElasticNetParams;
+use super::solver::{ElasticNetParams, Search};
 use super::walk::{Advance, Walk};
-use crate::backend::Weights;
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
 use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
+use crate::backend::{Weights, state};
 use crate::data::metrics::RowTerm;
 use crate::data::{Affine, Fold};
 use crate::models::hypergradient::{Linear, elastic_net};
@@ -81,6 +81,22 @@ impl LaneModel for ElasticNetLanes {
         }
         gathered.walk = Some(walk);
         gathered
+    }
+
+    fn freeze(&self, _: &ElasticNetFold, group: &Group, lane: usize) -> Option<Vec<u8>> {
+        let walk = group.walk.as_ref()?;
+        state::encode(&(walk.searches.get(lane)?, walk.lane(lane)))
+    }
+
+    fn thaw(&self, fold: &ElasticNetFold, params: &ElasticNetParams, state: &[u8]) -> Option<Group> {
+        let (search, values): (Search, Vec<f64>) = state::decode(state)?;
+        let lanes = std::slice::from_ref(params);
+        let mut group = self.start(fold, lanes);
+        let mut walk = Walk::new(fold.prepared(&group), lanes);
+        walk.searches[0] = search;
+        let is_fit = walk.set_lane(0, &values);
+        group.walk = Some(walk);
+        is_fit.then_some(group)
     }
 
     fn advance(&self, level: Level, fold: &ElasticNetFold, group: &mut Group, budget: u64) -> Vec<LaneProgress> {

@@ -21,6 +21,7 @@
 //! in f64; or where rounding keeps it above that, but below [`NEAR`], for [`PATIENCE`] iterations.
 
 use crate::space::Space;
+use serde::{Deserialize, Serialize};
 
 /// Steps of conjugate gradients in an iteration, at most; with few features, at most two for each and [`MORE_STEPS`].
 /// Without rounding and signs there would be no more than one for each.
@@ -68,7 +69,7 @@ impl ElasticNetParams {
 }
 
 /// How far a lane has come.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Search {
     /// Iterations so far.
     pub iterations: u64,

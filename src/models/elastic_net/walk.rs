@@ -53,6 +53,19 @@ impl Walk {
         self.gradient.iter_mut().zip(&source.gradient).for_each(|(a, b)| a[to] = b[from]);
     }
 
+    /// A lane's weights, then its gradient.
+    pub fn lane(&self, lane: usize) -> Vec<f64> {
+        self.weights.iter().chain(&self.gradient).map(|values| values[lane]).collect()
+    }
+
+    /// Puts that into a lane; false where there are more or fewer features.
+    pub fn set_lane(&mut self, lane: usize, values: &[f64]) -> bool {
+        let is_fit = values.len() == self.weights.len() + self.gradient.len();
+        let places = self.weights.iter_mut().chain(&mut self.gradient);
+        places.zip(values).for_each(|(place, value)| place[lane] = *value);
+        is_fit
+    }
+
     /// Bytes of a walk with what its iterations need.
     pub fn bytes(features: usize) -> usize {
         6 * features * size_of::<Wide>()

@@ -13,9 +13,9 @@ use super::plant::{Outcome, Plant};
 use super::recipe::{Criterion, Draws, ForestParams, Limits, tree_key};
 use super::search::{Search, Tally};
 use super::sums::Sums;
-use crate::backend::Weights;
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
 use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
+use crate::backend::{Weights, state};
 use crate::base::random::Key;
 use crate::data::Fold;
 use crate::models::trees::bins::FeatureBins;
@@ -336,6 +336,17 @@ impl LaneModel for ForestLanes {
 
     fn gather(&self, _: &ForestFold, lanes: &[(&Group, usize)]) -> Group {
         Group { lanes: lanes.iter().map(|(group, lane)| group.lanes[*lane].clone()).collect() }
+    }
+
+    fn freeze(&self, _: &ForestFold, group: &Group, lane: usize) -> Option<Vec<u8>> {
+        let lane = group.lanes.get(lane)?;
+        state::encode(&(lane.trees, &lane.sums))
+    }
+
+    fn thaw(&self, fold: &ForestFold, params: &ForestParams, state: &[u8]) -> Option<Group> {
+        let (trees, sums): (u32, Vec<f32>) = state::decode(state)?;
+        let is_fit = sums.len() == fold.rows_to_score() * fold.outputs() && trees <= params.trees;
+        is_fit.then(|| Group { lanes: vec![Candidate { params: *params, trees, sums }] })
     }
 
     fn advance(&self, level: Level, fold: &ForestFold, group: &mut Group, budget: u64) -> Vec<LaneProgress> {

@@ -20,27 +20,27 @@ const FEWEST_TOGETHER: usize = 3;
 /// One lane on one fold.
 pub struct State {
     params: GbdtParams,
-    loss: Loss,
+    pub(super) loss: Loss,
     /// Where scores start, one a score.
     start: Vec<f32>,
     /// `[scores, rows]`, of all rows of the fold.
-    scores: Vec<Lanes>,
-    trees: Trees,
-    rounds: u64,
+    pub(super) scores: Vec<Lanes>,
+    pub(super) trees: Trees,
+    pub(super) rounds: u64,
     /// More rounds would change nothing, or may not be had.
-    is_done: bool,
-    has_failed: bool,
-    best: Option<Best>,
+    pub(super) is_done: bool,
+    pub(super) has_failed: bool,
+    pub(super) best: Option<Best>,
     /// By which power of two validation losses become whole numbers; `None` where a lane does not stop by them.
     loss_exponent: Option<i32>,
 }
 
 /// The round with the best validation score so far, where a lane stops by that.
-struct Best {
-    round: u64,
+pub(super) struct Best {
+    pub(super) round: u64,
     /// In steps of [`State::loss_exponent`].
-    loss: i64,
-    scores: Vec<Lanes>,
+    pub(super) loss: i64,
+    pub(super) scores: Vec<Lanes>,
 }
 
 /// The memory in which rounds are computed; a thread's, for one lane after the other.
@@ -117,6 +117,14 @@ impl LaneModel for GbdtLanes {
 
     fn gather(&self, _: &GbdtFold, lanes: &[(&State, usize)]) -> State {
         lanes[0].0.copy()
+    }
+
+    fn freeze(&self, _: &GbdtFold, state: &State, _: usize) -> Option<Vec<u8>> {
+        super::frozen::freeze(state)
+    }
+
+    fn thaw(&self, fold: &GbdtFold, params: &GbdtParams, state: &[u8]) -> Option<State> {
+        super::frozen::thaw(State::new(fold, *params), fold, state)
     }
 
     fn turn(&self, _: &GbdtFold, state: &mut State, _: usize, params: &GbdtParams) {

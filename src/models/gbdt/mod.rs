@@ -14,6 +14,7 @@
 mod cpu;
 pub mod exact;
 pub mod fold;
+mod frozen;
 mod gpu;
 pub mod grow;
 pub mod objective;

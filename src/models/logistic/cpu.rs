@@ -9,7 +9,7 @@ use super::walk::{Advance, Start, Walk};
 use crate::backend::cpu::gemm::{self, AsIs, Pair, Shared, ZERO_PAIR};
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
 use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
-use crate::backend::{WeightArray, Weights};
+use crate::backend::{WeightArray, Weights, state};
 use crate::data::metrics::RowTerm;
 use crate::data::{Fold, Target};
 use crate::models::hypergradient::Linear;
@@ -146,6 +146,21 @@ impl LaneModel for LogisticLanes {
             members.push(lane);
         }
         gathered
+    }
+
+    fn freeze(&self, fold: &LogisticFold, group: &Group, lane: usize) -> Option<Vec<u8>> {
+        let (source, from) = group.walk_of(lane)?;
+        let mut alone = Walk::new(group.prepared(fold), &[]);
+        alone.copy_lane(0, source, from);
+        state::encode(&alone.lane(0))
+    }
+
+    fn thaw(&self, fold: &LogisticFold, params: &LogisticParams, state: &[u8]) -> Option<Group> {
+        let (search, values): (Search, Vec<f32>) = state::decode(state)?;
+        let prepared = fold.prepared(params);
+        let mut walk = Walk::new(prepared, &[start(prepared, params.tolerance, params.l2, params.l1)]);
+        let is_fit = walk.set_lane(0, search, &values);
+        is_fit.then(|| Group { params: vec![*params], walks: vec![(walk, vec![0])], fitted: Vec::new() })
     }
 
     fn advance(&self, level: Level, fold: &LogisticFold, group: &mut Group, budget: u64) -> Vec<LaneProgress> {

@@ -28,6 +28,7 @@
 //! iterations. The path depends on the fold alone: a lane's bits do not depend on which other candidates there are.
 
 pub use crate::models::linear::ClassWeight;
+use serde::{Deserialize, Serialize};
 
 /// Pairs that L-BFGS keeps.
 pub const MEMORY: usize = 10;
@@ -128,7 +129,7 @@ pub enum Verdict {
 }
 
 /// A lane's walk: its line search and its reasons to stop.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Search {
     /// Iterations so far; the evaluation of the start is not counted.
     pub iterations: u64,

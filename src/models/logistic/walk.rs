@@ -95,6 +95,43 @@ impl Walk {
         }
     }
 
+    /// A lane's search, and all else that its walk goes on from.
+    pub fn lane(&mut self, lane: usize) -> (Search, Vec<f32>) {
+        let mut values = Vec::new();
+        self.places(lane, |place| values.push(*place));
+        (self.searches[lane], values)
+    }
+
+    /// Puts that into a lane; false where it is of another shape.
+    pub fn set_lane(&mut self, lane: usize, search: Search, values: &[f32]) -> bool {
+        let (mut left, mut is_fit) = (values.iter(), true);
+        self.places(lane, |place| match left.next() {
+            Some(value) => *place = *value,
+            None => is_fit = false,
+        });
+        self.searches[lane] = search;
+        is_fit && left.next().is_none()
+    }
+
+    /// Goes through all numbers of a lane beside its search and penalties, the ring from its newest place back.
+    fn places(&mut self, lane: usize, mut visit: impl FnMut(&mut f32)) {
+        let mut all =
+            |pairs: &mut [Pair]| pairs.as_flattened_mut().iter_mut().for_each(|place| visit(&mut place.0[lane]));
+        all(&mut self.weights);
+        all(&mut self.gradient);
+        all(&mut self.direction);
+        all(&mut self.inverse_curvature);
+        for age in 1..=MEMORY {
+            let place = &mut self.ring[(self.turn + MEMORY - age) % MEMORY];
+            all(&mut place.step);
+            all(&mut place.change);
+        }
+        for age in 1..=MEMORY {
+            visit(&mut self.ring[(self.turn + MEMORY - age) % MEMORY].inverse_product.0[lane]);
+        }
+        visit(&mut self.scale.0[lane]);
+    }
+
     /// A lane's weights, without its neighbours'.
     pub fn lane_weights(&self, lane: usize) -> Vec<f32> {
         self.weights.as_flattened().iter().map(|weight| weight.0[lane]).collect()

@@ -5,7 +5,7 @@ use super::recipe::{MlpParams, row_weights};
 use super::{MlpLanes, alone, together};
 use crate::backend::cpu::simd::{LANES, Lanes, Level, dispatch};
 use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
-use crate::backend::{WeightArray, Weights};
+use crate::backend::{WeightArray, Weights, state};
 use crate::base::random::Key;
 use crate::data::metrics::RowTerm;
 use crate::data::{Affine, Fold, Target};
@@ -181,6 +181,15 @@ impl LaneModel for MlpLanes {
             networks.copy_lane(to, &group.networks, *from, &params[to], fold);
         }
         Group::new(params, networks, lanes.first().map_or(0, |(group, _)| group.epochs))
+    }
+
+    fn freeze(&self, fold: &MlpFold, group: &Group, lane: usize) -> Option<Vec<u8>> {
+        state::encode(&(group.epochs, group.networks.lane(lane, group.params.get(lane)?, fold)))
+    }
+
+    fn thaw(&self, fold: &MlpFold, params: &MlpParams, state: &[u8]) -> Option<Group> {
+        let (epochs, values): (u64, Vec<f32>) = state::decode(state)?;
+        Some(Group::new(vec![*params], Networks::of_lane(params, fold, &values)?, epochs))
     }
 
     fn turn(&self, _: &MlpFold, group: &mut Group, lane: usize, params: &MlpParams) {

@@ -211,20 +211,62 @@ impl Networks {
 
     /// Takes over a lane of other networks, moments included.
     pub fn copy_lane(&mut self, to: usize, source: &Networks, from: usize, params: &MlpParams, fold: &MlpFold) {
-        let walk = self.walk;
         for (layer, shape) in params.shapes(fold.features, fold.outputs).enumerate() {
             for array in 0..3 {
                 let (weights, biases) = source.values(from, layer, array, shape);
-                let target = self.layer_mut(to, layer);
-                for (i, weight) in weights.into_iter().enumerate() {
-                    let (vector, place) = walk.place(target.inputs, i / shape.1, i % shape.1, to);
-                    target.weights[array][vector].0[place] = weight;
-                }
-                for (unit, bias) in biases.into_iter().enumerate() {
-                    let (vector, place) = walk.place(1, 0, unit, to);
-                    target.biases[array][vector].0[place] = bias;
-                }
+                self.set_values(to, layer, array, shape, &weights, &biases);
             }
         }
+    }
+
+    /// Gives a lane weights of one layer, or their moments: `[inputs, units]`, and the biases'.
+    fn set_values(
+        &mut self,
+        lane: usize,
+        layer: usize,
+        array: usize,
+        (_, units): (usize, usize),
+        weights: &[f32],
+        biases: &[f32],
+    ) {
+        let walk = self.walk;
+        let target = self.layer_mut(lane, layer);
+        for (i, weight) in weights.iter().enumerate() {
+            let (vector, place) = walk.place(target.inputs, i / units, i % units, lane);
+            target.weights[array][vector].0[place] = *weight;
+        }
+        for (unit, bias) in biases.iter().enumerate() {
+            let (vector, place) = walk.place(1, 0, unit, lane);
+            target.biases[array][vector].0[place] = *bias;
+        }
+    }
+
+    /// All of a lane: layer by layer its weights with their biases, then the moments of both.
+    pub fn lane(&self, lane: usize, params: &MlpParams, fold: &MlpFold) -> Vec<f32> {
+        let mut all = Vec::new();
+        for (layer, shape) in params.shapes(fold.features, fold.outputs).enumerate() {
+            for array in 0..3 {
+                let (weights, biases) = self.values(lane, layer, array, shape);
+                all.extend(weights);
+                all.extend(biases);
+            }
+        }
+        all
+    }
+
+    /// One network made of that; `None` where it is of another shape.
+    pub fn of_lane(params: &MlpParams, fold: &MlpFold, all: &[f32]) -> Option<Networks> {
+        let lanes = std::slice::from_ref(params);
+        let mut networks = Networks::zeros(Walk::choose(lanes, fold.features, fold.outputs), fold, lanes);
+        let mut left = all;
+        for (layer, (inputs, units)) in params.shapes(fold.features, fold.outputs).enumerate() {
+            for array in 0..3 {
+                let (weights, rest) = left.split_at_checked(inputs * units)?;
+                let (biases, rest) = rest.split_at_checked(units)?;
+                networks.set_values(0, layer, array, (inputs, units), weights, biases);
+                left = rest;
+            }
+        }
+        left.is_empty().then_some(networks)
     }
 }

@@ -3,11 +3,11 @@
 use super::SvmParams;
 use super::fold::{Kernels, SvmFold};
 use super::predict::{Machine, weights};
-use super::smo::{Advance, Dual, Matrix, Search, Variable};
+use super::smo::{Advance, Dual, Frozen, Matrix, Search, Variable};
 use super::vote;
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Level, Simd, dispatch};
 use crate::backend::cpu::{CpuOptions, GroupKey, LaneModel, LaneProgress, RowBlock};
-use crate::backend::{BackendError, Weights};
+use crate::backend::{BackendError, Weights, state};
 use crate::data::{Affine, Fold, Problem, Target, Task};
 use crate::models::kernels;
 use crate::models::kernels::cache::{Cache, Held};
@@ -152,6 +152,18 @@ impl LaneModel for SvmLanes {
 
     fn gather(&self, _: &SvmFold, lanes: &[(&Group, usize)]) -> Group {
         lanes[0].0.clone()
+    }
+
+    fn freeze(&self, _: &SvmFold, group: &Group, _: usize) -> Option<Vec<u8>> {
+        state::encode(&group.pairs.iter().map(|(_, search)| search.freeze()).collect::<Vec<Frozen>>())
+    }
+
+    fn thaw(&self, fold: &SvmFold, params: &SvmParams, state: &[u8]) -> Option<Group> {
+        let frozen: Vec<Frozen> = state::decode(state)?;
+        let mut group = self.start(fold, std::slice::from_ref(params));
+        let mut pairs = group.pairs.iter_mut().zip(&frozen);
+        let is_fit = frozen.len() == pairs.len() && pairs.all(|((_, search), frozen)| search.thaw(frozen));
+        is_fit.then_some(group)
     }
 
     fn advance(&self, level: Level, fold: &SvmFold, group: &mut Group, budget: u64) -> Vec<LaneProgress> {

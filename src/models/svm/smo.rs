@@ -16,6 +16,7 @@
 
 use crate::backend::cpu::double::{Double, Doubles};
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Simd};
+use serde::{Deserialize, Serialize};
 
 /// What a curvature that is not positive is taken for: LIBSVM's TAU.
 pub const LEAST_CURVATURE: f64 = 1e-12;
@@ -177,6 +178,43 @@ impl Search {
             0 => 0.5 * (most + least),
             free => sum / f64::from(free),
         }
+    }
+}
+
+/// What a search that was stopped goes on from; the rest follows from its problem.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Frozen {
+    /// `f` and `b` of every row.
+    rows: Vec<(f64, f64)>,
+    iterations: u64,
+    is_done: bool,
+    has_failed: bool,
+}
+
+impl Search {
+    /// Where it stands.
+    pub fn freeze(&self) -> Frozen {
+        let f = self.f.iter().flat_map(|f| f.0);
+        Frozen {
+            rows: f.zip(self.b.iter().copied()).collect(),
+            iterations: self.iterations,
+            is_done: self.is_done,
+            has_failed: self.has_failed,
+        }
+    }
+
+    /// Brings a search at its beginning to where another one stood; false where that had a problem of another size.
+    pub fn thaw(&mut self, frozen: &Frozen) -> bool {
+        if frozen.rows.len() != self.b.len() || frozen.rows.len() != LANES * self.f.len() {
+            return false;
+        }
+        for (row, (f, b)) in frozen.rows.iter().enumerate() {
+            self.f[row / LANES].0[row % LANES] = *f;
+            self.set(row, *b);
+        }
+        self.iterations = frozen.iterations;
+        (self.is_done, self.has_failed) = (frozen.is_done, frozen.has_failed);
+        true
     }
 }
 

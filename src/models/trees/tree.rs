@@ -8,6 +8,7 @@ use super::bins::{FeatureBins, code};
 use crate::backend::{IntegerArray, WeightArray, Weights};
 use crate::models::WeightsError;
 use crate::models::predict::{floats, integers};
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
 /// Which bins a split sends to the left; missing values have a bin of their own.
@@ -60,7 +61,7 @@ impl Split {
 }
 
 /// A split or a leaf.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Node {
     /// A feature with [`MISSING_LEFT`] and [`CATEGORY`], or [`LEAF`].
     feature: u32,
@@ -82,7 +83,7 @@ const CATEGORY: u32 = 1 << 30;
 const FEATURE: u32 = CATEGORY - 1;
 
 /// A lane's trees, each of which leads every row to a leaf with one value an output.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trees {
     outputs: usize,
     /// Each tree's first node, ascending: its nodes end where the next tree's begin.
@@ -316,11 +317,41 @@ impl Trees {
         {
             return Err(WeightsError("its arrays of nodes differ in length".to_owned()));
         }
+        let nodes = (0..n)
+            .map(|i| Node { feature: kinds[i], threshold: thresholds[i], child: children[i], place: places[i] })
+            .collect();
+        let trees = Trees {
+            outputs,
+            roots: roots.to_vec(),
+            nodes,
+            gains: gains.clone(),
+            leaves: values.values.clone(),
+            code_firsts: firsts.to_vec(),
+            code_words: words.to_vec(),
+        };
+        trees.check(features)?;
+        Ok(trees)
+    }
+
+    /// Whether trees from anywhere, or none, can be walked by rows of `features` features: as [`Trees::from_weights`] asks.
+    pub fn is_sound(&self, features: usize) -> bool {
+        let is_whole = self.outputs > 0
+            && self.leaves.len().is_multiple_of(self.outputs)
+            && self.gains.len() == self.nodes.len()
+            && self.nodes.len() <= u32::MAX as usize;
+        let is_none = self.roots.is_empty() && self.nodes.is_empty() && self.leaves.is_empty();
+        is_whole && (is_none && self.code_firsts == [0] && self.code_words.is_empty() || self.check(features).is_ok())
+    }
+
+    /// Whether every index is in its range and every child after its parent.
+    fn check(&self, features: usize) -> Result<(), WeightsError> {
+        let Trees { gains, roots, nodes, code_firsts: firsts, code_words: words, .. } = self;
+        let (n, leaves) = (nodes.len(), self.leaves());
         if gains.iter().any(|gain| !gain.is_finite() || *gain < 0.0) {
             return Err(WeightsError("node.gain is no gain: NaN, infinite, or below 0".to_owned()));
         }
         let ends = firsts.last().is_some_and(|last| *last as usize == words.len());
-        if !ends || firsts[0] != 0 || firsts.windows(2).any(|pair| pair[0] > pair[1]) {
+        if !ends || firsts.first() != Some(&0) || firsts.windows(2).any(|pair| pair[0] > pair[1]) {
             return Err(WeightsError("subset.first does not part subset.word".to_owned()));
         }
         if roots.is_empty() || roots.iter().any(|root| *root as usize >= n) {
@@ -329,9 +360,6 @@ impl Trees {
         if roots.windows(2).any(|pair| pair[0] >= pair[1]) {
             return Err(WeightsError("tree.root does not ascend".to_owned()));
         }
-        let nodes: Vec<Node> = (0..n)
-            .map(|i| Node { feature: kinds[i], threshold: thresholds[i], child: children[i], place: places[i] })
-            .collect();
         // A split has a subset of its own: a file cannot say more codes than it has bits.
         let mut is_free = vec![true; firsts.len() - 1];
         for (index, node) in nodes.iter().enumerate() {
@@ -348,15 +376,7 @@ impl Trees {
                 return Err(WeightsError(format!("node {index} leads nowhere")));
             }
         }
-        Ok(Trees {
-            outputs,
-            roots: roots.to_vec(),
-            nodes,
-            gains: gains.clone(),
-            leaves: values.values.clone(),
-            code_firsts: firsts.to_vec(),
-            code_words: words.to_vec(),
-        })
+        Ok(())
     }
 }
 

@@ -365,6 +365,7 @@ impl<'a> CommandTrainer<'a> {
             used,
             seconds,
             gradients: Vec::new(),
+            state: None,
         })
     }
 

@@ -66,6 +66,7 @@ fn report_of(slot: Slot, values: &[f64], used: u64, seconds: f64) -> LaneReport 
         used,
         seconds,
         gradients: Vec::new(),
+        state: None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Stop rules look at whole batches in the order of ids, so that the time at which a lane ends decides nothing; only the
 //! time limit and an interrupt cut a batch short.
 
+mod checkpoint;
 mod climb;
 mod forking;
 mod training;
@@ -21,6 +22,7 @@ use crate::study::regret::RegretRule;
 use crate::study::resolve::Study;
 use crate::study::scheduling::Axis;
 use crate::study::stopping::{StopReason, Stopping};
+use checkpoint::Checkpoint;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
@@ -72,6 +74,7 @@ pub(super) struct Search<'a> {
     axis: Axis,
     /// Slots of candidates that were scored on their way and may go on.
     standing: HashMap<u64, Vec<Slot>>,
+    checkpoint: Checkpoint,
     /// Candidates that have come to their end since the strategy was last told.
     untold: Vec<u64>,
     /// Candidates that have begun since then, and the budget that they had then.
@@ -147,6 +150,7 @@ impl<'a> Search<'a> {
             explorer: study.scheduler.explorer(study.explorer_options()),
             axis,
             standing: HashMap::new(),
+            checkpoint: Checkpoint::default(),
             untold: Vec::new(),
             begun: Vec::new(),
             heard: HashSet::new(),
@@ -271,6 +275,7 @@ impl<'a> Search<'a> {
             self.count(trial);
             self.weigh(trial.candidate);
         }
+        self.forget_standing(ended.iter().map(|(candidate, _)| *candidate));
         for (candidate, _) in ended {
             if let Some(slots) = self.standing.remove(candidate) {
                 trainer.release(&slots);
@@ -293,7 +298,9 @@ impl<'a> Search<'a> {
         let is_whole = budget >= self.axis.whole();
         let (over, on_the_way): (Vec<Trial>, Vec<Trial>) =
             finished.drain(..).partition(|trial| is_whole || !trial.status.is_scored());
+        self.forget_standing(over.iter().map(|trial| trial.candidate));
         if !on_the_way.is_empty() {
+            self.keep_standing(&on_the_way, budget);
             let outcomes = self.history.to_frame(&on_the_way, with_points);
             ports.journal.append(&Frame::Rung(Rung { budget, outcomes }))?;
             on_the_way.into_iter().for_each(|trial| self.history.reach(budget, trial));

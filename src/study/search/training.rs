@@ -27,10 +27,17 @@ struct Work {
 }
 
 /// What a candidate trains to come from one budget to the next.
-struct Leg {
+#[derive(Default)]
+pub(super) struct Leg {
     lanes: Range<usize>,
-    /// What it had reached, if what its lanes had there is not trained again.
+    /// What it had reached, where it goes fold by fold.
     before: Option<Trial>,
+    /// Units of budget that its lanes have had and that are not trained again, as the scheduler counts them.
+    pub(super) had: u64,
+    /// What each of them used of these; nothing of lanes that begin.
+    pub(super) used: Vec<u64>,
+    /// Seconds that they took.
+    pub(super) seconds: f32,
     /// Operations of each lane.
     work: f64,
     /// Whether its lanes begin anew on each rung, each time with the whole budget that the rung says.
@@ -99,9 +106,13 @@ impl Search<'_> {
         self.look(Some(budget));
         let goes_on = !self.axis.is_by_fold() && budget < self.axis.whole();
         let to = self.axis.of_lane(budget);
-        let legs: Vec<Leg> = candidates.iter().map(|candidate| self.leg(*candidate, budget)).collect();
-        self.effort.admitted += legs.iter().map(|leg| leg.work * leg.lanes.len() as f64).sum::<f64>();
-        let slots = self.slots(candidates, &legs, trainer)?;
+        let mut legs: Vec<Leg> = candidates.iter().map(|candidate| self.leg(*candidate, budget)).collect();
+        let slots = self.slots(candidates, &mut legs, budget, trainer)?;
+        for (candidate, leg) in candidates.iter().zip(&mut legs) {
+            leg.work = self.study.objective.work(self.history.point(*candidate)) * self.axis.share(leg.had, budget);
+            self.effort.admitted += leg.work * leg.lanes.len() as f64;
+        }
+        trainer.want_states(self.wants_states());
         let lane_of: HashMap<Slot, (usize, usize)> = slots
             .iter()
             .zip(&legs)
@@ -117,20 +128,20 @@ impl Search<'_> {
         let mut written = Instant::now();
         let mut failure = None;
         let stop = ports.stop.until(deadline);
-        let mut report = |report: LaneReport| {
+        let mut report = |mut report: LaneReport| {
             let Some(&(place, lane)) = lane_of.get(&report.slot) else { return ControlFlow::Continue(()) };
             let leg = &legs[place];
             self.lanes += 1;
             self.effort.done += leg.work;
-            let had = leg.before.as_ref().and_then(|trial| trial.used.get(lane).copied()).unwrap_or(0);
+            let had = leg.used.get(lane).copied().unwrap_or(0);
             let units = if leg.begins_anew { to } else { report.used.saturating_sub(had) };
             self.trained = self.trained.saturating_add(units);
+            self.checkpoint.take(candidates[place], lane, self.shape.lanes, report.state.take());
             let candidate = pending.entry(place).or_insert_with(|| self.pending(leg));
             if candidate.take(lane, self.first_score[lane], &report)
                 && let Some(candidate) = pending.remove(&place)
             {
-                let seconds = leg.before.as_ref().map_or(0.0, |trial| trial.seconds);
-                let mut trial = candidate.finish(candidates[place], seconds);
+                let mut trial = candidate.finish(candidates[place], leg.seconds);
                 self.study.objective.complete(&mut trial, self.history.point(candidates[place]));
                 finished.push(trial);
             }
@@ -154,8 +165,9 @@ impl Search<'_> {
                 false => trainer.release(&slots),
             }
         }
-        advanced?;
         let is_done = candidates.iter().all(|candidate| self.history.at(*candidate, budget).is_some());
+        self.settle_states(is_done, ports.observers);
+        advanced?;
         Ok(match is_done {
             true => None,
             false if ports.stop.is_raised() => Some(StopReason::Interrupted),
@@ -164,16 +176,16 @@ impl Search<'_> {
     }
 
     /// What a candidate trains to come to a budget. Where lanes go on from where they stand, a run that is resumed has none that
-    /// do; folds that were scored are done; a fit on more rows is another one.
+    /// do, but for those that a checkpoint has; folds that were scored are done; a fit on more rows is another one.
     fn leg(&self, candidate: u64, budget: u64) -> Leg {
         let begins_anew = self.study.objective.begins_anew(self.history.point(candidate));
         let stands = !begins_anew && (self.axis.is_by_fold() || self.standing.contains_key(&candidate));
-        let (had, before) = match self.history.rung_below(candidate, budget).filter(|_| stands) {
-            Some((had, trial)) => (had, Some(trial.clone())),
-            None => (0, None),
+        let Some((had, trial)) = self.history.rung_below(candidate, budget).filter(|_| stands) else {
+            return Leg { lanes: self.axis.leg(0, budget), begins_anew, ..Leg::default() };
         };
-        let work = self.study.objective.work(self.history.point(candidate)) * self.axis.share(had, budget);
-        Leg { lanes: self.axis.leg(had, budget), before, work, begins_anew }
+        let before = self.axis.is_by_fold().then(|| trial.clone());
+        let (lanes, used) = (self.axis.leg(had, budget), trial.used.clone());
+        Leg { lanes, before, had, used, seconds: trial.seconds, work: 0.0, begins_anew }
     }
 
     /// A candidate before the first of a leg's lanes reports.
@@ -197,17 +209,20 @@ impl Search<'_> {
     fn slots(
         &mut self,
         candidates: &[u64],
-        legs: &[Leg],
+        legs: &mut [Leg],
+        budget: u64,
         trainer: &mut dyn Trainer,
     ) -> Result<Vec<Vec<Slot>>, StudyError> {
         let mut points = Points::new(self.study.space.parameters.len());
         let (mut begin, mut lanes, mut recipes) = (Vec::new(), Vec::new(), Vec::new());
-        for (candidate, leg) in candidates.iter().zip(legs).filter(|(one, _)| !self.standing.contains_key(one)) {
-            begin.push(*candidate);
+        let fresh = candidates.iter().zip(&mut *legs).filter(|(one, _)| !self.standing.contains_key(one));
+        let mut fresh: Vec<(&u64, &mut Leg)> = fresh.collect();
+        for (candidate, leg) in &fresh {
+            begin.push(**candidate);
             let point = points.len();
-            let recipe = self.study.recipe(&self.history, *candidate);
+            let recipe = self.study.recipe(&self.history, **candidate);
             points.push(&recipe.first);
-            recipes.push((recipe, leg.lanes.len()));
+            recipes.push(recipe);
             lanes.extend(leg.lanes.clone().map(|fold| Lane { point, fold }));
         }
         let mut started = match lanes.is_empty() {
@@ -216,9 +231,10 @@ impl Search<'_> {
                 trainer.announce(&begin);
                 let started = trainer.start(&points, &lanes)?;
                 let mut left = &started[..];
-                for (recipe, lanes) in &recipes {
-                    let (own, others) = left.split_at(*lanes);
+                for ((_, leg), recipe) in fresh.iter_mut().zip(&recipes) {
+                    let (own, others) = left.split_at(leg.lanes.len());
                     self.follow(recipe, own, trainer)?;
+                    self.thaw(recipe, budget, own, leg, trainer);
                     left = others;
                 }
                 started.into_iter()
@@ -228,7 +244,7 @@ impl Search<'_> {
             Some(slots) => slots,
             None => started.by_ref().take(leg.lanes.len()).collect(),
         };
-        Ok(candidates.iter().zip(legs).map(slots).collect())
+        Ok(candidates.iter().zip(&*legs).map(slots).collect())
     }
 
     /// Equal candidates have equal bits: none is trained twice.

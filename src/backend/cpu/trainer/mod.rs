@@ -4,6 +4,7 @@
 //! the trainer is free to sort lanes by shape, to take as many threads as there are, and to regroup survivors. What lanes
 //! of a fold share is done before them, in pieces, so that one fold's work too has all threads.
 
+mod frozen;
 mod kept;
 mod turns;
 
@@ -62,6 +63,7 @@ pub struct CpuTrainer<M: LaneModel> {
     level: Level,
     memory: u64,
     wants_gradients: bool,
+    wants_states: bool,
     slots: Vec<SlotState<M>>,
     free_slots: Vec<u32>,
     kept: Kept<M>,
@@ -97,6 +99,9 @@ impl<M: LaneModel> Job<M> {
     }
 }
 
+/// A lane of a kept group that goes on without some of its neighbours: its key, its group, its place there, its slot.
+type Survivor = (GroupKey, usize, usize, Slot);
+
 /// Folds whose lanes are trained together.
 struct Wave {
     folds: Vec<usize>,
@@ -120,6 +125,7 @@ impl<M: LaneModel> CpuTrainer<M> {
             level: options.simd.unwrap_or_else(Level::detect),
             memory: options.memory_limit(),
             wants_gradients: false,
+            wants_states: false,
             slots: Vec::new(),
             free_slots: Vec::new(),
             kept: Kept::default(),
@@ -201,7 +207,8 @@ impl<M: LaneModel> CpuTrainer<M> {
 
     fn trained_jobs(&mut self, trained: BTreeMap<(usize, usize), Vec<(usize, Slot)>>) -> Vec<Job<M>> {
         let mut jobs = Vec::new();
-        let mut survivors: BTreeMap<usize, Vec<(GroupKey, usize, usize, Slot)>> = BTreeMap::new();
+        // By fold, and by the units that they have had: who walks in step has come as far.
+        let mut survivors: BTreeMap<(usize, u64), Vec<Survivor>> = BTreeMap::new();
         for ((fold, group), mut lanes) in trained {
             let Some(kept) = self.kept.get(group) else { continue };
             // Until they are put back they are nowhere: nobody else may take them for lanes that stand.
@@ -215,12 +222,12 @@ impl<M: LaneModel> CpuTrainer<M> {
                 let (state, had) = (Some(kept.state), kept.had);
                 jobs.push(Job { state, had, stood: true, ..Job::fresh(fold, slots, kept.params) });
             } else {
-                survivors.entry(fold).or_default().extend(
+                survivors.entry((fold, kept.had)).or_default().extend(
                     lanes.into_iter().map(|(lane, slot)| (self.model.key(&kept.params[lane]), group, lane, slot)),
                 );
             }
         }
-        for (fold, mut lanes) in survivors {
+        for ((fold, had), mut lanes) in survivors {
             lanes.sort_by(|a, b| b.cmp(a));
             let prepared = self.fold(fold);
             let most = self.group_lanes();
@@ -233,7 +240,6 @@ impl<M: LaneModel> CpuTrainer<M> {
                 let slots = members.iter().map(|(.., slot)| *slot).collect();
                 let params = sources.iter().map(|(kept, lane)| kept.params[*lane].clone()).collect();
                 let state = Some(self.model.gather(prepared, &states));
-                let had = sources.first().map_or(0, |(kept, _)| kept.had);
                 jobs.push(Job { state, had, stood: true, ..Job::fresh(fold, slots, params) });
             }
             for (_, group, ..) in lanes {
@@ -363,7 +369,7 @@ impl<M: LaneModel> CpuTrainer<M> {
                     while !stop.is_raised() && !is_broken.load(Ordering::Relaxed) {
                         let Some(place) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
                         let Some(mut job) = place.lock().ok().and_then(|mut job| job.take()) else { break };
-                        let Some(reports) = this.train(&mut job, budget, stop) else {
+                        let Some(reports) = this.train(&mut job, budget, keep, stop) else {
                             if let Ok(mut place) = place.lock() {
                                 *place = Some(job);
                             }
@@ -401,7 +407,7 @@ impl<M: LaneModel> CpuTrainer<M> {
 
     /// Trains and scores one group; `None` if it was left because of a stop. Lanes that had been trained before are then
     /// somewhat further, on their way to the same bits; others have not begun.
-    fn train(&self, job: &mut Job<M>, budget: u64, stop: &StopFlag) -> Option<Vec<LaneReport>> {
+    fn train(&self, job: &mut Job<M>, budget: u64, keep: bool, stop: &StopFlag) -> Option<Vec<LaneReport>> {
         let began = Instant::now();
         let fold = self.fold(job.fold);
         let is_fresh = job.state.is_none();
@@ -447,6 +453,7 @@ impl<M: LaneModel> CpuTrainer<M> {
                     used: progress.used,
                     seconds,
                     gradients,
+                    state: if keep { self.frozen(job, &group, lane, budget) } else { None },
                 })
             })
             .collect();
@@ -568,6 +575,14 @@ impl<M: LaneModel> Trainer for CpuTrainer<M> {
 
     fn want_gradients(&mut self, wanted: bool) {
         self.wants_gradients = wanted;
+    }
+
+    fn want_states(&mut self, wanted: bool) {
+        self.wants_states = wanted;
+    }
+
+    fn thaw(&mut self, slot: Slot, had: u64, state: &[u8]) -> bool {
+        self.thaw_slot(slot, had, state)
     }
 
     fn fork(&mut self, slots: &[Slot]) -> Result<Vec<Slot>, BackendError> {

@@ -66,6 +66,12 @@ impl<M: LaneModel> CpuTrainer<M> {
         self.recipes.get(&slot.0).map_or(params, |recipe| recipe.first.clone())
     }
 
+    /// What a lane that begins with `params` is trained with when it has had so much, before it turns there.
+    pub(super) fn params_at(&self, slot: Slot, params: &M::Params, had: u64) -> M::Params {
+        let turns = self.recipes.get(&slot.0).into_iter().flat_map(|recipe| &recipe.turns);
+        turns.take_while(|(at, _)| *at < had).last().map_or(params, |(_, params)| params).clone()
+    }
+
     /// The turns that a job's lanes take on their way to a budget, in their order.
     pub(super) fn turns(&self, slots: &[Slot], had: u64, budget: u64) -> Vec<Turn<M::Params>> {
         if self.recipes.is_empty() {
