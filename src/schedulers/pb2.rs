@@ -16,6 +16,10 @@ use std::collections::HashMap;
 
 /// Observations that the process knows, the latest; more would take longer than they tell.
 const KNOWN: usize = 128;
+/// Of the members of one interval so many are known, so that several intervals are.
+const KNOWN_OF_ONE: usize = KNOWN / 4;
+/// Forks of a round that count as observed; those after them are chosen beside these alone.
+const EXPECTED: usize = 128;
 /// Fewer say nothing.
 const FEWEST: usize = 8;
 /// Points among which a fork's is chosen.
@@ -128,7 +132,9 @@ impl Explorer for Bandit {
             }
         }
         if let Some((drawn, place)) = best {
-            process.expect(place, now);
+            if process.points.len() < process.coefficients.len() + EXPECTED {
+                process.expect(place, now);
+            }
             point = drawn;
         }
         point
@@ -137,16 +143,19 @@ impl Explorer for Bandit {
     fn report(&mut self, reached: &[Reached], points: &[Vec<f64>]) {
         let interval = self.intervals as f64;
         self.intervals += 1;
+        let mut gains = Vec::new();
         for (one, point) in reached.iter().zip(points) {
             let before = self.last.insert(one.candidate, one.value);
             let gain = before.map_or(f64::NAN, |before| before - one.value);
             if gain.is_finite() {
-                self.observed.push(Observation {
-                    place: place_of(&self.perturb, &self.ordered, point),
-                    interval,
-                    gain,
-                });
+                let fork = Fork { candidate: one.candidate, parent: one.candidate, budget: one.budget };
+                gains.push((self.perturb.key_of(fork).words(u64::MAX), gain, point));
             }
+        }
+        // Of a large population some, whoever they are.
+        gains.sort_by_key(|(drawn, ..)| *drawn);
+        for (_, gain, point) in gains.into_iter().take(KNOWN_OF_ONE) {
+            self.observed.push(Observation { place: place_of(&self.perturb, &self.ordered, point), interval, gain });
         }
         let old = self.observed.len().saturating_sub(KNOWN);
         self.observed.drain(..old);

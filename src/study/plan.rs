@@ -101,6 +101,10 @@ impl Study {
         let time = self.plan.time.filter(|_| self.strategy.follows_time());
         config.stop = StopOptions { time, ..StopOptions::default() };
         config.search.candidates = if self.plans_by_candidates() { self.plan.candidates } else { 0 };
+        if self.scheduler.explores() {
+            // Who takes over from whom depends on who else there is: a population is as large as it was begun.
+            config.search.candidates = self.config.search.candidates;
+        }
         config.search.plan = None;
         if let Some(objective) = &mut config.objective {
             objective.workers = self.plan.workers.filter(|_| self.plans_by_time());

@@ -295,7 +295,7 @@ fn other_key(dir: &RunDir, study: &Study) -> Option<String> {
     let in_words = |value: Option<&toml::Value>| value.map_or_else(|| "not set".to_owned(), toml::Value::to_string);
     // What a run may change as it likes.
     let is_free = |section: &str, key: &str| match (section, key) {
-        ("search", "candidates" | "plan") => true,
+        ("search", "candidates" | "plan") => !study.scheduler.explores(),
         ("run", "history") => false,
         ("objective", key) => ObjectiveOptions::is_free(key),
         (section, key) => matches!((section, key), ("run" | "stop", _) | ("data", "file" | "test_file")),

@@ -321,6 +321,11 @@ fn no_rung(
     if scheduler.rungs(options).len() > 1 {
         return None;
     }
+    if let Some(interval) = search.interval.filter(|interval| scheduler.explores() && *interval >= budget) {
+        return Some(format!(
+            "search.interval = {interval} leaves no rung below the whole budget of {budget}: set it to less"
+        ));
+    }
     let without = SchedulerOptions { least: 1, grain: 1, ..*options };
     let lower = scheduler.rungs(&without).into_iter().rev().nth(1).unwrap_or(1);
     let first = match options.least {

@@ -337,7 +337,7 @@ fn candidates_with_the_same_point_have_the_same_scores_on_every_rung() {
 
 #[test]
 fn a_run_under_a_scheduler_that_is_made_longer_loses_nothing() {
-    for entry in early() {
+    for entry in ending() {
         for strategy in ["search.strategy=random", "search.strategy=tpe"] {
             let folder = Folder::new();
             let scheduler = scheduler(entry);

@@ -12,7 +12,7 @@ use thousandfold::backend::{Lane, LaneReport, Slot, StopFlag, Trainer, Weights};
 use thousandfold::data::Task;
 use thousandfold::models::{DataShape, MODELS, Model};
 use thousandfold::schedulers::{SCHEDULERS, SchedulerEntry};
-use thousandfold::space::{Points, Space};
+use thousandfold::space::{Points, Space, Value};
 use thousandfold::study::result::RunResult;
 use thousandfold::study::run_dir::Existing;
 use thousandfold::study::{LoadedConfig, Start, StudyConfig, tune};
@@ -196,6 +196,7 @@ fn the_winner_s_training_can_be_run_again_to_the_same_score() {
             let again = run(again, Existing::Refuse);
             assert_eq!(again.best.folds, result.best.folds, "{}", model.name());
             assert_eq!(again.best.used, result.best.used, "{}", model.name());
+            assert_eq!(again.best.params, result.best.params, "{}", model.name());
             let test = |result: &RunResult| result.test.as_ref().map(|test| test.value);
             assert_eq!(test(&again), test(&result));
             let stages = |result: &RunResult| result.best.schedule.clone();
@@ -230,6 +231,33 @@ fn who_took_over_is_in_the_lineage_and_on_as_many_rungs_as_there_are() {
         }
     }
     assert!(own > 0 && others > 0, "{own}, {others}");
+}
+
+#[test]
+fn a_population_goes_on_as_large_as_it_was_begun() {
+    let folder = Folder::new();
+    let whole = studies::comparable(&run(study(&folder, &[]), Existing::Refuse));
+    for candidates in [10, 40] {
+        let mut other = study(&folder, &[]);
+        other.config.search.candidates = candidates;
+        let start = Start { existing: Existing::Resume, ..Start::default() };
+        let error = tune(other, start, &mut quiet(), &StopFlag::default()).err().map(|error| error.to_string());
+        let said = format!("search.candidates was 20 and now is {candidates}");
+        assert!(error.as_ref().is_some_and(|error| error.contains(&said)), "{error:?}");
+    }
+    assert_eq!(studies::comparable(&run(study(&folder, &[]), Existing::Resume)), whole);
+}
+
+#[test]
+fn a_schedule_keeps_to_the_constraints_of_the_space() {
+    let folder = Folder::new();
+    let sets = [
+        "search.scheduler=full",
+        "space.constraints=[\"learning_rate <= 0.05\"]",
+        "model.schedule=[{ from = 2, learning_rate = 0.1 }]",
+    ];
+    let error = tune(study(&folder, &sets), Start::default(), &mut quiet(), &StopFlag::default()).err().unwrap();
+    assert!(error.to_string().contains("no draw met the constraints"), "{error}");
 }
 
 #[test]
@@ -272,6 +300,13 @@ fn a_schedule_of_the_study_changes_what_it_names_from_there_on() {
     ]);
     let twin = changed.top.iter().find(|one| one.candidate == halved.best.candidate).unwrap();
     assert_eq!(twin.folds, halved.best.folds);
+    let raced = with(&[
+        "model.schedule=[{ from = 2, learning_rate = 1e-4 }, { from = 4, learning_rate = 0.1 }]",
+        "search.scheduler=racing",
+    ]);
+    let twin = changed.top.iter().find(|one| one.candidate == raced.best.candidate).unwrap();
+    assert_eq!(twin.folds, raced.best.folds);
+    assert_eq!(raced.best.params["learning_rate"], Value::Float(0.1), "that of its end");
 }
 
 /// What is left of the perceptron's space is continuous.
@@ -298,6 +333,7 @@ fn what_cannot_change_on_the_way_is_refused_with_what_can() {
         (&["search.scheduler=full", "model.schedule=[{ from = 0, dropout = 0.1 }]"], "each `from` beyond"),
         (&["search.scheduler=full", "model.schedule=[{ from = 2, dropout = 0.9 }]"], "a value of dropout's range"),
         (&["search.quantile=0.6"], "a share from 0 to 0.5"),
+        (&["search.interval=20"], "search.interval = 20 leaves no rung below the whole budget of 9: set it to less"),
         (&["search.resample=-0.1"], "a share from 0 to 1"),
         (&["model.budget=1"], "model.budget is 1"),
         (&["search.objectives=[\"score\", \"size\"]"], "of 2 objectives there is no single order"),

@@ -57,6 +57,8 @@ struct SlotState {
     turns: Vec<(u64, LanePlan)>,
     /// Units of budget done.
     done: u64,
+    /// Seconds of training since it was last reported.
+    seconds: f64,
     /// Units that were done and kept before a loss took them.
     lost: u64,
     home: Option<Home>,
@@ -69,10 +71,10 @@ impl SlotState {
         turn.map_or(&self.first, |(_, lane)| lane)
     }
 
-    /// How far it can be trained towards a budget before it turns.
-    fn until(&self, budget: u64) -> u64 {
+    /// Units of budget done, and how far it can be trained towards a budget before it turns.
+    fn span(&self, budget: u64) -> (u64, u64) {
         let turn = self.turns.iter().map(|(at, _)| *at).find(|at| *at > self.done);
-        turn.map_or(budget, |at| at.min(budget))
+        (self.done, turn.map_or(budget, |at| at.min(budget)))
     }
 }
 
@@ -212,7 +214,7 @@ impl<P: GpuPlan> GpuTrainer<P> {
             bytes += state.lane().bytes();
             let fits = bytes <= self.batch_bytes
                 && batch.len() < self.batch_lanes
-                && Some((state.done, state.until(budget))) == self.span(&batch, budget);
+                && Some(state.span(budget)) == self.span(&batch, budget);
             if !batch.is_empty() && !fits {
                 break;
             }
@@ -226,7 +228,7 @@ impl<P: GpuPlan> GpuTrainer<P> {
 
     /// Units of budget done by the lanes of a batch, and to which they are trained: all of them the same.
     fn span(&self, batch: &[u32], budget: u64) -> Option<(u64, u64)> {
-        batch.first().and_then(|slot| self.slots.get(slot)).map(|state| (state.done, state.until(budget)))
+        batch.first().and_then(|slot| self.slots.get(slot)).map(|state| state.span(budget))
     }
 
     /// Makes the device ready for a batch, with all that lanes share on it; false when the stop flag was raised before.
@@ -363,7 +365,15 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
                     "one lane takes {need_mib} MiB of state, one binding may hold {limit_mib} MiB"
                 )));
             }
-            let state = SlotState { fold: lane.fold, first: plan, turns: Vec::new(), done: 0, lost: 0, home: None };
+            let state = SlotState {
+                fold: lane.fold,
+                first: plan,
+                turns: Vec::new(),
+                done: 0,
+                seconds: 0.0,
+                lost: 0,
+                home: None,
+            };
             slots.push(self.take_slot(state));
         }
         Ok(slots)
@@ -387,7 +397,7 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
         let mut waiting: VecDeque<u32> = slots.iter().map(|slot| slot.0).collect();
         // Lanes at the same unit that can be trained as far lie together. The sort is stable: whatever a loss sets back is in
         // order too.
-        let span = |slot: &u32| self.slots.get(slot).map_or((0, 0), |state| (state.done, state.until(budget)));
+        let span = |slot: &u32| self.slots.get(slot).map_or((0, 0), |state| state.span(budget));
         waiting.make_contiguous().sort_by_key(span);
         while !waiting.is_empty() && !stop.is_raised() {
             let ready = self.make_ready(stop);
@@ -406,17 +416,21 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
                     waiting.drain(..batch.len());
                     if until < budget {
                         // They turn, and go on from where they stand.
-                        for Scored { slot, home, .. } in scored {
+                        for Scored { slot, report, home } in scored {
                             if let Some(state) = self.slots.get_mut(&slot) {
                                 (state.done, state.lost, state.home) = (until, 0, home);
+                                state.seconds += report.seconds;
                             }
-                            waiting.push_front(slot);
+                            waiting.push_back(slot);
                         }
+                        let span = |slot: &u32| self.slots.get(slot).map_or((0, 0), |state| state.span(budget));
+                        waiting.make_contiguous().sort_by_key(span);
                         continue;
                     }
                     let mut flow = ControlFlow::Continue(());
-                    for Scored { slot, report: lane_report, home } in scored {
+                    for Scored { slot, report: mut lane_report, home } in scored {
                         if let Some(state) = self.slots.get_mut(&slot) {
+                            lane_report.seconds += std::mem::take(&mut state.seconds);
                             state.done = if home.is_some() { budget.max(state.done) } else { 0 };
                             state.lost = 0;
                             state.home = home;

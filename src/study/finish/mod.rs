@@ -160,16 +160,17 @@ fn scored<'a>(study: &Study, history: &'a History) -> Vec<Scored<'a>> {
 fn chosen(study: &Study, history: &History, candidate: u64) -> Chosen {
     let trial =
         history.trials.get(&candidate).cloned().unwrap_or_else(|| Trial::infeasible(candidate, Shape::default()));
+    let recipe = study.recipe(history, candidate);
     Chosen {
         candidate,
-        params: study.space.named(history.point(candidate)),
+        params: study.space.named(recipe.last()),
         value: trial.value(),
         std_error: study.parts.std_error(&trial.scores),
         train_value: Some(f64::from(trial.train)).filter(|value| !value.is_nan()),
         seconds_per_lane: f64::from(trial.seconds) / study.objective.lanes() as f64,
         used: trial.used,
         folds: trial.scores,
-        schedule: study.recipe(history, candidate).stages(&study.space),
+        schedule: recipe.stages(&study.space),
         others: trial.others,
     }
 }

@@ -351,6 +351,6 @@ impl Refits<'_> {
     }
 
     fn params(&self, candidate: u64) -> IndexMap<String, Value> {
-        self.study.space.named(self.history.point(candidate))
+        self.study.space.named(self.study.recipe(self.history, candidate).last())
     }
 }

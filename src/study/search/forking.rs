@@ -19,7 +19,7 @@ impl Search<'_> {
             }
             if let Some(parent) = self.standing.get(&fork.parent) {
                 let slots = trainer.fork(parent)?;
-                trainer.turn(&slots, self.axis.of_lane(fork.budget), &repeated(&point, slots.len()))?;
+                trainer.turn(&slots, fork.budget, &repeated(&point, slots.len()))?;
                 self.standing.insert(fork.candidate, slots);
             }
             self.history.take_over(*fork, point);
@@ -34,10 +34,11 @@ impl Search<'_> {
         explorer.report(reached, &points);
     }
 
-    /// Says with which points the lanes of a candidate that begins go on.
+    /// Says with which points the lanes of a candidate that begins go on: in units of the model's budget, whatever the
+    /// scheduler's are.
     pub(super) fn follow(&self, recipe: &Recipe, slots: &[Slot], trainer: &mut dyn Trainer) -> Result<(), StudyError> {
         for (at, point) in &recipe.turns {
-            trainer.turn(slots, self.axis.of_lane(*at), &repeated(point, slots.len()))?;
+            trainer.turn(slots, *at, &repeated(point, slots.len()))?;
         }
         Ok(())
     }

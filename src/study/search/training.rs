@@ -85,7 +85,7 @@ impl Search<'_> {
                 self.untold.extend(Some(candidate).filter(|_| self.history.over_at(candidate, budget).is_some()));
             } else if let Some(twin) = twin.filter(|twin| self.history.at(*twin, budget).is_some() || is_here(twin)) {
                 work.twins.push((candidate, twin, budget));
-            } else if !self.study.space.is_allowed(self.history.point(candidate)) {
+            } else if !self.is_allowed(candidate) {
                 work.ready.push(Trial::infeasible(candidate, self.shape));
             } else {
                 self.effort.candidates += u64::from(begun.contains(&candidate));
@@ -93,6 +93,14 @@ impl Search<'_> {
             }
         }
         work
+    }
+
+    /// Whether all that a candidate is trained with meets the constraints.
+    fn is_allowed(&self, candidate: u64) -> bool {
+        let space = &self.study.space;
+        space.is_allowed(self.history.point(candidate))
+            && (self.study.stages.is_empty()
+                || self.study.recipe(&self.history, candidate).turns.iter().all(|(_, point)| space.is_allowed(point)))
     }
 
     /// Trains candidates up to a budget; a reason if it was cut short.

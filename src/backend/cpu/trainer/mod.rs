@@ -552,6 +552,7 @@ impl<M: LaneModel> Trainer for CpuTrainer<M> {
         report: &mut dyn FnMut(LaneReport) -> ControlFlow<()>,
     ) -> Result<(), BackendError> {
         let mut left = self.jobs(slots, budget)?;
+        self.send_back(&mut left, budget);
         self.make_room(&left);
         let (waves, error) = match self.waves(&left) {
             Ok(waves) => (waves, None),

@@ -61,6 +61,28 @@ impl<M: LaneModel> CpuTrainer<M> {
         Ok(())
     }
 
+    /// Sends groups that stand back to their beginnings, the last ones first, where there is no room for all of them: forks take
+    /// as much again as those that they come from.
+    pub(super) fn send_back(&mut self, jobs: &mut [Job<M>], budget: u64) {
+        let bytes = |trainer: &Self, job: &Job<M>| trainer.model.bytes(trainer.fold(job.fold), &job.params);
+        let standing = jobs.iter().filter(|job| job.state.is_some());
+        let mut taken = standing.map(|job| bytes(self, job)).fold(0, u64::saturating_add);
+        for job in jobs.iter_mut().rev().filter(|job| job.state.is_some()) {
+            if taken <= self.memory {
+                return;
+            }
+            taken -= bytes(self, job);
+            let (fold, slots) = (job.fold, std::mem::take(&mut job.slots));
+            let first = slots.iter().zip(&job.params).map(|(slot, params)| self.first_params(*slot, params.clone()));
+            let params: Vec<M::Params> = first.collect();
+            for (slot, params) in slots.iter().zip(&params) {
+                self.slots[slot.0 as usize] = SlotState::Started { params: params.clone(), fold, had: 0 };
+            }
+            let turns = self.turns(&slots, 0, budget);
+            *job = Job { turns, ..Job::fresh(fold, slots, params) };
+        }
+    }
+
     /// What a lane begins with when it is trained anew, if it stands with `params`.
     pub(super) fn first_params(&self, slot: Slot, params: M::Params) -> M::Params {
         self.recipes.get(&slot.0).map_or(params, |recipe| recipe.first.clone())
