@@ -13,7 +13,7 @@ use std::any::Any;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::Instant;
 
 /// Characters of a reason that are kept: it stands in the journal and in summaries.
@@ -284,27 +284,28 @@ impl Trainer for RustTrainer<'_> {
         let is_stopped = || stop.is_raised() || is_broken.load(Ordering::Relaxed);
         let (sender, receiver) = mpsc::channel::<Done>();
         pool.in_place_scope(|scope| {
-            for _ in 0..pool.current_num_threads().min(jobs.len()) {
-                let (sender, jobs, next, is_stopped) = (sender.clone(), &jobs, &next, &is_stopped);
-                scope.spawn(move |_| {
-                    while !is_stopped() {
-                        let Some(place) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-                        let Some((slot, mut lane)) = place.lock().ok().and_then(|mut job| job.take()) else { break };
-                        let began = Instant::now();
-                        let Some(values) = lane.advance(objective, budget, is_stopped) else {
-                            if let Ok(mut place) = place.lock() {
-                                *place = Some((slot, lane));
-                            }
-                            break;
-                        };
-                        let seconds = began.elapsed().as_secs_f64();
-                        if sender.send(Done { slot, lane, values, seconds }).is_err() {
-                            break;
+            let (jobs, next, is_stopped) = (&jobs, &next, &is_stopped);
+            // A thread that waits in a lane's own parallel code looks for other work, and a lane that it began there would wait for
+            // ever for what the first one holds. So each thread has a loop that no other can take, and is in it before any lane begins.
+            let all_there = Barrier::new(pool.current_num_threads());
+            scope.spawn_broadcast(move |_, _| {
+                all_there.wait();
+                while !is_stopped() {
+                    let Some(place) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                    let Some((slot, mut lane)) = place.lock().ok().and_then(|mut job| job.take()) else { break };
+                    let began = Instant::now();
+                    let Some(values) = lane.advance(objective, budget, is_stopped) else {
+                        if let Ok(mut place) = place.lock() {
+                            *place = Some((slot, lane));
                         }
+                        break;
+                    };
+                    let seconds = began.elapsed().as_secs_f64();
+                    if sender.send(Done { slot, lane, values, seconds }).is_err() {
+                        break;
                     }
-                });
-            }
-            drop(sender);
+                }
+            });
             for done in receiver {
                 if report(lanes.settle(done, keep)).is_break() {
                     is_broken.store(true, Ordering::Relaxed);

@@ -3,6 +3,8 @@
 
 use crate::study::run;
 use crate::support::{Folder, program, quiet, studies};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt;
@@ -470,6 +472,41 @@ fn a_value_is_told_as_soon_as_it_is_there() {
         panic!("nobody interrupted it")
     };
     assert_eq!(result.counts.failed, 0, "{:?}", result.failures);
+}
+
+#[test]
+fn no_candidate_begins_inside_another_one_that_waits_for_its_own_threads() {
+    thread_local!(static HOLDS: Cell<bool> = const { Cell::new(false) });
+    for threads in [2, 4] {
+        let lock = Mutex::new(());
+        let objective = minimize(move |candidate| {
+            // To lock it here would be to wait for ever for what this thread holds.
+            if HOLDS.get() {
+                return Err(Failure::new("inside another candidate"));
+            }
+            let began = Instant::now();
+            let held = loop {
+                match lock.try_lock() {
+                    Ok(held) => break held,
+                    Err(_) if began.elapsed() > Duration::from_secs(20) => {
+                        return Err(Failure::new("it waits for ever"));
+                    }
+                    Err(_) => std::thread::yield_now(),
+                }
+            };
+            HOLDS.set(true);
+            let id = candidate.id();
+            let chaos = |piece: u64| (0..500).fold(Chaos::first(0.0, id + piece), |state, _| Chaos::next(state));
+            let sum = (0..64).into_par_iter().map(chaos).max_by(f64::total_cmp);
+            HOLDS.set(false);
+            drop(held);
+            Ok(sum.unwrap_or(0.0))
+        });
+        let study = with(study(&Folder::new(), &space(), objective), |config| {
+            (config.run.threads, config.search.candidates, config.search.batch) = (threads, 200, Some(5));
+        });
+        assert_eq!(ended(study).counts.complete, 200, "{threads} threads");
+    }
 }
 
 #[test]
