@@ -616,7 +616,10 @@ fn what_cannot_be_searched_is_said_before_anything_is_evaluated() {
         let error = named("valley", &SpaceBuilder::new().float(name, 0.0, 1.0, 0.5).build());
         assert!(error.contains(&format!("no parameter can be called \"{name}\"")), "{error}");
     }
-    assert!(named("a/b", &space()).contains("cannot be called \"a/b\""));
+    for name in ["a/b", "..", ".", "a/", "/a", "a\\b", "../valley"] {
+        let error = named(name, &space());
+        assert!(error.contains(&format!("cannot be called \"{name}\"")) && error.contains("not \".\""), "{error}");
+    }
     assert!(named("", &space()).contains("Give it a name"));
     let folder = Folder::new();
     let of = |objective: Evaluation, change: &dyn Fn(&mut StudyConfig)| {

@@ -12,6 +12,7 @@ use crate::study::error::{ConfigError, StudyError};
 use crate::study::resolve::{at, placed};
 use crate::study::source::{About, Source};
 use std::fmt;
+use std::path::{Component, Path};
 use std::sync::Arc;
 
 /// An objective in Rust, ready to be evaluated.
@@ -91,7 +92,9 @@ pub enum RustError {
         name: String,
     },
     /// A name that no run can be called by.
-    #[error("an objective cannot be called \"{name}\": its run is kept in runs/NAME\n  Give it a name without slashes")]
+    #[error(
+        "an objective cannot be called \"{name}\": its run is kept in runs/NAME\n  Give it a name that a folder can have: one without slashes, and not \".\" or \"..\""
+    )]
     Name {
         /// As it was given.
         name: String,
@@ -158,7 +161,7 @@ impl StudyConfig {
         space: &Space,
         objective: impl CustomObjective + 'static,
     ) -> Result<LoadedConfig, StudyError> {
-        if name.is_empty() || name.contains(['/', '\\']) {
+        if !is_folder_name(name) {
             return Err(RustError::Name { name: name.to_owned() }.into());
         }
         // As a section of a study names are keys: what could not stand there as one key is said here.
@@ -184,6 +187,13 @@ impl LoadedConfig {
         self.config.objective.get_or_insert_default().rust.get_or_insert(name);
         LoadedConfig { code: Some(Code(Arc::new(objective))), ..self }
     }
+}
+
+/// Whether a run's directory of this name lies in `runs/` itself, on any system.
+fn is_folder_name(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    let is_whole = matches!(components.next(), Some(Component::Normal(one)) if one == name);
+    is_whole && components.next().is_none() && !name.contains(['/', '\\'])
 }
 
 pub(super) fn resolve(config: &mut StudyConfig, source: &Source, code: Option<Code>) -> Result<Resolved, StudyError> {
