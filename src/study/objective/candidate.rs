@@ -48,7 +48,7 @@ impl Candidate {
         let names = || self.space.parameters.iter().map(|parameter| parameter.name.as_str());
         let near = nearest(name, names()).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
         let known = names().collect::<Vec<_>>().join(", ");
-        Err(Failure::new(format!("no parameter is called \"{name}\"{near} The space has: {known}")))
+        Err(Failure::new(format!("no parameter is called \"{name}\"{near}\n  The space has: {known}")))
     }
 
     /// Every parameter that exists in it, by name.
@@ -113,10 +113,11 @@ impl<'a> FromValue<'a> for f64 {
 }
 
 impl<'a> FromValue<'a> for f32 {
-    const KIND: &'static str = "a number";
+    const KIND: &'static str = "a number that 32 bits hold";
 
     fn of(value: &'a Value) -> Option<f32> {
-        value.number().map(|number| number as f32)
+        let number = value.number()?;
+        Some(number as f32).filter(|narrow| narrow.is_finite() || !number.is_finite())
     }
 }
 
@@ -202,13 +203,26 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_32_bits_do_not_hold_is_no_infinity() {
+        assert_eq!(f32::of(&Value::Float(0.1)), Some(0.1));
+        assert_eq!([1e39, -1e39].map(|number| f32::of(&Value::Float(number))), [None; 2]);
+        let wide = SpaceBuilder::new().float("x", 0.0, 1e40, 1e39).build();
+        let row = wide.defaults();
+        let failure = Candidate::new(&Arc::new(wide), &row, 0).get::<f32>("x").unwrap_err();
+        assert!(failure.reason().ends_with("which is not a number that 32 bits hold"), "{}", failure.reason());
+    }
+
+    #[test]
     fn what_a_condition_switches_off_is_none_and_a_slip_is_no_none() {
         let candidate = candidate("adam");
         assert_eq!(candidate.get::<Option<f64>>("momentum").unwrap(), None);
         let failure = |failure: Failure| failure.reason().to_owned();
         assert!(failure(candidate.get::<f64>("momentum").unwrap_err()).contains("does not exist in this candidate"));
         let slip = failure(candidate.get::<Option<f64>>("momentun").unwrap_err());
-        assert!(slip.contains("did you mean \"momentum\"?"), "{slip}");
+        assert_eq!(
+            slip,
+            "no parameter is called \"momentun\"; did you mean \"momentum\"?\n  The space has: rate, hidden, bias, optimizer, momentum"
+        );
         assert!(failure(candidate.get::<i64>("rate").unwrap_err()).ends_with("which is not a whole number"));
         assert!(
             failure(candidate.get::<bool>("optimizer").unwrap_err()).ends_with("is adam, which is not true or false")
