@@ -3,7 +3,7 @@
 //! What is shown is a pure function of the state and the width; what matters least goes first where space is short.
 
 use super::style::{FAINT, GOOD, NOTICE, STRONG, paint};
-use super::text::{count, duration, first_that_fits, number, stopped_early, thousands, with_error, wrap_words};
+use super::text::{count, duration, first_that_fits, number, saving, stopped_early, thousands, with_error, wrap_words};
 use crate::study::events::{BestSoFar, Event, Observer, Phase, Progress, Rungs};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, Write};
@@ -263,10 +263,8 @@ fn left(rungs: &Rungs) -> String {
 
 /// `, 61 % saved`, once there is something to save.
 fn saved(progress: &Progress) -> String {
-    match progress.pruned {
-        0 => String::new(),
-        _ => format!(", {:.0} % saved", 100.0 * progress.saved),
-    }
+    let [_, short] = saving(progress.saved);
+    if progress.pruned == 0 { String::new() } else { format!(", {short}") }
 }
 
 /// Columns of the terminal on standard error.
@@ -370,6 +368,21 @@ mod tests {
         race.progress =
             race.progress.map(|progress| Progress { rungs: Some(rungs), pruned: 0, saved: 0.0, ..progress });
         assert_eq!(stripped(&race, 100)[1], "fold 3/5: 1,000 of 1,000 lanes alive", "nothing is saved yet");
+    }
+
+    #[test]
+    fn rungs_that_take_more_than_they_save_say_so_at_any_width() {
+        let mut dear = climbing();
+        dear.progress = dear.progress.map(|progress| Progress { saved: -0.2, ..progress });
+        assert_eq!(
+            [100, 60].map(|columns| stripped(&dear, columns)[1].clone()),
+            [
+                "rung 9/27: 120 of 360 lanes alive  748 stopped early, 20 % more training than without",
+                "rung 9/27: 120 of 360 lanes alive, 20 % more training"
+            ]
+        );
+        let plain = dear.plain(&dear.progress.unwrap());
+        assert!(plain.contains("120 of 360 lanes alive, 20 % more training, best"), "{plain}");
     }
 
     #[test]

@@ -5,9 +5,16 @@ use std::time::Duration;
 
 /// How many candidates a scheduler ended, and what that saved.
 pub fn stopped_early(candidates: u64, saved: f64) -> String {
-    // Rungs that are trained anew may take more than they spare.
-    let what = if saved < 0.0 { "more training than without" } else { "of training saved" };
-    format!("{} stopped early, {:.0} % {what}", thousands(candidates), 100.0 * saved.abs())
+    let [whole, _] = saving(saved);
+    format!("{} stopped early, {whole}", thousands(candidates))
+}
+
+/// The share of all training that was saved, and the same in few words. Rungs that are trained anew may take more than they spare.
+pub(super) fn saving(saved: f64) -> [String; 2] {
+    let percent = (100.0 * saved).round();
+    let words =
+        if percent < 0.0 { ["more training than without", "more training"] } else { ["of training saved", "saved"] };
+    words.map(|words| format!("{:.0} % {words}", percent.abs()))
 }
 
 /// Columns that `text` takes in a terminal, its colours not counted. Every character is taken as one column wide.
@@ -211,6 +218,16 @@ mod tests {
         assert_eq!(with_error(0.5, None), "0.5");
         assert_eq!(with_error(0.5, Some(0.0)), "0.5");
         assert_eq!(with_error(f64::NAN, Some(0.1)), "NaN");
+    }
+
+    #[test]
+    fn what_takes_more_than_it_saves_is_said_so() {
+        assert_eq!(stopped_early(1200, 0.614), "1,200 stopped early, 61 % of training saved");
+        assert_eq!(stopped_early(7, -0.2), "7 stopped early, 20 % more training than without");
+        assert_eq!(
+            [0.2, -0.2, -0.001].map(|saved| saving(saved)[1].clone()),
+            ["20 % saved", "20 % more training", "0 % saved"]
+        );
     }
 
     #[test]
