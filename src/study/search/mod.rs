@@ -102,8 +102,8 @@ pub(super) struct Search<'a> {
     /// Units that those who were ended early did not need, and what the whole budgets of all that have come to their end are.
     spared: f64,
     whole: f64,
-    /// The first of the candidates that climb together, and where they stand.
-    cohort: u64,
+    /// The candidates that climb together, and where they stand.
+    cohort: climb::Cohort,
     rungs: Option<Rungs>,
     best: Option<BestSoFar>,
     /// What the strategy decided, for the result.
@@ -171,7 +171,7 @@ impl<'a> Search<'a> {
             trained: 0,
             spared: 0.0,
             whole: 0.0,
-            cohort: 0,
+            cohort: climb::Cohort::default(),
             rungs: None,
             best: None,
             decisions: Vec::new(),
@@ -232,7 +232,10 @@ impl<'a> Search<'a> {
                 self.check(first, &points)?;
                 points.rows().for_each(|row| self.history.propose(row));
                 let proposed = first..first + points.len() as u64;
-                proposed.clone().for_each(|candidate| self.weigh(candidate));
+                for candidate in proposed.clone() {
+                    self.climb(candidate);
+                    self.weigh(candidate);
+                }
                 Ok(proposed)
             }
             Ask::Done => Ok(first..first),
@@ -273,6 +276,7 @@ impl<'a> Search<'a> {
         self.untold.extend(ended.iter().map(|(candidate, _)| candidate));
         for trial in &trials {
             self.count(trial);
+            self.fall(trial);
             self.weigh(trial.candidate);
         }
         self.forget_standing(ended.iter().map(|(candidate, _)| *candidate));
@@ -313,7 +317,7 @@ impl<'a> Search<'a> {
             for trial in &over {
                 self.count(trial);
                 self.untold.push(trial.candidate);
-                self.history.trials.insert(trial.candidate, trial.clone());
+                self.arrive(trial.clone());
                 self.weigh(trial.candidate);
             }
             self.look(None);
