@@ -9,7 +9,8 @@ use crate::base::random::{Key, shuffled, stream};
 use crate::data::Target;
 use crate::data::problem::FoldRows;
 use rayon::prelude::*;
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
 
 /// Rows of the smallest subset at least, about as many as scikit-learn's HalvingRandomSearchCV begins with for two classes on
 /// five folds.
@@ -22,6 +23,7 @@ const ROWS_OF_EACH_CLASS: usize = 2;
 /// The order of each fold's training rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subsets {
+    /// None where the smallest subset is the whole fold.
     orders: Vec<Vec<u32>>,
     /// Training rows of the smallest fold.
     full: u64,
@@ -44,7 +46,8 @@ impl Subsets {
         let full = folds.iter().map(|fold| fold.train.len()).min().unwrap_or(0);
         let classes = if let Target::Classes { classes, .. } = target { *classes } else { 1 };
         let least = ROWS_LEAST.max(ROWS_OF_A_CLASS * classes).min(full);
-        Subsets { orders: folds.par_iter().map(draw).collect(), full: full as u64, least: least as u64 }
+        let orders = if least < full { folds.par_iter().map(draw).collect() } else { Vec::new() };
+        Subsets { orders, full: full as u64, least: least as u64 }
     }
 
     /// The full budget: the training rows of the smallest fold. Of a larger fold a budget is the same share.
@@ -64,6 +67,9 @@ impl Subsets {
 
     /// The folds with as many of their training rows as the budget says, ascending; what is scored stays whole.
     pub fn cut(&self, folds: &[FoldRows], budget: u64) -> Vec<FoldRows> {
+        if self.orders.is_empty() || budget >= self.full {
+            return folds.to_vec();
+        }
         let cut = |(fold, order): (&FoldRows, &Vec<u32>)| {
             let mut train = order[..self.rows(order.len(), budget)].to_vec();
             train.sort_unstable();
@@ -88,29 +94,60 @@ fn order(target: &Target, rows: &[u32], key: Key) -> Vec<u32> {
     of_class.retain(|rows| !rows.is_empty());
     let counts: Vec<usize> = of_class.iter().map(Vec::len).collect();
     let mut of_class: Vec<_> = of_class.into_iter().map(Vec::into_iter).collect();
-    apportion(&counts).filter_map(|class| of_class[class].next()).collect()
+    apportion(&counts).into_iter().filter_map(|class| of_class[class].next()).collect()
+}
+
+/// A class with rows that are not taken yet. The greatest is furthest behind: the most rows for each that it has had, and of
+/// equal ones the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Behind {
+    class: usize,
+    rows: usize,
+    taken: usize,
+}
+
+impl Ord for Behind {
+    fn cmp(&self, other: &Behind) -> Ordering {
+        let side = |a: &Behind, b: &Behind| a.rows as u128 * (b.taken as u128 + 1);
+        side(self, other).cmp(&side(other, self)).then(other.class.cmp(&self.class))
+    }
+}
+
+impl PartialOrd for Behind {
+    fn partial_cmp(&self, other: &Behind) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// The class of each row in turn, of classes with so many rows each.
-fn apportion(counts: &[usize]) -> impl Iterator<Item = usize> {
+fn apportion(counts: &[usize]) -> Vec<usize> {
     let all: usize = counts.iter().sum();
-    let mut taken = vec![0usize; counts.len()];
-    (1..=all).map(move |rows| {
-        let is_left = |class: &usize| taken[*class] < counts[*class];
-        let is_needed = |class: &usize| taken[*class] < ROWS_OF_EACH_CLASS.min(counts[*class]);
-        let needed = (0..counts.len()).filter(is_needed).min_by_key(|class| taken[*class]);
-        // Not ahead: one more is within the share of so many rows, rounded up.
-        let is_due = |class: &usize| (taken[*class] as u128) * (all as u128) < counts[*class] as u128 * rows as u128;
-        // Furthest behind: the most rows for each that it has had.
-        let behind = |a: &usize, b: &usize| {
-            let side = |a: usize, b: usize| counts[a] as u128 * (taken[b] as u128 + 1);
-            side(*a, *b).cmp(&side(*b, *a)).then(Reverse(*a).cmp(&Reverse(*b)))
-        };
-        let due = || (0..counts.len()).filter(is_left).filter(is_due).max_by(behind);
-        let class = needed.or_else(due).unwrap_or(0);
-        taken[class] += 1;
-        class
-    })
+    let mut order = Vec::with_capacity(all);
+    for needed in 1..=ROWS_OF_EACH_CLASS {
+        order.extend((0..counts.len()).filter(|class| counts[*class] >= needed));
+    }
+    // Not ahead: one more is within the share of so many rows, rounded up. That is so from a number of rows on.
+    let due_at = |class: &Behind| class.taken as u128 * all as u128 / class.rows as u128 + 1;
+    let left = counts.iter().enumerate().filter(|(_, rows)| **rows > ROWS_OF_EACH_CLASS);
+    let mut waiting: BinaryHeap<_> = left
+        .map(|(class, rows)| Behind { class, rows: *rows, taken: ROWS_OF_EACH_CLASS })
+        .map(|class| Reverse((due_at(&class), class)))
+        .collect();
+    let mut due: BinaryHeap<Behind> = BinaryHeap::new();
+    loop {
+        let rows = order.len() as u128 + 1;
+        while let Some(Reverse((_, class))) = waiting.peek().filter(|Reverse((at, _))| *at <= rows) {
+            due.push(*class);
+            waiting.pop();
+        }
+        // Of those with rows left not all are ahead: where nobody is due, nobody has any.
+        let Some(Behind { class, rows, taken }) = due.pop() else { return order };
+        order.push(class);
+        let class = Behind { class, rows, taken: taken + 1 };
+        if class.taken < rows {
+            waiting.push(Reverse((due_at(&class), class)));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -126,7 +163,7 @@ mod tests {
     fn every_beginning_has_each_class_within_a_row_of_its_share_and_two_rows_of_each() {
         for counts in [&[50usize, 50, 50][..], &[900, 90, 10], &[1, 3, 500], &[7], &[33, 1], &[13, 11, 7, 5, 3, 2, 400]]
         {
-            let order: Vec<usize> = apportion(counts).collect();
+            let order = apportion(counts);
             let all: usize = counts.iter().sum();
             assert_eq!(counts_of(&order, counts.len()), counts, "every row once");
             for rows in 2 * counts.len()..=all {
@@ -142,6 +179,47 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The quota method as it is defined: of each row all classes are looked at.
+    fn by_definition(counts: &[usize]) -> Vec<usize> {
+        let all: usize = counts.iter().sum();
+        let mut taken = vec![0; counts.len()];
+        let next = |rows: usize| {
+            let needed = (0..counts.len()).filter(|class| taken[*class] < counts[*class].min(2));
+            let due = |class: &usize| taken[*class] < counts[*class] && taken[*class] * all < counts[*class] * rows;
+            let behind = |a: &usize, b: &usize| {
+                (counts[*a] * (taken[*b] + 1)).cmp(&(counts[*b] * (taken[*a] + 1))).then(b.cmp(a))
+            };
+            let class = needed.min_by_key(|class| taken[*class]);
+            let class = class.or_else(|| (0..counts.len()).filter(due).max_by(behind)).unwrap();
+            taken[class] += 1;
+            class
+        };
+        (1..=all).map(next).collect()
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_quota_method() {
+        for seed in 0..300 {
+            let key = Key::from_seed(seed);
+            let draw = |i: usize| key.words(i as u64)[0] as usize;
+            let counts: Vec<usize> =
+                (1..=1 + draw(0) % 12).map(|class| 1 + draw(class) % [3, 20, 90][draw(100 + class) % 3]).collect();
+            assert_eq!(apportion(&counts), by_definition(&counts), "{counts:?}");
+        }
+        for counts in [&[50usize, 50, 50][..], &[4, 4, 4, 4, 400], &[1], &[2, 2], &[]] {
+            assert_eq!(apportion(counts), by_definition(counts), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn where_no_smaller_subset_can_be_learnt_from_none_is_drawn() {
+        let target = Target::Classes { codes: (0..60).map(|row| row / 3).collect(), classes: 20 };
+        let folds = [FoldRows { repeat: 0, fold: 0, train: (0..60).collect(), evals: Vec::new() }];
+        let subsets = Subsets::draw(&target, None, &folds, Key::from_seed(1));
+        assert_eq!((subsets.least(), subsets.full(), subsets.orders.len()), (60, 60, 0));
+        assert_eq!(subsets.cut(&folds, 60), folds);
     }
 
     #[test]
