@@ -154,6 +154,12 @@ impl Pipelines {
         share.div_ceil(u128::from(self.budget().max(1))).min(u128::from(u64::MAX)) as u64
     }
 
+    /// The least such budget of which one of the pipelines has more than so much of its own.
+    pub fn beyond(&self, share: u64, pipeline: &Pipeline) -> u64 {
+        let budget = u128::from(share) * u128::from(self.budget()) / u128::from(pipeline.counted().max(1));
+        budget.saturating_add(1).min(u128::from(u64::MAX)) as u64
+    }
+
     /// The least such budget of which each pipeline has a unit of its own.
     pub fn grain(&self) -> u64 {
         self.budget().div_ceil(self.all.iter().map(Pipeline::counted).min().unwrap_or(1).max(1))

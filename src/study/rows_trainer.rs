@@ -54,7 +54,11 @@ impl<'a> Cuts<'a> {
                 let folds = cut.map_err(|error| BackendError::Unsuited {
                     model: pipeline.model.name(),
                     reason: error.to_string().lines().next().unwrap_or_default().to_owned(),
-                    alternative: format!("Begin with more rows: --set search.min_budget={}", budget.saturating_add(1)),
+                    // The key counts what several models have in common.
+                    alternative: format!(
+                        "Begin with more rows: --set search.min_budget={}",
+                        self.models.pipelines.beyond(budget, pipeline)
+                    ),
                 })?;
                 let weak = folds.iter().map(Arc::downgrade).collect();
                 made.push(Made { input, prepare, budget, folds: weak });
@@ -341,6 +345,22 @@ mod tests {
         };
         trainer.advance(slots, budget, true, &StopFlag::default(), &mut report).unwrap();
         scores
+    }
+
+    #[test]
+    fn more_rows_are_asked_for_in_the_unit_of_the_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let both = ["model.name=[\"ridge\", \"mlp\"]", "model.budget={ mlp = 90 }", "search.scheduler=halving"];
+        let study = study(folder.path(), &both);
+        let pipelines = &study.objective.models().unwrap().pipelines;
+        assert_eq!((study.budget, pipelines.first().counted()), (90, 60));
+        assert_eq!(pipelines.beyond(20, pipelines.first()), 31, "of 90 units 31 are 21 of 60 rows, and 30 are 20");
+        for pipeline in pipelines.iter() {
+            for share in 1..pipeline.counted() {
+                let more = pipelines.beyond(share, pipeline);
+                assert!(pipelines.share(more, pipeline) > share && pipelines.share(more - 1, pipeline) <= share);
+            }
+        }
     }
 
     #[test]
