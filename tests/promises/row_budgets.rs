@@ -4,6 +4,7 @@
 use crate::study::run;
 use crate::support::{Folder, quiet, studies};
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -59,17 +60,20 @@ fn is_in(some: &FoldRows, all: &FoldRows) -> bool {
 
 #[test]
 fn a_smaller_budget_s_rows_are_among_a_larger_one_s_and_none_of_them_is_scored() {
-    let others: [&[&str]; 5] = [
+    let others: [&[&str]; 6] = [
         &[],
         &["validate.repeats=2"],
         &["data.target=a", "validate.folds=5"],
         &["validate.method=time_series"],
+        &["validate.method=group", "data.group=colour", "validate.folds=2"],
         &["data.test=0.0", "validate.outer_folds=4"],
     ];
     for sets in others {
         let study = resolved(sets);
         let (models, subsets) = parts(&study);
         let (folds, test) = (&models.splits.folds, &models.splits.test);
+        let group = |row: &u32| row / 3 % 3;
+        let is_by_group = sets.contains(&"data.group=colour");
         let mut smaller = subsets.cut(folds, 0);
         for budget in 1..=subsets.full() {
             let cut = subsets.cut(folds, budget);
@@ -81,6 +85,10 @@ fn a_smaller_budget_s_rows_are_among_a_larger_one_s_and_none_of_them_is_scored()
                 assert_eq!(cut.train.len() as u64, rows, "{sets:?}, {budget}");
                 assert_eq!(cut.evals, whole.evals, "what is scored stays whole");
                 let scored = cut.evals.iter().flatten().chain(test);
+                if is_by_group {
+                    let trained: BTreeSet<u32> = cut.train.iter().map(group).collect();
+                    assert!(scored.clone().all(|row| !trained.contains(&group(row))), "{trained:?}");
+                }
                 assert!(scored.into_iter().all(|row| cut.train.binary_search(row).is_err()), "{sets:?}, {budget}");
             }
             smaller = cut;
@@ -235,6 +243,20 @@ fn a_rung_s_scores_are_those_of_a_training_that_never_saw_the_other_rows() {
         let more = subsets.cut(&models.splits.folds, 22);
         assert_ne!(found, scores_on(&study, &more, &points), "{}", model.name());
     }
+}
+
+#[test]
+fn a_rung_that_was_closed_is_opened_again_to_the_same_bits_on_a_device_too() {
+    if crate::gpu::shared().is_none() {
+        return;
+    }
+    // Each batch goes from few rows to all. Where memory is limited one rung is open at a time.
+    let batches = ["search.batch=9", "run.backend=gpu", "run.device=\"0\""];
+    let with = |memory: &str| {
+        let sets = [&batches[..], &[memory]].concat();
+        studies::comparable(&run(study(&Folder::new(), named("knn"), &sets), Existing::Refuse))
+    };
+    assert_eq!(with("run.memory=64"), with("run.memory=0"));
 }
 
 #[test]
