@@ -447,6 +447,44 @@ fn what_cannot_be_evaluated_is_said_before_anything_is() {
 }
 
 #[test]
+fn other_names_of_types_are_the_types_themselves_and_calls_are_counted() {
+    let texts = [
+        "alias Loss = f32;\nfn objective(p: Params) -> Loss { return p.x; }",
+        "alias Losses = array<f32, 1>;\nfn objective(p: Params) -> Losses { return Losses(p.x); }",
+        "// thousandfold_notes, @compute\nfn my_thousandfold_x(x: f32) -> f32 { return x; }\n\
+         fn objective(p: Params) -> f32 { return my_thousandfold_x(p.x); }",
+    ];
+    for text in texts {
+        let Some(result) = ended(LINE, text, &[]) else { break };
+        assert!(result.top.iter().all(|one| one.value == f64::from(float(one, "x") as f32)), "{text}");
+    }
+    let doubled =
+        (1..40).map(|n| format!("fn twice{n}(x: f32) -> f32 {{ return twice{0}(x) + twice{0}(x); }}\n", n - 1));
+    let calls = format!(
+        "fn twice0(x: f32) -> f32 {{ return x; }}\n{}fn objective(p: Params) -> f32 {{ return twice39(p.x); }}",
+        doubled.collect::<String>()
+    );
+    let refused = [
+        (&calls[..], "calls come to more than a million statements"),
+        (
+            "fn log(x: f32) -> f32 { return x; }\nfn objective(p: Params) -> f32 { return log(p.x); }",
+            "log is declared twice",
+        ),
+        ("alias vec2 = vec2f;\nfn objective(p: Params) -> f32 { return p.x; }", "vec2 is declared twice"),
+        ("var<private> sqrt: f32;\nfn objective(p: Params) -> f32 { return p.x; }", "sqrt is declared twice"),
+    ];
+    for (text, said) in refused {
+        let folder = Folder::new();
+        let error = refusal(loaded(&folder, LINE, text, &[]), Existing::Refuse);
+        assert!(error.contains(said) && error.contains("objective.wgsl, line"), "{text}: {error}");
+    }
+    let folder = Folder::new();
+    let shader = "fn objective(p: Params) -> f32 { return p.x; }";
+    let error = refusal(loaded(&folder, LINE, shader, &["objective.steps=20000000"]), Existing::Refuse);
+    assert!(error.contains("1 to 10000000"), "{error}");
+}
+
+#[test]
 fn a_text_however_deep_or_odd_is_answered() {
     let folder = Folder::new();
     let deep = |open: &str, close: &str, count: usize| {
@@ -458,7 +496,15 @@ fn a_text_however_deep_or_odd_is_answered() {
         "if (p.x > 0.0) { ".repeat(100),
         "}".repeat(100)
     );
-    for text in [deep("(", ")", 150), deep("-(", ")", 60), blocks] {
+    let chain = |terms: usize| {
+        let zeros = " + 0.0 * p.x".repeat(terms);
+        format!("fn objective(p: Params) -> f32 {{ return p.x{zeros}; }}")
+    };
+    let else_ifs = |count: usize| {
+        let branches = " else if (p.x > 9.0) { return 0.0; }".repeat(count);
+        format!("fn objective(p: Params) -> f32 {{ if (p.x > 8.0) {{ return 1.0; }}{branches} return p.x; }}")
+    };
+    for text in [deep("(", ")", 150), deep("-(", ")", 60), blocks, chain(240), else_ifs(90)] {
         // As deep as they may be, they are evaluated.
         let Some(result) = ended(LINE, &text, &[]) else { break };
         assert!(result.top.iter().all(|one| one.value == f64::from(float(one, "x") as f32)), "{text}");
@@ -470,6 +516,8 @@ fn a_text_however_deep_or_odd_is_answered() {
         nested,
         "\u{0}".into(),
         "/*".repeat(9000),
+        chain(100_000),
+        else_ifs(50_000),
     ];
     for text in texts {
         // It is refused, or evaluated: it does not take the program down.

@@ -3,6 +3,7 @@
 
 use super::adapters::{Adapter, largest_binding};
 use super::kernel::{Kernel, Role};
+use super::users::{Panicked, on_a_large_stack};
 use super::{GpuOptions, Times, lock};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -165,9 +166,15 @@ impl Session {
             return Ok(pipeline.clone());
         }
         let start = Instant::now();
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let pipeline = self.compile(kernel, source);
-        let rejected = pollster::block_on(scope.pop());
+        // A scope hears of what its own thread does.
+        let build = || {
+            let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+            let pipeline = self.compile(kernel, source.clone());
+            (pipeline, pollster::block_on(scope.pop()))
+        };
+        let built = if kernel.users.is_some() { on_a_large_stack(build) } else { Ok(build()) };
+        let (pipeline, rejected) = built
+            .map_err(|Panicked| Fault::Shader(kernel.name, "the compiler itself fails on this text".to_owned()))?;
         lock(&self.times).compile += start.elapsed().as_secs_f64();
         self.check()?;
         if let Some(error) = rejected {

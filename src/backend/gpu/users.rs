@@ -26,8 +26,20 @@ const PREFIX: &str = "thousandfold_";
 /// WGSL's limits on the variables of a lane, and on those of a function.
 const OWN_BYTES: u64 = 8192;
 
-/// Stack of the thread that reads a shader: each brace and bracket of its text takes some.
+/// Stack of the thread that reads a shader: each brace, bracket and sign of its text takes some.
 const STACK_BYTES: usize = 64 << 20;
+/// Signs of a statement, and `else if`s of a function, at most: the compiler goes down into both by calling itself, and nothing that
+/// bounds brackets and braces bounds them.
+const MOST_SIGNS: usize = 500;
+/// See [`MOST_SIGNS`].
+const MOST_ELSE_IFS: usize = 100;
+
+/// Statements that an evaluation may come to at most where no loop turns twice: loops count their turns, calls do not.
+const MOST_STATEMENTS: u64 = 1_000_000;
+
+/// What of WGSL's own is used behind the text: a text that calls something of its own so would change what it means.
+const USED: [&str; 12] =
+    ["array", "bitcast", "bool", "f32", "fma", "i32", "log", "sqrt", "u32", "vec2", "vec3", "EvaluationBatch"];
 
 /// What a function of a user's shader takes and gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +50,8 @@ pub struct UsersFunction {
     pub gives: Option<String>,
     /// How many `f32` that is: of an `f32`, a vector or an array of them. `None` of anything else.
     pub values: Option<usize>,
+    /// Whether it is one number, no vector or array of one.
+    pub is_scalar: bool,
     /// Where it is in the user's text.
     pub span: Range<usize>,
 }
@@ -75,11 +89,7 @@ pub enum UsersFaultKind {
 /// Reads a kernel with a user's text, and looks at one of its functions; `None` where it has no function of that name.
 pub fn inspect(kernel: &Kernel, function: &str) -> Result<Option<UsersFunction>, UsersFault> {
     let own = kernel.users.as_deref().unwrap_or_default();
-    if let Some(at) = own.find(PREFIX) {
-        let instead = "Names that begin so are those of what is put behind the text: call it otherwise";
-        let kind = UsersFaultKind::NotForLanes("a name that begins with thousandfold_", instead);
-        return Err(UsersFault { span: Some(at..at + PREFIX.len()), kind });
-    }
+    refuse_words(own)?;
     if let Some(open) = open_comment(own) {
         return Err(UsersFault { span: Some(open), kind: UsersFaultKind::EndsEarly });
     }
@@ -90,6 +100,9 @@ pub fn inspect(kernel: &Kernel, function: &str) -> Result<Option<UsersFunction>,
         let validated = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
         validated.map_err(|error| explain_validation(&error, &module, own))?;
         let counted = parse(&kernel.wgsl()).map_err(|error| explain_parse(&error, ""))?;
+        // What runs is another text than what was validated.
+        let validated = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&counted);
+        validated.map_err(|error| explain_validation(&error, &counted, ""))?;
         let ((all, _), (still, counting)) = (loops(&module), loops(&counted));
         if (all, all) != (still, counting) {
             let words =
@@ -99,6 +112,57 @@ pub fn inspect(kernel: &Kernel, function: &str) -> Result<Option<UsersFunction>,
         let is_it = |(_, one): &(Handle<Function>, &Function)| one.name.as_deref() == Some(function);
         Ok(module.functions.iter().find(is_it).map(|(handle, one)| described(&module, handle, one, own)))
     })
+    .unwrap_or_else(|Panicked| {
+        let words = "the compiler itself fails on this text".to_owned();
+        Err(UsersFault { span: None, kind: UsersFaultKind::Compiler(words) })
+    })
+}
+
+/// What the words of a text say against it before it is read: names that are not its to give, and what is so long that the
+/// compiler would not come to its end.
+fn refuse_words(own: &str) -> Result<(), UsersFault> {
+    let fault = |span: Range<usize>, kind| Err(UsersFault { span: Some(span), kind });
+    let (mut at, mut depth, mut signs, mut else_ifs) = (0, 0usize, 0, 0);
+    // The words before, without what stands between.
+    let (mut last, mut is_variable) = ("", false);
+    for token in tokens(own) {
+        let span = at..at + token.len();
+        at = span.end;
+        if token.starts_with("//") || token.starts_with("/*") || token.trim().is_empty() {
+            continue;
+        }
+        if token.starts_with(PREFIX) {
+            let instead = "Names that begin so are those of what is put behind the text: call it otherwise";
+            return fault(span, UsersFaultKind::NotForLanes("a name that begins with thousandfold_", instead));
+        }
+        let names = matches!(last, "fn" | "alias" | "struct" | "const" | "override") || last == "var" || is_variable;
+        // `var<private> name`
+        is_variable = depth == 0 && (is_variable || last == "var") && !token.starts_with(is_word);
+        is_variable |=
+            depth == 0 && matches!(token, "private" | "workgroup" | "storage" | "uniform" | "read" | "read_write");
+        if depth == 0 && names && USED.contains(&token) {
+            return fault(span, UsersFaultKind::Redefined(token.to_owned()));
+        }
+        match token {
+            ";" => signs = 0,
+            "{" => (depth, signs) = (depth + 1, 0),
+            "}" => (depth, signs) = (depth.saturating_sub(1), 0),
+            "fn" => else_ifs = 0,
+            "if" if last == "else" => else_ifs += 1,
+            _ if token.starts_with(['+', '-', '*', '/', '%', '&', '|', '^', '<', '>', '=', '!', '~']) => signs += 1,
+            _ => {}
+        }
+        if signs > MOST_SIGNS {
+            let instead = "Compute it in several: let part = ...;";
+            return fault(span, UsersFaultKind::NotForLanes("a statement of more than 500 signs", instead));
+        }
+        if else_ifs > MOST_ELSE_IFS {
+            let instead = "Write a switch, or read from a table";
+            return fault(span, UsersFaultKind::NotForLanes("a function with more than a hundred else ifs", instead));
+        }
+        last = token;
+    }
+    Ok(())
 }
 
 /// Whether a field of a struct can be called so: by letters, digits and `_`, and by no word of the language.
@@ -113,14 +177,18 @@ fn parse(text: &str) -> Result<Module, Box<ParseError>> {
     Frontend::new_with_options(options).parse(text).map_err(Box::new)
 }
 
-/// The reader goes down into the text by calling itself: a deep text must not take the caller's stack.
-fn on_a_large_stack<T: Send>(work: impl Fn() -> T + Sync) -> T {
+/// The compiler gave up on a text in a way that it has no words for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Panicked;
+
+/// The compiler goes down into a text by calling itself: a deep text must not take the caller's stack.
+pub(super) fn on_a_large_stack<T: Send>(work: impl Fn() -> T + Sync) -> Result<T, Panicked> {
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().name("shader".to_owned()).stack_size(STACK_BYTES);
         match builder.spawn_scoped(scope, &work) {
-            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Ok(thread) => thread.join().map_err(|_| Panicked),
             // Without a thread to be had it is read here: few texts are deep.
-            Err(_) => work(),
+            Err(_) => Ok(work()),
         }
     })
 }
@@ -132,6 +200,7 @@ fn described(module: &Module, handle: Handle<Function>, function: &Function, own
         takes: function.arguments.iter().map(|argument| named(argument.ty)).collect(),
         gives: result.map(named),
         values: result.and_then(|ty| values_of(module, ty)),
+        is_scalar: result.is_some_and(|ty| matches!(module.types[ty].inner, TypeInner::Scalar(_))),
         span: within(module.functions.get_span(handle), own).unwrap_or(0..0),
     }
 }
@@ -139,7 +208,9 @@ fn described(module: &Module, handle: Handle<Function>, function: &Function, own
 /// A type as WGSL writes it.
 fn name_of(module: &Module, ty: Handle<Type>) -> String {
     let Type { name, inner } = &module.types[ty];
-    name.clone().unwrap_or_else(|| name_of_inner(module, inner))
+    // Another name for a number is one all the same.
+    let has_own = matches!(inner, TypeInner::Struct { .. });
+    name.clone().filter(|_| has_own).unwrap_or_else(|| name_of_inner(module, inner))
 }
 
 fn name_of_inner(module: &Module, inner: &TypeInner) -> String {
@@ -185,9 +256,7 @@ fn refuse(module: &Module, entry: &str, own: &str) -> Result<(), UsersFault> {
         Err(UsersFault { span, kind: UsersFaultKind::NotForLanes(what, instead) })
     };
     if module.entry_points.iter().any(|point| point.name != entry) {
-        let stages = ["@compute", "@vertex", "@fragment"];
-        let found = stages.iter().find_map(|stage| own.find(stage).map(|at| at..at + stage.len()));
-        return fault(found, "an entry point", "Write a plain function: what starts it is put behind the text");
+        return fault(stage(own), "an entry point", "Write a plain function: what starts it is put behind the text");
     }
     for (handle, variable) in module.global_variables.iter() {
         let Some(span) = within(module.global_variables.get_span(handle), own) else { continue };
@@ -208,6 +277,7 @@ fn refuse(module: &Module, entry: &str, own: &str) -> Result<(), UsersFault> {
         return fault(within(module.overrides.get_span(handle), own), "an override", "Write const in its place");
     }
     refuse_large(module, own)?;
+    refuse_long(module, own)?;
     for (_, function) in module.functions.iter() {
         if let Some((what, span)) = first_shared(&function.body)
             && let Some(span) = within(span, own)
@@ -251,6 +321,51 @@ fn refuse_large(module: &Module, own: &str) -> Result<(), UsersFault> {
     }
     if let Some((ty, _)) = module.types.iter().find(|(ty, _)| bytes(*ty) > OWN_BYTES && !of_others.contains(ty)) {
         return fault(module.types.get_span(ty));
+    }
+    Ok(())
+}
+
+/// The mark of an entry point.
+fn stage(own: &str) -> Option<Range<usize>> {
+    let (mut at, mut last) = (0, "");
+    tokens(own).find_map(|token| {
+        let span = at..at + token.len();
+        at = span.end;
+        let before = std::mem::replace(&mut last, token);
+        (before == "@" && matches!(token, "compute" | "vertex" | "fragment")).then(|| span.start - 1..span.end)
+    })
+}
+
+/// Functions that call others twice and twice again never end, though no loop turns.
+fn refuse_long(module: &Module, own: &str) -> Result<(), UsersFault> {
+    fn statements(block: &Block, of_functions: &[u64]) -> u64 {
+        let of = |statement: &Statement| {
+            let inner = |block: &Block| statements(block, of_functions);
+            match statement {
+                Statement::Block(block) => inner(block),
+                Statement::If { accept, reject, .. } => inner(accept).saturating_add(inner(reject)),
+                Statement::Switch { cases, .. } => {
+                    cases.iter().fold(0, |sum: u64, case| sum.saturating_add(inner(&case.body)))
+                }
+                Statement::Loop { body, continuing, .. } => inner(body).saturating_add(inner(continuing)),
+                Statement::Call { function, .. } => of_functions.get(function.index()).copied().unwrap_or(0),
+                _ => 0,
+            }
+        };
+        block.iter().fold(0, |sum: u64, statement| sum.saturating_add(1).saturating_add(of(statement)))
+    }
+    // Whoever is called stands before whoever calls.
+    let mut of_functions = Vec::with_capacity(module.functions.len());
+    for (handle, function) in module.functions.iter() {
+        let all = statements(&function.body, &of_functions);
+        if all > MOST_STATEMENTS {
+            let span = within(module.functions.get_span(handle), own);
+            let instead = "What it calls calls others again and again: let a loop do it, whose turns are counted";
+            let kind =
+                UsersFaultKind::NotForLanes("a function whose calls come to more than a million statements", instead);
+            return Err(UsersFault { span, kind });
+        }
+        of_functions.push(all);
     }
     Ok(())
 }
@@ -388,7 +503,6 @@ fn tokens(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let first = rest.chars().next()?;
-        let is_word = |c: char| c.is_alphanumeric() || c == '_';
         let length = match first {
             '/' if rest.starts_with("//") => rest.find(LINE_BREAKS).unwrap_or(rest.len()),
             '/' if rest.starts_with("/*") => comment(rest).unwrap_or(rest.len()),
@@ -399,6 +513,11 @@ fn tokens(text: &str) -> impl Iterator<Item = &str> {
         rest = behind;
         Some(token)
     })
+}
+
+/// Whether a character belongs to a word. Of those beyond ASCII all do that are no space: some do in WGSL, and no sign is there.
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii() && !c.is_whitespace()
 }
 
 /// What ends a comment of one line.

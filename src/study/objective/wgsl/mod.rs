@@ -34,6 +34,8 @@ const VALUES_MOST: usize = 16;
 /// Turns of loops that an evaluation may have where the study does not say. At two microseconds a turn, a few hundred
 /// operations on a slow device, it ends within the 100 ms of a dispatch; and software drivers end loops after 65,535.
 const STEPS: u32 = 50_000;
+/// More would keep a slow device for minutes.
+const STEPS_MOST: u32 = 10_000_000;
 
 /// A shader, ready to be evaluated.
 #[derive(Debug, Clone)]
@@ -199,8 +201,8 @@ pub(super) fn resolve(config: &mut StudyConfig, source: &Source, key: Key) -> Re
     }
     let (repeats, steps) = (options.repeats.unwrap_or(1), options.steps.unwrap_or(STEPS));
     check_repeats(repeats).map_err(|error| at(source, "objective.repeats", error.into()))?;
-    if steps == 0 {
-        let (key, need) = ("objective.steps", "1 or more".into());
+    if !(1..=STEPS_MOST).contains(&steps) {
+        let (key, need) = ("objective.steps", format!("1 to {STEPS_MOST}").into());
         return Err(at(source, key, ConfigError::OutOfRange { key, value: steps.to_string(), need }.into()));
     }
     let space = space(config, source)?;
@@ -228,7 +230,7 @@ pub(super) fn resolve(config: &mut StudyConfig, source: &Source, key: Key) -> Re
     let notes = (repeats > 1 && !text.contains("random_"))
         .then(|| format!("without random numbers all {repeats} evaluations of a candidate are the same"));
     let objective = WgslObjective {
-        is_scalar: function.gives.as_deref() == Some("f32"),
+        is_scalar: function.is_scalar,
         path,
         text,
         params,
