@@ -3,9 +3,9 @@
     python benches/budgets.py [--data FOLDER] [--seeds 5] [--schedulers hyperband,hyperband+tpe,halving,median]
     python benches/budgets.py --races [--data FOLDER] [--models knn:3,logistic:1] [--sets KEY=VALUE ...] [--cache FILE]
 
-With --races the other part alone: a race over five folds against random search on all of them, the same candidates in both,
-for so many seeds of each model. Every search is kept in the cache file as a line of JSON, so that races that were interrupted
-go on where they were; begin a new one where the program has changed. Writes benches/results/races.md.
+Every search is kept in the cache file as a line of JSON, so that what was interrupted goes on where it was; begin a new one where the
+program has changed. With --races the other part alone: a race over five folds against random search on all of them, the same candidates in both,
+for so many seeds of each model. Writes benches/results/races.md.
 
 Of each search the units of budget (epochs, trees) that all lanes had are noted with the best score so far of a candidate that
 had its whole budget. After a + stands the strategy that proposes, random where there is none. Random search trains CANDIDATES of them in full; a scheduler's search has MORE times as many.
@@ -26,7 +26,7 @@ from pathlib import Path
 import common
 
 CANDIDATES = 81
-MORE = 20
+MORE = 6
 # Three rungs and more at eta = 3.
 BUDGETS = {"mlp": 81, "gbdt": 81}
 CLASSES = ["breast_cancer", "wine", "sonar", "credit_g", "titanic", "pima_diabetes"]
@@ -79,7 +79,7 @@ def main():
     arguments.add_argument("--models")
     arguments.add_argument("--races", action="store_true")
     arguments.add_argument("--sets", nargs="*", default=[], help="--races: further settings, as search.level=0.05")
-    arguments.add_argument("--cache", default=common.ROOT / "target" / "races.jsonl", help="--races: where searches are kept")
+    arguments.add_argument("--cache", default=common.ROOT / "target" / "budgets.jsonl", help="where searches are kept")
     arguments.add_argument("--program", help="the example that is built already")
     arguments = arguments.parse_args()
     arguments.models = arguments.models or (RACES if arguments.races else "mlp,gbdt")
@@ -94,11 +94,17 @@ def main():
         for name in DATA
         for scheduler in ["full", *schedulers]
     ]
-    curves = {}
-    with concurrent.futures.ProcessPoolExecutor(common.CORES) as pool:
+    cache = Path(arguments.cache)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    lines = map(json.loads, cache.read_text().splitlines() if cache.exists() else [])
+    curves = {tuple(line["search"]): line["curve"] for line in lines if "curve" in line}
+    jobs = [job for job in jobs if job[2:6] not in {(name, model, scheduler, seed) for name, model, seed, scheduler in curves}]
+    with cache.open("a") as out, concurrent.futures.ProcessPoolExecutor(common.CORES) as pool:
         for number, (key, curve, _) in enumerate(pool.map(searched, jobs), 1):
             curves[key] = curve
-            if number % 40 == 0:
+            out.write(json.dumps({"search": key, "curve": curve}) + "\n")
+            out.flush()
+            if number % 10 == 0:
                 print(f"{number} of {len(jobs)} searches", flush=True)
     report(curves, schedulers, arguments)
 
@@ -118,7 +124,7 @@ def races(program, arguments):
     cache = Path(arguments.cache)
     lines = map(json.loads, cache.read_text().splitlines() if cache.exists() else [])
     # As text: what comes from --sets is, and a number is another one than its text.
-    found = {tuple(line["search"]): line["found"] for line in lines if line["sets"] == texts(sets)}
+    found = {tuple(line["search"]): line["found"] for line in lines if line.get("sets") == texts(sets)}
     jobs = [
         (program, arguments.data, name, model, scheduler, seed, sets)
         for name, model, seed, scheduler in wanted
