@@ -6,18 +6,17 @@
 
 mod frozen;
 mod kept;
+mod scores;
 mod turns;
 
 use super::CpuOptions;
-use super::lane_model::{GroupKey, LaneModel, LaneProgress, RowBlock};
-use super::score::{LaneScore, Scoring};
-use super::simd::{LANES, Lanes, Level};
+use super::lane_model::{GroupKey, LaneModel, LaneProgress};
+use super::score::LaneScore;
+use super::simd::{LANES, Level};
 use crate::backend::{BackendError, Lane, LaneReport, LaneStatus, Slot, StopFlag, Trainer, Weights};
-use crate::data::metrics::Statistic;
-use crate::data::{Fold, Problem, Rows};
+use crate::data::Problem;
 use crate::space::Points;
 use kept::{Kept, KeptGroup};
-use ndarray::s;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
@@ -31,11 +30,6 @@ use turns::{Recipe, Turn};
 const FIRST_STRIDE: u64 = 32;
 /// See [`FIRST_STRIDE`].
 const SHORTEST_STRIDE: Duration = Duration::from_millis(250);
-
-/// Rows that are predicted at a time at most, and bytes of their predictions, which then stay in the cache.
-const PREDICT_ROWS: usize = 256;
-/// See [`PREDICT_ROWS`].
-const PREDICT_BYTES: usize = 64 << 10;
 
 enum SlotState<M: LaneModel> {
     Free,
@@ -461,22 +455,6 @@ impl<M: LaneModel> CpuTrainer<M> {
         reports
     }
 
-    /// How a lane's scores change with its point; nothing where nobody asked, or where a score has no slopes.
-    fn gradients(&self, fold: &M::Fold, group: &M::Group, lane: usize, rows: &Fold, evals: &[f64]) -> Vec<Vec<f64>> {
-        let Statistic::RowSum(term) = self.problem.metric.statistic() else { return Vec::new() };
-        if !self.wants_gradients {
-            return Vec::new();
-        }
-        let gradient = |((eval, set), score): ((&Rows, usize), &f64)| {
-            let slope = self.problem.metric.slope(eval.truth(), *score)?;
-            let mut slopes = self.model.slopes(self.level, fold, group, lane, set, term)?;
-            slopes.iter_mut().for_each(|along| *along *= slope);
-            Some(slopes)
-        };
-        let all: Option<Vec<Vec<f64>>> = rows.evals.iter().zip(1..).zip(evals).map(gradient).collect();
-        all.unwrap_or_default()
-    }
-
     /// Advances a group to its budget, a stride at a time so that a stop is heard.
     fn walk(&self, fold: &M::Fold, group: &mut M::Group, budget: u64, stop: &StopFlag) -> Option<Vec<LaneProgress>> {
         let (mut stride, mut until) = ((budget / FIRST_STRIDE).max(1), 0);
@@ -495,28 +473,6 @@ impl<M: LaneModel> CpuTrainer<M> {
                 stride *= 2;
             }
         }
-    }
-
-    /// Scores every lane of a group on one of its fold's row sets.
-    fn score(&self, fold: &M::Fold, group: &mut M::Group, set: usize, rows: &Rows, lanes: usize) -> Vec<LaneScore> {
-        let (n, outputs) = (rows.y.len(), self.problem.outputs);
-        let mut scoring = Scoring::new(self.level, self.problem.metric, rows, outputs, lanes);
-        if scoring.wants_squared_errors()
-            && let Some(sums) = self.model.squared_errors(self.level, fold, group, set)
-        {
-            return scoring.of_sums(sums);
-        }
-        let fitting = PREDICT_BYTES / (outputs * size_of::<Lanes>()).max(1);
-        let most = fitting.clamp(LANES, PREDICT_ROWS) / LANES * LANES;
-        let mut block = vec![Lanes::ZERO; most.min(n) * outputs];
-        for first in (0..n).step_by(most) {
-            let last = (first + most).min(n);
-            let block = &mut block[..(last - first) * outputs];
-            let rows = RowBlock { set, first, x: rows.x.slice(s![first..last, ..]) };
-            self.model.predict(self.level, fold, group, rows, block);
-            scoring.take(first, block);
-        }
-        scoring.finish()
     }
 
     /// The weights of a lane whose state was dropped when it had had so much budget.
