@@ -239,12 +239,14 @@ impl<P: GpuPlan> GpuTrainer<P> {
         self.resident.as_mut().map_or(Ok(false), |resident| resident.open(stop, &self.gpu.options().provoked))
     }
 
-    /// Trains and scores one batch; `None` when the stop flag was raised before its end.
+    /// Trains and scores one batch; `None` when the stop flag was raised before its end. Of lanes that turn where it ends, and
+    /// go on, nobody asks what they score there.
     fn run_batch(
         &mut self,
         slots: &[u32],
         budget: u64,
         keep: bool,
+        turns: bool,
         stop: &StopFlag,
     ) -> Result<Option<Vec<Scored>>, Fault> {
         let start = Instant::now();
@@ -260,7 +262,7 @@ impl<P: GpuPlan> GpuTrainer<P> {
         let largest = (Phase::Train, 0);
         let mut runner = Runner { resident, batch: &batch, plan: &self.plan, budget: until, stop, largest };
         let ran = match runner.train(from..until, slicer(self.most_ticks.train)) {
-            Ok(true) => runner.score(slicer(self.most_ticks.score)),
+            Ok(true) if !turns => runner.score(slicer(self.most_ticks.score)),
             ran => ran,
         };
         let largest = runner.largest;
@@ -275,7 +277,7 @@ impl<P: GpuPlan> GpuTrainer<P> {
         }
         let Some(progress) = progress? else { return Ok(None) };
         let results = session.read(&batch.results, 0, batch.result_words as usize)?;
-        let frozen = if keep && self.wants_states { batch.read_states(session)? } else { None };
+        let frozen = if keep && !turns && self.wants_states { batch.read_states(session)? } else { None };
         let all: f64 = lanes.iter().map(|(_, state)| state.lane().cost).sum();
         let seconds = start.elapsed().as_secs_f64() / all.max(f64::MIN_POSITIVE);
         let scored = lanes.iter().zip(&batch.places).zip(progress).map(|(((slot, state), place), progress)| {
@@ -304,7 +306,7 @@ impl<P: GpuPlan> GpuTrainer<P> {
                 used: u64::from(progress.unit).saturating_sub(lead_in),
                 seconds: seconds * state.lane().cost,
             };
-            let home = keep.then(|| Home { state: batch.state.clone(), word: place.0, progress });
+            let home = (keep || turns).then(|| Home { state: batch.state.clone(), word: place.0, progress });
             Scored { slot: *slot, report, home }
         });
         Ok(Some(scored.collect()))
@@ -405,7 +407,7 @@ impl<P: GpuPlan> Trainer for GpuTrainer<P> {
             let until = self.span(&batch, budget).map_or(budget, |(_, until)| until);
             let start = Instant::now();
             let ran = ready.and_then(|ready| match ready {
-                true => self.run_batch(&batch, until, keep || until < budget, stop),
+                true => self.run_batch(&batch, until, keep, until < budget, stop),
                 false => Ok(None),
             });
             match ran {
