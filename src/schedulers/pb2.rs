@@ -111,7 +111,7 @@ impl Explorer for Bandit {
             self.last.insert(fork.candidate, value);
         }
         let Some(process) = &mut self.process else { return point };
-        let key = self.perturb.key_of(fork).child(u32::MAX);
+        let key = self.perturb.key_of(fork.candidate, fork.budget).child(u32::MAX);
         let now = self.intervals as f64;
         let (mut best, mut highest) = (None, f64::NEG_INFINITY);
         for draw in 0..DRAWS {
@@ -148,8 +148,8 @@ impl Explorer for Bandit {
             let before = self.last.insert(one.candidate, one.value);
             let gain = before.map_or(f64::NAN, |before| before - one.value);
             if gain.is_finite() {
-                let fork = Fork { candidate: one.candidate, parent: one.candidate, budget: one.budget };
-                gains.push((self.perturb.key_of(fork).words(u64::MAX), gain, point));
+                let drawn = self.perturb.key_of(one.candidate, one.budget).words(u64::MAX);
+                gains.push((drawn, gain, point));
             }
         }
         // Of a large population some, whoever they are.

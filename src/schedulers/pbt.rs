@@ -62,9 +62,9 @@ impl Perturb {
         Perturb { codecs: space.codecs(), space, columns, resample, key }
     }
 
-    /// Of everything that a fork draws.
-    pub(super) fn key_of(&self, fork: Fork) -> Key {
-        self.key.child_of_number(fork.candidate).child_of_number(fork.budget)
+    /// Of everything that is drawn of a candidate on a rung.
+    pub(super) fn key_of(&self, candidate: u64, budget: u64) -> Key {
+        self.key.child_of_number(candidate).child_of_number(budget)
     }
 
     pub(super) fn codec(&self, column: usize) -> &Codec {
@@ -108,7 +108,7 @@ fn within(codec: &Codec, value: f64, low: f64, high: f64) -> f64 {
 
 impl Explorer for Perturb {
     fn explore(&mut self, fork: Fork, parent: &[f64]) -> Vec<f64> {
-        let key = self.key_of(fork);
+        let key = self.key_of(fork.candidate, fork.budget);
         for attempt in 0..ATTEMPTS {
             let key = key.child(attempt);
             let mut row = parent.to_vec();
