@@ -204,6 +204,26 @@ pub enum CommandError {
         /// Whether it is the name of something else.
         is_taken: bool,
     },
+    /// A result that cannot be called so.
+    #[error(
+        "objective.{section}.{name}: in a line of results \"{name}\" is something else\n  Call it otherwise there, and here: {name}_2"
+    )]
+    ResultName {
+        /// The key of the objective that names it.
+        section: &'static str,
+        /// As it is written.
+        name: String,
+    },
+    /// A limit that is none.
+    #[error(
+        "objective.limits.{name} is no limit: {reason}\n  Write the most that it may be, {name} = 400, or {name} = {{ min = 0.9, max = 1.0 }} with one of these or both"
+    )]
+    Limit {
+        /// Of which result.
+        name: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// Where it would run is not there.
     #[error("{} is no directory: the command cannot run there\n  Name one that is there: objective.directory", path.display())]
     NoDirectory {
@@ -488,9 +508,11 @@ pub enum StudyError {
     },
     /// Every candidate is beyond a limit of the study.
     #[error(
-        "all {candidates} candidates with a score are beyond search.limits\n  Raise the limits, or open [space] to smaller models"
+        "all {candidates} candidates with a score are beyond {limits}\n  Loosen the limits, or open [space] to candidates that keep them"
     )]
     AllBeyond {
+        /// The key of the limits.
+        limits: &'static str,
         /// Candidates with a score.
         candidates: u64,
     },

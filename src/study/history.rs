@@ -101,7 +101,8 @@ pub struct Trial {
     pub status: TrialStatus,
     /// One score for each row set of each fold.
     pub scores: Vec<f64>,
-    /// Means over the folds of the values beside the score, where an objective has several.
+    /// Means over the folds of the values beside the score, where an objective has several. On a command's way NaN where it has not
+    /// said one yet.
     pub others: Vec<f64>,
     /// Mean score on training rows.
     pub train: f32,
@@ -134,7 +135,7 @@ impl Trial {
         sum / count
     }
 
-    /// One value for each objective; NaN where it has no score.
+    /// One value for each objective, then those that have a limit alone; NaN where it has no score.
     pub fn values(&self) -> Vec<f64> {
         let others = self.others.iter().map(|value| if self.status.is_scored() { *value } else { f64::NAN });
         std::iter::once(self.value()).chain(others).collect()

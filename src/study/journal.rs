@@ -76,7 +76,7 @@ pub struct Outcomes {
     pub statuses: Vec<(u8, u64)>,
     /// `scores` numbers a candidate.
     pub scores: Vec<f64>,
-    /// Values beside the score, `objectives - 1` a candidate.
+    /// Values beside the score: of the other objectives, then of a command those that have a limit alone.
     pub others: Vec<f64>,
     /// Mean score on training rows.
     pub train: Vec<f32>,

@@ -166,8 +166,14 @@ impl Study {
         // Who is beyond a limit is no choice, whatever the score. Of several objectives its values are told nevertheless, for
         // strategies that order such candidates by their violation.
         let value = if violation > 0.0 { f64::NAN } else { trial.reached() };
+        let mut values = trial.values();
+        match self.directions.len() {
+            0 | 1 => values = vec![value],
+            // What has a limit alone is not searched for.
+            objectives => values.truncate(objectives),
+        }
         Outcome {
-            values: if self.directions.len() > 1 { trial.values() } else { vec![value] },
+            values,
             violation,
             folds: trial.scores.clone(),
             seconds: f64::from(trial.seconds) / clocks,
@@ -192,7 +198,7 @@ impl Study {
         Shape {
             lanes: self.objective.lanes(),
             scores: self.objective.scores(),
-            others: self.directions.len().saturating_sub(1),
+            others: self.objective.values().len().saturating_sub(1),
         }
     }
 
@@ -397,10 +403,11 @@ fn check_ranges(config: &StudyConfig) -> Result<(), ConfigError> {
         () if config.objective.is_some() && search.objectives.len() > 1 => out_of_range(
             "search.objectives",
             "beside [objective]".to_owned(),
-            "a function, a shader or an objective in Rust says which there are, and a command has one",
+            "a function, a shader or an objective in Rust says which there are, and of a command they are objective.others",
         ),
         () if config.objective.is_some() && !search.limits.is_empty() => {
-            out_of_range("search.limits", "beside [objective]".to_owned(), "limits are about models, and there is none")
+            let need = "these are about models, and there is none; limits of a command are objective.limits";
+            out_of_range("search.limits", "beside [objective]".to_owned(), need)
         }
         () if search.plan.is_some_and(|plan| plan.candidates == 0) => {
             out_of_range("search.plan", "0 candidates".to_owned(), "1 or more")

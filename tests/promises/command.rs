@@ -2,6 +2,8 @@
 //! schedulers stop it by its values on the way, and nothing of it is left behind.
 #![cfg(unix)]
 
+mod values;
+
 use crate::study::run;
 use crate::support::program::{self, command, done};
 use crate::support::{Folder, quiet, studies};
@@ -641,6 +643,15 @@ fn what_cannot_be_run_is_said_before_anything_is() {
         base.to_owned() + "[run]\nbackend = 'gpu'\n",
         base.to_owned() + "[run]\nhistory = 'best:10'\n",
         base.to_owned() + "[search]\nlimits = { seconds = 1.0 }\n",
+        base.to_owned() + "[search]\nobjectives = ['score', 'size']\n",
+        of("\n[space]", "\nothers = { value = 'minimize' }\n[space]"),
+        of("\n[space]", "\nothers = { size = 'less' }\n[space]"),
+        of("\n[space]", "\nlimits = { step = 3 }\n[space]"),
+        of("\n[space]", "\nlimits = { size = 'much' }\n[space]"),
+        of("\n[space]", "\nlimits = { size = { most = 3 } }\n[space]"),
+        of("\n[space]", "\nlimits = { size = { min = 3, max = 2 } }\n[space]"),
+        of("\n[space]", "\ndirections = ['minimize']\n[space]"),
+        of("\n[space]", "\nothers = { size = 'minimize' }\n[space]") + "[search]\nstrategy = 'cmaes'\n",
         of("['sh', 'run.sh', '{x}']", "'sh run.sh \"{x}\"'").replace("{ float = [0, 1] }", "['a b', 'c']"),
     ];
     let mut said = Vec::new();

@@ -280,8 +280,11 @@ pub mod studies {
         for chosen in ["best", "one_se", "bias_corrected"] {
             result[chosen]["seconds_per_lane"].take();
         }
-        for chosen in result["top"].as_array_mut().unwrap() {
-            chosen["seconds_per_lane"].take();
+        // A result without trade-offs has no front.
+        for list in ["top", "front"] {
+            for chosen in result.get_mut(list).and_then(|list| list.as_array_mut()).into_iter().flatten() {
+                chosen["seconds_per_lane"].take();
+            }
         }
     }
 }

@@ -1,10 +1,9 @@
 //! Where programs keep what they go on from: a directory of the run's for each trial. Of trials that have come to their end only
-//! the best one's is kept.
+//! the best one's is kept, of several objectives those that no other one beats.
 //!
 //! To make and to remove a directory takes milliseconds on some disks, longer than many a program; to rename one takes none.
 //! What a trial has left empty becomes the next one's.
 
-use crate::data::metrics::Direction;
 use crate::study::run_dir::checkpoints_path;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -17,8 +16,25 @@ pub(in crate::study) struct Checkpoints {
     repeats: usize,
     /// Empty ones of trials that are over, under these trials' names.
     spare: Vec<PathBuf>,
-    /// The best trial that has come to its end in this session.
-    best: Option<(f64, u64)>,
+    /// The best trial that has come to its end in this session; of several objectives those that no other one beats.
+    best: Vec<Leader>,
+}
+
+/// A trial that none is better than.
+#[derive(Debug)]
+struct Leader {
+    candidate: u64,
+    /// One value for each objective, all to be minimised.
+    values: Vec<f64>,
+}
+
+impl Leader {
+    /// Whether another one is no choice beside this one. Of equal ones with one objective the earlier is taken.
+    fn beats(&self, other: &Leader) -> bool {
+        let is_no_worse = self.values.iter().zip(&other.values).all(|(own, other)| own <= other);
+        let is_earlier = self.values.len() == 1 && self.candidate < other.candidate;
+        is_no_worse && (is_earlier || self.values != other.values)
+    }
 }
 
 impl Checkpoints {
@@ -26,7 +42,7 @@ impl Checkpoints {
     pub(in crate::study) fn new(run: &Path, repeats: usize) -> Checkpoints {
         // Programs run elsewhere: a path from here would not lead there.
         let run = std::path::absolute(run).unwrap_or_else(|_| run.to_owned());
-        Checkpoints { folder: checkpoints_path(&run), repeats, spare: Vec::new(), best: None }
+        Checkpoints { folder: checkpoints_path(&run), repeats, spare: Vec::new(), best: Vec::new() }
     }
 
     /// Where that of one of a candidate's runs lies.
@@ -60,15 +76,17 @@ impl Checkpoints {
         }
     }
 
-    /// A candidate has come to its end with this value, NaN where it has none: what it has kept goes, or what the best before
-    /// it had kept.
-    pub(super) fn is_over(&mut self, candidate: u64, value: f64, direction: Direction) {
-        let is_better = |best: (f64, u64)| direction.compare(value, best.0).then(candidate.cmp(&best.1)).is_lt();
-        let out = if !value.is_nan() && self.best.is_none_or(is_better) {
-            self.best.replace((value, candidate)).map(|(_, best)| best)
-        } else {
-            Some(candidate)
-        };
+    /// A candidate has come to its end with these values, all to be minimised, or is no choice: what it has kept goes, or what
+    /// those that it beats had kept.
+    pub(super) fn is_over(&mut self, candidate: u64, values: Option<Vec<f64>>) {
+        let mut out = Vec::new();
+        match values.map(|values| Leader { candidate, values }) {
+            Some(one) if !self.best.iter().any(|best| best.beats(&one)) => {
+                out.extend(self.best.extract_if(.., |best| one.beats(best)).map(|beaten| beaten.candidate));
+                self.best.push(one);
+            }
+            _ => out.push(candidate),
+        }
         for (out, repeat) in out.into_iter().flat_map(|out| (0..self.repeats).map(move |repeat| (out, repeat))) {
             let folder = self.of(out, repeat);
             if !self.spare.contains(&folder) {
@@ -129,8 +147,8 @@ mod tests {
             let folder = checkpoints.make(candidate, 0).unwrap();
             std::fs::write(folder.join("state"), "x").unwrap();
         }
-        for (candidate, value) in [(2, 1.0), (1, 1.0), (0, f64::NAN), (3, 2.0), (4, 0.5)] {
-            checkpoints.is_over(candidate, value, Direction::Minimize);
+        for (candidate, value) in [(2, Some(1.0)), (1, Some(1.0)), (0, None), (3, Some(2.0)), (4, Some(0.5))] {
+            checkpoints.is_over(candidate, value.map(|value| vec![value]));
         }
         assert_eq!(names(&checkpoints), ["4", "5"], "the best, and who is on the way");
         assert!(checkpoints.make(5, 0).unwrap().join("state").exists(), "what is there stays");
@@ -139,6 +157,20 @@ mod tests {
         std::fs::remove_file(checkpoints.of(5, 0).join("state")).unwrap();
         checkpoints.keep(|_| true);
         assert!(!checkpoints.folder.exists(), "nothing is left of what is empty");
+    }
+
+    #[test]
+    fn of_several_objectives_those_that_no_other_one_beats_are_kept() {
+        let run = tempfile::tempdir().unwrap();
+        let mut checkpoints = Checkpoints::new(run.path(), 1);
+        for (candidate, values) in
+            [[3.0, 3.0], [1.0, 5.0], [4.0, 4.0], [5.0, 1.0], [1.0, 5.0], [2.0, 2.0]].iter().enumerate()
+        {
+            let candidate = candidate as u64;
+            std::fs::write(checkpoints.make(candidate, 0).unwrap().join("state"), "x").unwrap();
+            checkpoints.is_over(candidate, Some(values.to_vec()));
+        }
+        assert_eq!(names(&checkpoints), ["1", "3", "4", "5"]);
     }
 
     #[test]
@@ -157,7 +189,7 @@ mod tests {
             // The outcomes of some are journalled later than others have begun.
             if candidate % 10 == 9 {
                 let over = candidate - 9..=candidate;
-                over.for_each(|over| checkpoints.is_over(over, -((over as f64) - 50.0).abs(), Direction::Maximize));
+                over.for_each(|over| checkpoints.is_over(over, Some(vec![((over as f64) - 50.0).abs()])));
             }
             assert!(names(&checkpoints).len() <= 4, "{:?}", names(&checkpoints));
         }

@@ -2,16 +2,18 @@
 
 use super::protocol::{Lines, Said, number, quoted, said};
 
-/// How far a trial goes.
+/// How far a trial goes, and what it is to say there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Goal {
+pub(super) struct Goal<'a> {
     /// The budget that it is trained to.
     pub(super) budget: u64,
     /// The whole budget of a trial; `None` of programs without steps.
     pub(super) whole: Option<u64>,
+    /// The names of what its results say beside the value.
+    pub(super) others: &'a [String],
 }
 
-impl Goal {
+impl Goal<'_> {
     /// Whether the trial goes to its end.
     fn is_whole(self) -> bool {
         self.whole.is_none_or(|whole| self.budget >= whole)
@@ -25,6 +27,8 @@ pub(super) enum Outcome {
     Value {
         /// A finite one.
         value: f64,
+        /// What its result says beside it, finite too; on the way NaN where it does not say it.
+        others: Vec<f64>,
         /// Units of budget that it had.
         used: u64,
     },
@@ -46,13 +50,21 @@ pub(super) enum End {
 pub(super) struct Course {
     lines: Lines,
     /// The last result.
-    last: Option<(f64, Option<u64>)>,
+    last: Option<Last>,
     /// The last line that is not empty, as far as it may be a number or is to be quoted.
     talk: Vec<u8>,
     /// Whether there was more of it: the beginning of a number is none.
     is_cut: bool,
     /// Whether there were results since the goal was set.
     has_news: bool,
+}
+
+/// A result.
+#[derive(Debug)]
+struct Last {
+    value: f64,
+    others: Vec<Option<f64>>,
+    step: Option<u64>,
 }
 
 /// Of the last line so much is remembered.
@@ -80,18 +92,18 @@ impl Course {
     }
 
     /// Reads lines until the goal is reached. What is printed behind it stays, for a later goal.
-    pub(super) fn read(&mut self, goal: Goal) -> Option<Outcome> {
+    pub(super) fn read(&mut self, goal: Goal<'_>) -> Option<Outcome> {
         while let Some(line) = self.lines.next() {
-            match said(line) {
+            match said(line, goal.others) {
                 Some(Said::Failure(reason)) => return Some(Outcome::Failed(format!("it said: {reason}"))),
-                Some(Said::Value { value, step }) => {
+                Some(Said::Value { value, others, step }) => {
                     self.has_news = true;
                     let is_beyond = step.zip(goal.whole).is_some_and(|(step, whole)| step > whole);
                     if is_beyond && self.last.is_some() {
                         // Who goes beyond the whole budget has had it.
                         return Some(self.value(goal));
                     }
-                    self.last = Some((value, step));
+                    self.last = Some(Last { value, others, step });
                     if is_beyond || !goal.is_whole() && step.is_some_and(|step| step >= goal.budget) {
                         return Some(self.value(goal));
                     }
@@ -108,7 +120,7 @@ impl Course {
     }
 
     /// The program has ended, and all that it printed is here.
-    pub(super) fn end(&mut self, goal: Goal, end: &End) -> Outcome {
+    pub(super) fn end(&mut self, goal: Goal<'_>, end: &End) -> Outcome {
         self.lines.end();
         if let Some(outcome) = self.read(goal) {
             return outcome;
@@ -116,23 +128,29 @@ impl Course {
         match end {
             End::Bad(reason) => Outcome::Failed(reason.clone()),
             End::Good => {
-                self.last = self.last.or_else(|| Some((number(&self.talk).filter(|_| !self.is_cut)?, None)));
+                if self.last.is_none() {
+                    let value = number(&self.talk).filter(|_| !self.is_cut);
+                    // A bare number says nothing beside itself.
+                    let others = vec![None; goal.others.len()];
+                    self.last = value.map(|value| Last { value, others, step: None });
+                }
                 self.value(goal)
             }
         }
     }
 
     /// What the last result says.
-    fn value(&self, goal: Goal) -> Outcome {
-        match self.last {
-            Some((value, step)) if value.is_finite() => {
-                let used = step.map_or(goal.budget, |step| step.min(goal.whole.unwrap_or(goal.budget)));
-                Outcome::Value { value, used: if goal.whole.is_none() { goal.budget } else { used } }
-            }
-            Some((value, step)) => {
-                let after = step.map(|step| format!(" after step {step}")).unwrap_or_default();
-                Outcome::Failed(format!("its value is {value}{after}"))
-            }
+    fn value(&self, goal: Goal<'_>) -> Outcome {
+        match &self.last {
+            Some(last) => match last.fault(goal) {
+                Some(reason) => Outcome::Failed(reason),
+                None => {
+                    let used = last.step.map_or(goal.budget, |step| step.min(goal.whole.unwrap_or(goal.budget)));
+                    let used = if goal.whole.is_none() { goal.budget } else { used };
+                    let others = last.others.iter().map(|other| other.unwrap_or(f64::NAN)).collect();
+                    Outcome::Value { value: last.value, others, used }
+                }
+            },
             None => {
                 let talk = quoted(&String::from_utf8_lossy(&self.talk));
                 let printed = match talk.is_empty() {
@@ -145,26 +163,41 @@ impl Course {
     }
 }
 
+impl Last {
+    /// Why it is no result of a trial at its goal, if it is none: numbers are finite, and at the end of a trial all are there.
+    fn fault(&self, goal: Goal<'_>) -> Option<String> {
+        let after = || self.step.map(|step| format!(" after step {step}")).unwrap_or_default();
+        if !self.value.is_finite() {
+            return Some(format!("its value is {}{}", self.value, after()));
+        }
+        goal.others.iter().zip(&self.others).find_map(|(name, other)| match other {
+            Some(other) if !other.is_finite() => Some(format!("its \"{}\" is {other}{}", quoted(name), after())),
+            None if goal.is_whole() => Some(format!("its last result says no number \"{}\"", quoted(name))),
+            _ => None,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn goal(budget: u64, whole: u64) -> Goal {
-        Goal { budget, whole: Some(whole) }
+    fn goal(budget: u64, whole: u64) -> Goal<'static> {
+        Goal { budget, whole: Some(whole), others: &[] }
     }
 
-    const NO_STEPS: Goal = Goal { budget: 1, whole: None };
+    const NO_STEPS: Goal<'_> = Goal { budget: 1, whole: None, others: &[] };
 
     fn steps(range: std::ops::RangeInclusive<u64>) -> String {
         range.map(|step| format!("{{\"step\": {step}, \"value\": {}}}\ntalk\n", 100 - step)).collect()
     }
 
     fn value(value: f64, used: u64) -> Outcome {
-        Outcome::Value { value, used }
+        Outcome::Value { value, others: Vec::new(), used }
     }
 
     /// What a program that prints this comes to.
-    fn ended(text: &str, goal: Goal, end: End) -> Outcome {
+    fn ended(text: &str, goal: Goal<'_>, end: End) -> Outcome {
         let mut course = Course::default();
         course.push(text.as_bytes());
         course.read(goal).unwrap_or_else(|| course.end(goal, &end))
@@ -224,12 +257,42 @@ mod tests {
         assert_eq!(ended("0.5\n", goal(9, 27), End::Good), value(0.5, 9));
     }
 
-    #[test]
-    fn every_failure_has_its_reason() {
-        let said = |text: &str, goal, end| match ended(text, goal, end) {
+    fn failed(text: &str, goal: Goal<'_>, end: End) -> String {
+        match ended(text, goal, end) {
             Outcome::Failed(reason) => reason,
             outcome => panic!("{outcome:?}"),
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_the_value_is_needed_at_the_end_and_may_be_there_before() {
+        let names = ["size".to_owned(), "loss".to_owned()];
+        let goal = |budget| Goal { others: &names, ..goal(budget, 9) };
+        let others = |text: &str, budget| match ended(text, goal(budget), End::Good) {
+            Outcome::Value { others, .. } => others,
+            outcome => panic!("{text}: {outcome:?}"),
         };
+        let first = "{\"step\": 3, \"value\": 1, \"loss\": 7}\n";
+        let on_the_way = others(first, 3);
+        assert!(on_the_way[0].is_nan() && on_the_way[1] == 7.0, "{on_the_way:?}");
+        let whole = "{\"value\": 1, \"loss\": 7, \"size\": 5}\n";
+        assert_eq!(others(&format!("{first}{whole}"), 9), [5.0, 7.0]);
+        // The last result holds, as what it leaves out is not known where a run goes on.
+        let missing = "its last result says no number \"size\"";
+        for text in [first, &format!("{whole}{first}"), &whole.replace("5", "\"five\""), "7\n"] {
+            assert_eq!(failed(text, goal(9), End::Good), missing, "{text}");
+        }
+        for budget in [3, 9] {
+            let text = first.replace('7', "NaN").replace("\"loss", "\"size\": 2, \"loss");
+            assert_eq!(failed(&text, goal(budget), End::Good), "its \"loss\" is NaN after step 3");
+        }
+        let beyond = format!("{}{{\"step\": 10, \"value\": 0}}\n", whole.replace("\"value", "\"step\": 9, \"value"));
+        assert_eq!(others(&beyond, 9), [5.0, 7.0], "what is beyond is not looked at");
+    }
+
+    #[test]
+    fn every_failure_has_its_reason() {
+        let said = failed;
         assert_eq!(said("", NO_STEPS, End::Good), "it ended without a value: it printed nothing");
         let garbage = said("a\nb\u{1}\n", NO_STEPS, End::Good);
         assert_eq!(garbage, "it ended without a value: it printed no result; its last line was: b");

@@ -32,7 +32,7 @@ pub(super) struct Start<'a> {
     pub(super) candidate: u64,
     pub(super) repeat: usize,
     pub(super) row: &'a [f64],
-    pub(super) goal: Goal,
+    pub(super) goal: Goal<'a>,
     pub(super) checkpoint: &'a Path,
     /// Its number among all starts of the study.
     pub(super) number: u64,

@@ -1,5 +1,5 @@
-//! What a program prints, as results: a line that is a JSON object with `value` or `failure` is one, and so is a bare number on
-//! the last line. All other lines are the program's own talk. However much it prints, a bounded part is held.
+//! What a program prints, as results: a line that is a JSON object with `value` or `failure` is one, with whatever else of it is asked
+//! for by name, and so is a bare number on the last line. All other lines are the program's own talk. However much it prints, a bounded part is held.
 
 use memchr::memchr;
 use serde_json::Value;
@@ -20,6 +20,8 @@ pub(super) enum Said {
     Value {
         /// NaN where it is null.
         value: f64,
+        /// What it says by each name that was asked for: NaN where that is null, `None` where it is no number, or not there.
+        others: Vec<Option<f64>>,
         /// From 1.
         step: Option<u64>,
     },
@@ -27,8 +29,8 @@ pub(super) enum Said {
     Failure(String),
 }
 
-/// What a line says; `None` of talk.
-pub(super) fn said(line: &[u8]) -> Option<Said> {
+/// What a line says, with these names beside the value; `None` of talk.
+pub(super) fn said(line: &[u8], names: &[String]) -> Option<Said> {
     let text = std::str::from_utf8(line).ok()?.trim();
     if !text.starts_with('{') {
         return None;
@@ -39,16 +41,22 @@ pub(super) fn said(line: &[u8]) -> Option<Said> {
         Some(Value::String(reason)) => return Some(Said::Failure(quoted(reason))),
         Some(reason) => return Some(Said::Failure(quoted(&reason.to_string()))),
     }
-    let value = match object.get("value")? {
-        Value::Number(number) => number.as_f64()?,
-        Value::Null => f64::NAN,
-        _ => return None,
-    };
+    let value = read(object.get("value")?)?;
     let step = match object.get("step") {
         None | Some(Value::Null) => None,
         Some(step) => Some(whole(step)?),
     };
-    Some(Said::Value { value, step })
+    let others = names.iter().map(|name| read(object.get(name)?)).collect();
+    Some(Said::Value { value, others, step })
+}
+
+/// A number; NaN where it is null.
+fn read(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::Null => Some(f64::NAN),
+        _ => None,
+    }
 }
 
 /// A bare number.
@@ -176,8 +184,8 @@ mod tests {
     use super::*;
 
     fn value(line: &str) -> Option<(f64, Option<u64>)> {
-        match said(line.as_bytes())? {
-            Said::Value { value, step } => Some((value, step)),
+        match said(line.as_bytes(), &[])? {
+            Said::Value { value, step, .. } => Some((value, step)),
             Said::Failure(_) => None,
         }
     }
@@ -200,12 +208,25 @@ mod tests {
             r#"[{"value": 1}]"#,
             "",
         ] {
-            assert_eq!(said(talk.as_bytes()), None, "{talk}");
+            assert_eq!(said(talk.as_bytes(), &[]), None, "{talk}");
         }
-        assert_eq!(said(b"{\"value\": 1, \"x\": \"\xff\"}"), None, "not UTF-8");
-        assert_eq!(said(br#"{"failure": "no data"}"#), Some(Said::Failure("no data".to_owned())));
-        assert_eq!(said(br#"{"failure": true, "value": 1}"#), Some(Said::Failure("true".to_owned())));
+        assert_eq!(said(b"{\"value\": 1, \"x\": \"\xff\"}", &[]), None, "not UTF-8");
+        assert_eq!(said(br#"{"failure": "no data"}"#, &[]), Some(Said::Failure("no data".to_owned())));
+        assert_eq!(said(br#"{"failure": true, "value": 1}"#, &[]), Some(Said::Failure("true".to_owned())));
         assert_eq!(value(r#"{"failure": null, "value": 1}"#), Some((1.0, None)));
+    }
+
+    #[test]
+    fn what_is_asked_for_by_name_is_read_beside_the_value() {
+        let names = ["size".to_owned(), "loss".to_owned()];
+        let others = |line: &str| match said(line.as_bytes(), &names) {
+            Some(Said::Value { others, .. }) => others,
+            said => panic!("{line}: {said:?}"),
+        };
+        assert_eq!(others(r#"{"loss": -2, "value": 1, "size": 3e2}"#), [Some(300.0), Some(-2.0)]);
+        assert_eq!(others(r#"{"value": 1, "size": "small", "cost": 3}"#), [None, None]);
+        assert!(others(r#"{"value": 1, "loss": NaN}"#)[1].is_some_and(f64::is_nan));
+        assert_eq!(said(br#"{"size": 1, "loss": 2}"#, &names), None, "without a value it is talk");
     }
 
     #[test]

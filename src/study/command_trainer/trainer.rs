@@ -9,6 +9,7 @@ use super::process::{CHUNK, Process};
 use super::{leftovers, process};
 use crate::backend::{BackendError, Lane, LaneReport, LaneStatus, Slot, StopFlag, Trainer, Weights};
 use crate::space::Points;
+use crate::strategies::minimized;
 use crate::study::objective::CommandObjective;
 use crate::study::objective::template::CHECKPOINT;
 use crate::study::resolve::Study;
@@ -58,7 +59,7 @@ struct CommandLane {
     /// What a program that was not kept had said, where it has not been started again: it may have been ahead of its rung.
     left: Option<Course>,
     state: State,
-    /// Its value on the last rung that it came to; NaN before.
+    /// Its value on the last rung that it came to; NaN before, and where it is beyond a limit.
     reached: f64,
 }
 
@@ -73,14 +74,14 @@ impl CommandLane {
 }
 
 /// How far a lane is.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum State {
     /// Not at its goal.
     Underway,
     /// On a rung.
     Standing,
-    /// At its end; NaN if it failed.
-    Over(f64),
+    /// At its end, with its values; without any if it failed.
+    Over(Vec<f64>),
 }
 
 /// A program that was started.
@@ -116,9 +117,9 @@ impl Run {
 }
 
 /// A lane that is being advanced.
-struct Active {
+struct Active<'a> {
     slot: Slot,
-    goal: Goal,
+    goal: Goal<'a>,
     /// How long its program had run before.
     ran: Duration,
 }
@@ -181,7 +182,7 @@ impl<'a> CommandTrainer<'a> {
     }
 
     /// Sets a lane on its way: from where it stands, or by a new start.
-    fn begin(&mut self, slot: Slot, goal: Goal) -> Result<Begun, BackendError> {
+    fn begin(&mut self, slot: Slot, goal: Goal<'_>) -> Result<Begun, BackendError> {
         let lane = self.lane(slot)?;
         if let Some(run) = &mut lane.run {
             run.course.go_on();
@@ -208,7 +209,7 @@ impl<'a> CommandTrainer<'a> {
         self.start_program(slot, goal)
     }
 
-    fn start_program(&mut self, slot: Slot, goal: Goal) -> Result<Begun, BackendError> {
+    fn start_program(&mut self, slot: Slot, goal: Goal<'_>) -> Result<Begun, BackendError> {
         let number = self.next_start;
         self.next_start += 1;
         let (candidate, repeat, row) = {
@@ -237,7 +238,7 @@ impl<'a> CommandTrainer<'a> {
     }
 
     /// What has become of a running lane since it was last looked at. `is_ready` if there may be something to read of it.
-    fn look(&mut self, active: &Active, is_ready: bool) -> Seen {
+    fn look(&mut self, active: &Active<'_>, is_ready: bool) -> Seen {
         let timeout = self.command.timeout();
         let lane = self.lanes.get_mut(active.slot.0 as usize).and_then(Option::as_mut);
         let Some(run) = lane.and_then(|lane| lane.run.as_mut()) else { return Seen::Ended };
@@ -263,7 +264,7 @@ impl<'a> CommandTrainer<'a> {
     }
 
     /// Lanes whose programs hold more memory than they may.
-    fn too_large(&mut self, running: &[Active]) -> Vec<(Slot, Outcome)> {
+    fn too_large(&mut self, running: &[Active<'_>]) -> Vec<(Slot, Outcome)> {
         let Some(most) = self.command.memory().filter(|_| self.memory_seen.elapsed() >= MEMORY_EVERY) else {
             return Vec::new();
         };
@@ -304,7 +305,7 @@ impl<'a> CommandTrainer<'a> {
     }
 
     /// Waits until there may be something to look at; of which of them.
-    fn wait(&self, running: &[Active]) -> Vec<bool> {
+    fn wait(&self, running: &[Active<'_>]) -> Vec<bool> {
         let run = |active: &Active| self.lanes.get(active.slot.0 as usize)?.as_ref()?.run.as_ref();
         let runs: Vec<&Run> = running.iter().filter_map(run).collect();
         let mut most = STOP_EVERY;
@@ -320,7 +321,8 @@ impl<'a> CommandTrainer<'a> {
     }
 
     /// A lane has come to its goal: its program is suspended, or gone, and its report is made.
-    fn settle(&mut self, active: &Active, outcome: Outcome, keep: bool) -> Result<LaneReport, BackendError> {
+    fn settle(&mut self, active: &Active<'_>, outcome: Outcome, keep: bool) -> Result<LaneReport, BackendError> {
+        let command = self.command;
         let lane = self.lane(active.slot)?;
         let ran = lane.run.as_mut().map_or(Duration::ZERO, |run| {
             run.pause();
@@ -332,13 +334,13 @@ impl<'a> CommandTrainer<'a> {
             Outcome::Value { .. } if keep => None,
             _ => lane.run.as_mut().and_then(|run| run.process.kill()),
         };
-        let (value, used, failure) = match outcome {
-            Outcome::Value { value, used } => (value, used, None),
-            Outcome::Failed(reason) => (f64::NAN, 0, Some(reason)),
+        let outcome = match (outcome, refusal) {
+            (Outcome::Value { .. }, Some(reason)) => Outcome::Failed(reason),
+            (outcome, _) => outcome,
         };
-        let (value, used, failure) = match (failure, refusal) {
-            (None, Some(reason)) => (f64::NAN, 0, Some(reason)),
-            (failure, _) => (value, used, failure),
+        let (value, others, used, failure) = match outcome {
+            Outcome::Value { value, others, used } => (value, others, used, None),
+            Outcome::Failed(reason) => (f64::NAN, vec![f64::NAN; active.goal.others.len()], 0, Some(reason)),
         };
         if let Some(reason) = &failure {
             tracing::info!("candidate {} failed: {reason}", lane.candidate);
@@ -347,11 +349,13 @@ impl<'a> CommandTrainer<'a> {
             if let Some(run) = lane.run.as_ref().filter(|run| !run.has_ended) {
                 run.process.suspend();
             }
-            (lane.state, lane.reached) = (State::Standing, value);
+            let is_beyond = command.violation(&others) > 0.0;
+            (lane.state, lane.reached) = (State::Standing, if is_beyond { f64::NAN } else { value });
             while self.suspended() > self.command.suspended() && self.end_suspended() {}
         } else {
             (lane.run, lane.left) = (None, None);
-            lane.state = State::Over(value);
+            let values = std::iter::once(value).chain(others.iter().copied());
+            lane.state = State::Over(if failure.is_none() { values.collect() } else { Vec::new() });
             let (candidate, repeat) = (lane.candidate, lane.repeat);
             self.checkpoints.is_done(candidate, repeat);
         }
@@ -361,7 +365,7 @@ impl<'a> CommandTrainer<'a> {
             failure,
             train: f64::NAN,
             evals: vec![value],
-            others: Vec::new(),
+            others,
             used,
             seconds,
             gradients: Vec::new(),
@@ -392,14 +396,33 @@ impl<'a> CommandTrainer<'a> {
         true
     }
 
+    /// What a candidate whose runs ended so has for each objective, to be minimised; `None` where it is no choice.
+    fn minimized(&self, states: &[State]) -> Option<Vec<f64>> {
+        let values = means(states)?;
+        let is_choice = self.command.violation(values.get(1..).unwrap_or_default()) == 0.0;
+        is_choice.then(|| minimized(self.command.directions(), &values).collect())
+    }
+
     /// Ends what runs and is not at its goal. Its checkpoint stays, for when it is started again.
-    fn leave(&mut self, running: &[Active]) {
+    fn leave(&mut self, running: &[Active<'_>]) {
         for active in running {
             if let Some(Some(lane)) = self.lanes.get_mut(active.slot.0 as usize) {
                 lane.run = None;
             }
         }
     }
+}
+
+/// The mean of each value over a candidate's runs; `None` where one of them has none.
+fn means(states: &[State]) -> Option<Vec<f64>> {
+    let values = |state: &State| match state {
+        State::Over(values) if !values.is_empty() => Some(values.clone()),
+        _ => None,
+    };
+    let runs: Vec<Vec<f64>> = states.iter().map(values).collect::<Option<_>>()?;
+    let count = runs.first()?.len();
+    let mean = |place: usize| runs.iter().map(|values| values[place]).sum::<f64>() / runs.len() as f64;
+    Some((0..count).map(mean).collect())
 }
 
 /// Whether a process could not be started for want of something that others will give back.
@@ -443,19 +466,20 @@ impl Trainer for CommandTrainer<'_> {
         stop: &StopFlag,
         report: &mut dyn FnMut(LaneReport) -> ControlFlow<()>,
     ) -> Result<(), BackendError> {
-        let goal = Goal { budget, whole: self.command.steps() };
+        let command = self.command;
+        let goal = Goal { budget, whole: command.steps(), others: command.others() };
         // From here on none of them is where it ends: what is stopped now goes on another time, with its checkpoint.
         for slot in slots {
             self.lane(*slot)?.state = State::Underway;
         }
         let mut waiting: VecDeque<Slot> = slots.iter().copied().collect();
-        let mut running: Vec<Active> = Vec::new();
+        let mut running: Vec<Active<'_>> = Vec::new();
         loop {
             if stop.is_raised() {
                 self.leave(&running);
                 return Ok(());
             }
-            let mut done: Vec<(Active, Outcome)> = Vec::new();
+            let mut done: Vec<(Active<'_>, Outcome)> = Vec::new();
             let mut no_room = None;
             while running.len() < self.command.workers()
                 && let Some(slot) = waiting.pop_front()
@@ -529,9 +553,7 @@ impl Trainer for CommandTrainer<'_> {
             if states.contains(&State::Underway) {
                 continue;
             }
-            let value = |state: &State| if let State::Over(value) = state { *value } else { f64::NAN };
-            let mean = states.iter().map(value).sum::<f64>() / states.len() as f64;
-            self.checkpoints.is_over(candidate, mean, self.command.direction());
+            self.checkpoints.is_over(candidate, self.minimized(&states));
         }
     }
 }

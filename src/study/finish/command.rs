@@ -1,6 +1,6 @@
 //! The end of a search of a command: which candidate is the best, and what its runs have left.
 
-use super::{Closing, chosen, scored};
+use super::{Closing, chosen, front, scored};
 use crate::study::choice;
 use crate::study::clock::Clock;
 use crate::study::command_trainer::Checkpoints;
@@ -22,8 +22,10 @@ pub(super) fn finish(
     // There is one: the study would have ended before.
     let best = ranked.first().map_or(0, |best| best.candidate);
     let checkpoints = Checkpoints::new(dir.path(), command.repeats());
+    let front = front(study, history);
     // Who has not come to an end may go on when the run is made longer.
-    checkpoints.keep(|candidate| candidate == best || !history.trials.contains_key(&candidate));
+    checkpoints
+        .keep(|candidate| candidate == best || front.contains(&candidate) || !history.trials.contains_key(&candidate));
     // With repeats each has a directory; the first one in which there is anything stands for all.
     let checkpoint = (0..command.repeats()).map(|repeat| checkpoints.of(best, repeat)).find(|folder| folder.is_dir());
     let facts = CommandFacts {

@@ -54,8 +54,11 @@ pub(super) fn finish(
     observers: &mut Observers,
 ) -> Result<Option<RunResult>, StudyError> {
     let Closing { study, history, .. } = closing;
-    if scored(study, history).is_empty() && history.counted().scored > 0 {
-        return Err(StudyError::AllBeyond { candidates: history.counted().scored });
+    if let Some(limits) = study.objective.limits()
+        && scored(study, history).is_empty()
+        && history.counted().scored > 0
+    {
+        return Err(StudyError::AllBeyond { limits, candidates: history.counted().scored });
     }
     if !history.trials.values().any(|trial| trial.status.is_scored()) {
         let counted = history.counted();

@@ -1,5 +1,6 @@
 //! A program in place of data and model: what a study says of it, and whether it can be run at all.
 
+use super::bounds::Bounds;
 use super::options::{ObjectiveOptions, check_repeats};
 use super::template::{CHECKPOINT, CommandLine, GIVEN, Template, Unknown, is_name};
 use super::{Objective, Resolved, shell};
@@ -13,6 +14,9 @@ use crate::study::source::{About, Source};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// What has a limit, by its place among the values beside the first, and that.
+type Limits = Vec<(usize, Bounds)>;
+
 /// A program that is run for each candidate.
 #[derive(Debug, Clone)]
 pub struct CommandObjective {
@@ -21,7 +25,12 @@ pub struct CommandObjective {
     /// Where the program lies; `None` where that is another matter for each candidate.
     program: Option<PathBuf>,
     directory: PathBuf,
-    direction: Direction,
+    /// Of the value, and of the first of `others`.
+    directions: Vec<Direction>,
+    /// What its results say beside the value, by name: first what is searched for, then what has a limit alone.
+    others: Vec<String>,
+    /// Of `others` by their places.
+    limits: Limits,
     /// Steps of a whole trial; `None` of a program without steps.
     steps: Option<u64>,
     repeats: usize,
@@ -53,9 +62,30 @@ impl CommandObjective {
         &self.directory
     }
 
-    /// Which of two values is better.
+    /// Which of two of its first values is better.
     pub fn direction(&self) -> Direction {
-        self.direction
+        self.directions.first().copied().unwrap_or(Direction::Minimize)
+    }
+
+    /// Which of two values is better, for each value that is searched for.
+    pub fn directions(&self) -> &[Direction] {
+        &self.directions
+    }
+
+    /// The names of what its results say beside the value: first what is searched for, then what has a limit alone.
+    pub fn others(&self) -> &[String] {
+        &self.others
+    }
+
+    /// Whether anything has a limit.
+    pub fn has_limits(&self) -> bool {
+        !self.limits.is_empty()
+    }
+
+    /// By how much a candidate with these values beside the first is beyond the limits; 0 within.
+    pub(in crate::study) fn violation(&self, others: &[f64]) -> f64 {
+        let beyond = |(place, bounds): &(usize, Bounds)| others.get(*place).map_or(0.0, |value| bounds.beyond(*value));
+        self.limits.iter().map(beyond).sum()
     }
 
     /// Steps of a whole trial; `None` where it does not say its values on the way.
@@ -148,6 +178,8 @@ pub(super) fn resolve(config: &mut StudyConfig, source: &Source) -> Result<Resol
     if let Some(name) = template.quoted().find(|name| !is_plain(name)) {
         return Err(wrong(CommandError::Quoted { name: name.to_owned() }));
     }
+    let (others, limits) = others(&options, source)?;
+    let direction = options.direction.unwrap_or(Direction::Minimize);
     let directory = directory(&options, source)?;
     let program = program(&line, &template, &directory).map_err(wrong)?;
     if let Some(objective) = &mut config.objective {
@@ -161,7 +193,9 @@ pub(super) fn resolve(config: &mut StudyConfig, source: &Source) -> Result<Resol
         template,
         program,
         directory,
-        direction: options.direction.unwrap_or(Direction::Minimize),
+        directions: std::iter::once(direction).chain(options.others.values().copied()).collect(),
+        others,
+        limits,
         steps: options.budget,
         repeats: options.repeats.unwrap_or(1) as usize,
         timeout: options.timeout.map(|span| span.0),
@@ -207,6 +241,34 @@ fn check_ranges(options: &ObjectiveOptions, run: &RunOptions) -> Result<(), Conf
         _ => Ok(()),
     }
 }
+
+/// The names of what results say beside the value, and the limits of these by their places.
+fn others(options: &ObjectiveOptions, source: &Source) -> Result<(Vec<String>, Limits), StudyError> {
+    let mut names: Vec<String> = options.others.keys().cloned().collect();
+    let mut limits = Limits::with_capacity(options.limits.len());
+    for (name, bounds) in &options.limits {
+        if let Some(reason) = bounds.fault() {
+            let error = CommandError::Limit { name: name.clone(), reason };
+            return Err(at(source, &format!("objective.limits.{name}"), error.into()));
+        }
+        let place = names.iter().position(|known| known == name).unwrap_or_else(|| {
+            names.push(name.clone());
+            names.len() - 1
+        });
+        limits.push((place, *bounds));
+    }
+    match names.iter().find(|name| TAKEN.contains(&name.as_str())) {
+        None => Ok((names, limits)),
+        Some(name) => {
+            let section = if options.others.contains_key(name) { "others" } else { "limits" };
+            let place = source.find(&format!("objective.{section}.{name}"), About::Name);
+            Err(placed(place, CommandError::ResultName { section, name: name.clone() }.into()))
+        }
+    }
+}
+
+/// What a line of results says by these names is something of its own.
+const TAKEN: [&str; 3] = ["value", "step", "failure"];
 
 /// What is searched: a command has no space of its own.
 fn space(config: &StudyConfig, source: &Source) -> Result<Space, StudyError> {

@@ -1,6 +1,7 @@
 //! What candidates are scored by: models that are trained on data, an analytic function, a program, a user's shader, or Rust code. All
 //! that the loop needs to know of them is here.
 
+mod bounds;
 mod candidate;
 mod command;
 mod custom;
@@ -12,6 +13,7 @@ mod shell;
 pub(super) mod template;
 mod wgsl;
 
+pub use bounds::Bounds;
 pub use candidate::{Candidate, FromValue};
 pub use command::CommandObjective;
 pub use custom::{CustomObjective, Evaluation, Failure, Training, maximize, minimize, several};
@@ -133,13 +135,13 @@ impl Objective {
                 models.objectives.iter().map(direction).collect()
             }
             Objective::Function(function) => vec![Direction::Minimize; function.objectives()],
-            Objective::Command(command) => vec![command.direction()],
+            Objective::Command(command) => command.directions().to_vec(),
             Objective::Wgsl(wgsl) => wgsl.directions().to_vec(),
             Objective::Rust(rust) => rust.directions().to_vec(),
         }
     }
 
-    /// The names of all values, the first one's first.
+    /// The names of all values, the first one's first: of those that are searched for, then of a command's that have a limit alone.
     pub fn values(&self) -> Vec<String> {
         match self {
             Objective::Models(models) => {
@@ -147,6 +149,9 @@ impl Objective {
                 std::iter::once(models.metric.name().to_owned())
                     .chain(models.objectives[1..].iter().map(named))
                     .collect()
+            }
+            Objective::Command(command) => {
+                std::iter::once("value".to_owned()).chain(command.others().iter().cloned()).collect()
             }
             _ => {
                 let further = (2..=self.directions().len()).map(|number| format!("value {number}"));
@@ -169,7 +174,17 @@ impl Objective {
             Objective::Models(models) if !models.limits.is_empty() => {
                 models.limits.violation(trial, models.pipelines.of(row).footprint(row))
             }
+            Objective::Command(command) => command.violation(&trial.others),
             _ => 0.0,
+        }
+    }
+
+    /// The key of the study's limits, if it has any.
+    pub fn limits(&self) -> Option<&'static str> {
+        match self {
+            Objective::Models(models) if !models.limits.is_empty() => Some("search.limits"),
+            Objective::Command(command) if command.has_limits() => Some("objective.limits"),
+            _ => None,
         }
     }
 

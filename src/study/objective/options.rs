@@ -1,5 +1,6 @@
 //! The `[objective]` section: an analytic function, a command, a shader, or an objective in Rust, in place of data and model.
 
+use super::bounds::Bounds;
 use super::template::CommandLine;
 use crate::data::metrics::Direction;
 use crate::study::error::ConfigError;
@@ -41,6 +42,12 @@ pub struct ObjectiveOptions {
     /// Shaders and objectives in Rust: the same of each of several values; of the latter the program writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directions: Option<Vec<Direction>>,
+    /// Commands: what else its results say that is searched for, by the name that it has there, and which of two is better.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub others: IndexMap<String, Direction>,
+    /// Commands: what results of these names may be; candidates outside are no choice.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub limits: IndexMap<String, Bounds>,
     /// Shaders: tables of numbers that it reads, by the names that it reads them by.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub tables: IndexMap<String, PathBuf>,
@@ -107,6 +114,8 @@ impl ObjectiveOptions {
     /// A key that is set and is about commands alone.
     pub(super) fn of_programs(&self) -> Option<&'static str> {
         let said = [
+            ("objective.others", !self.others.is_empty()),
+            ("objective.limits", !self.limits.is_empty()),
             ("objective.budget", self.budget.is_some()),
             ("objective.timeout", self.timeout.is_some()),
             ("objective.memory", self.memory.is_some()),
@@ -174,14 +183,14 @@ mod tests {
     #[test]
     fn a_run_may_change_what_is_not_essential() {
         let all: ObjectiveOptions = toml::from_str(
-            "function = 'sphere'\ncommand = 'run'\nwgsl = 'a.wgsl'\nsteps = 9\nrepeats = 2\ndimensions = 2\ninstance = 1\nnoise = 0.1\ndirection = 'minimize'\nbudget = 9\ntimeout = '1s'\nmemory = 1\nworkers = 1\nsuspended = 1\ndirectory = '.'\nrust = 'valley'\nversion = '1'\ndirections = ['minimize']\ntables = { a = 'a.csv' }\n",
+            "function = 'sphere'\ncommand = 'run'\nwgsl = 'a.wgsl'\nsteps = 9\nrepeats = 2\ndimensions = 2\ninstance = 1\nnoise = 0.1\ndirection = 'minimize'\nbudget = 9\ntimeout = '1s'\nmemory = 1\nworkers = 1\nsuspended = 1\ndirectory = '.'\nrust = 'valley'\nversion = '1'\ndirections = ['minimize']\nothers = { size = 'minimize' }\nlimits = { size = 3 }\ntables = { a = 'a.csv' }\n",
         )
         .unwrap();
         let keys = |options: &ObjectiveOptions| -> Vec<String> {
             toml::Table::try_from(options).unwrap().keys().cloned().collect()
         };
         let essential = keys(&ObjectiveOptions { workers: None, ..all.essential() });
-        assert_eq!(keys(&all).len(), 19);
+        assert_eq!(keys(&all).len(), 21);
         for key in keys(&all) {
             assert_eq!(ObjectiveOptions::is_free(&key), !essential.contains(&key), "{key}");
         }

@@ -362,7 +362,7 @@ impl<'a> Search<'a> {
         let point = (trial.candidate < self.history.points.len() as u64).then(|| self.history.point(trial.candidate));
         match point {
             Some(point) if self.study.objective.violation(trial, point) > 0.0 => {}
-            None if !self.study.config.search.limits.is_empty() => {}
+            None if self.study.objective.limits().is_some() => {}
             _ => self.lead(trial),
         }
     }

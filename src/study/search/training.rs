@@ -54,7 +54,7 @@ impl Search<'_> {
         ports: &mut Ports<'_>,
     ) -> Result<Option<StopReason>, StudyError> {
         let mut work = self.admit(training, begun);
-        if !self.study.config.search.limits.is_empty() {
+        if self.study.objective.limits().is_some() {
             self.lead_again(&work.known);
         }
         self.keep(&mut work.ready, self.axis.whole(), ports)?;
