@@ -607,6 +607,19 @@ fn of_several_values_the_trade_offs_are_found() {
 }
 
 #[test]
+fn of_those_that_are_equal_in_the_first_value_the_better_in_the_second_is_the_best() {
+    for (direction, best) in [(Direction::Minimize, f64::min as fn(f64, f64) -> f64), (Direction::Maximize, f64::max)] {
+        let objective = several([Direction::Minimize, direction], |candidate| Ok(vec![1.0, candidate.get("x")?]));
+        let result = ended(with(study(&Folder::new(), &space(), objective), |config| {
+            config.search.strategy = "random".into();
+        }));
+        let others = result.top.iter().map(|one| one.others[0]);
+        assert_eq!(result.best.others[0], others.reduce(best).unwrap(), "{direction:?}");
+        assert!(result.front.iter().all(|one| one.others == result.best.others), "{direction:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_searched_is_said_before_anything_is_evaluated() {
     let never = || minimize(|_| panic!("nothing is evaluated"));
     let named = |name: &str, space: &Space| StudyConfig::for_objective(name, space, never()).unwrap_err().to_string();

@@ -280,11 +280,14 @@ impl Objective {
     }
 
     /// Which of two equally good candidates is taken, that with less of it: the size of its model, or of anything else
-    /// with several objectives the second value.
+    /// with several objectives the second value, where less of that is better.
     pub fn cost(&self, trial: &Trial, row: &[f64]) -> f64 {
         match self {
             Objective::Models(models) => models.pipelines.of(row).cost(row),
-            _ => trial.others.first().copied().unwrap_or(0.0),
+            _ => match self.directions()[..] {
+                [_, second, ..] => -second.sign() * trial.others.first().copied().unwrap_or(0.0),
+                _ => 0.0,
+            },
         }
     }
 
