@@ -6,6 +6,7 @@ use crate::resume::{ends, resumed};
 use crate::study::{lanes_trained, run};
 use crate::support::{Folder, quiet, studies};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use thousandfold::backend::StopFlag;
 use thousandfold::data::Task;
@@ -190,6 +191,56 @@ fn a_race_ends_with_the_bits_of_all_folds_at_once_whatever_the_model() {
     }
     // One-step models race as others do.
     assert!(pruned > 20, "{pruned} of {}", 20 * MODELS.len());
+}
+
+/// Of each candidate of a race the scores on all folds that it was on, NaN behind the one where it ended, and the race's result.
+fn raced(model: &dyn Model, sets: &[&str]) -> (BTreeMap<u64, Vec<f64>>, RunResult) {
+    let folder = Folder::new();
+    let result = run(race(&folder, model, sets), Existing::Refuse);
+    let (frames, _) = read(&folder.path().join("run/journal.tfj"), false).unwrap();
+    let mut scores = BTreeMap::new();
+    for frame in &frames {
+        let outcomes = match frame {
+            Frame::Rung(rung) => &rung.outcomes,
+            Frame::Outcomes(outcomes) => outcomes,
+            _ => continue,
+        };
+        let candidates = outcomes.candidates.iter().flat_map(|(first, count)| *first..first + count);
+        // What comes later has more folds.
+        scores.extend(candidates.zip(outcomes.scores.chunks(5).map(<[f64]>::to_vec)));
+    }
+    (scores, result)
+}
+
+#[test]
+fn a_race_on_a_device_ends_with_the_bits_of_all_folds_at_once_and_ends_whom_the_processor_ends() {
+    if shared().is_none() {
+        return;
+    }
+    let on_device = ["run.backend=gpu", "run.device=\"0\""];
+    // Means of losses differ by rounding, and which candidate is behind which does not.
+    const APART: f64 = 1e-4;
+    for name in ["knn", "logistic", "mlp"] {
+        let model = *MODELS.iter().find(|model| model.name() == name).unwrap();
+        let (on_gpu, result) = raced(model, &on_device);
+        assert_eq!(result.backend, "gpu");
+        assert!(result.counts.pruned > 4, "{name}: {:?}", result.counts);
+        let full = [&on_device[..], &["search.scheduler=full"]].concat();
+        let (same, both) = equal(&run(race(&Folder::new(), model, &full), Existing::Refuse), &result);
+        assert!(both > 0 && same == both, "{name}: {same} of {both}");
+        let (on_cpu, _) = raced(model, &["run.backend=cpu"]);
+        let folds = |scores: &BTreeMap<u64, Vec<f64>>| -> Vec<(u64, usize)> {
+            let count = |scores: &Vec<f64>| scores.iter().filter(|score| !score.is_nan()).count();
+            scores.iter().map(|(candidate, scores)| (*candidate, count(scores))).collect()
+        };
+        assert_eq!(folds(&on_gpu), folds(&on_cpu), "{name}: where each candidate ended");
+        for (candidate, scores) in &on_gpu {
+            let pairs = scores.iter().zip(&on_cpu[candidate]).filter(|(score, _)| !score.is_nan());
+            for (gpu, cpu) in pairs {
+                assert!((gpu - cpu).abs() <= APART * cpu.abs(), "{name}, candidate {candidate}: {gpu} and {cpu}");
+            }
+        }
+    }
 }
 
 #[test]
