@@ -1,9 +1,12 @@
 //! Points that go to a GPU in batches, and come back as values: what memory, time and lost devices make of a batch, whatever
 //! evaluates its members.
 
+use super::{Lanes, report_of};
 use crate::backend::gpu::{Gpu, Kernel, Resident, ResidentBuffer, ResidentError, Slicer, words};
-use crate::backend::{BackendError, StopFlag};
+use crate::backend::{BackendError, LaneReport, LaneStatus, Slot, StopFlag};
 use crate::functions::EvaluationBatch;
+use std::ops::ControlFlow;
+use std::time::Instant;
 
 /// Members of a batch at most: enough to fill any device, few enough that reports are not far apart.
 const MOST_MEMBERS: usize = 1 << 20;
@@ -59,6 +62,80 @@ struct Room {
     members: usize,
     dense: Slicer,
     apart: Slicer,
+}
+
+/// What evaluates lanes on a device, a batch of them at a time.
+pub(super) trait Evaluate {
+    /// What comes back of a batch.
+    type Found;
+
+    fn batches(&mut self) -> &mut Batches;
+
+    fn lanes(&self) -> &Lanes;
+
+    /// Evaluates lanes at these rows of the points and of these repeats; `None` when the stop flag was raised.
+    fn evaluate(&mut self, places: &[(usize, usize)], stop: &StopFlag) -> Result<Option<Self::Found>, ResidentError>;
+
+    /// Puts into `values` those of the batch's lane of this number, which has this place. Why it has none, if it has none.
+    fn values(
+        &self,
+        found: &Self::Found,
+        number: usize,
+        place: (usize, usize),
+        values: &mut Vec<f64>,
+    ) -> Option<String>;
+
+    /// What a device could not do, in words that are of help here.
+    fn explained(error: BackendError) -> BackendError {
+        error
+    }
+}
+
+/// Evaluates lanes batch by batch, and reports those of a batch that is whole.
+pub(super) fn advance<E: Evaluate>(
+    evaluator: &mut E,
+    slots: &[Slot],
+    budget: u64,
+    stop: &StopFlag,
+    report: &mut dyn FnMut(LaneReport) -> ControlFlow<()>,
+) -> Result<(), BackendError> {
+    let mut waiting = slots;
+    let mut values = Vec::new();
+    while !waiting.is_empty() && !stop.is_raised() {
+        let begun = Instant::now();
+        let (batch, others) = waiting.split_at(waiting.len().min(evaluator.batches().most));
+        let places = batch.iter().map(|slot| evaluator.lanes().place(*slot)).collect::<Result<Vec<_>, _>>()?;
+        let found = match evaluator.evaluate(&places, stop) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                evaluator.batches().recover(error).map_err(E::explained)?;
+                continue;
+            }
+        };
+        // All that was asked of it is there: a loss from here on is the first again.
+        evaluator.batches().losses_in_a_row = 0;
+        waiting = others;
+        let seconds = begun.elapsed().as_secs_f64() / batch.len() as f64;
+        let mut flow = ControlFlow::Continue(());
+        for (number, (slot, place)) in batch.iter().zip(places).enumerate() {
+            let failure = evaluator.values(&found, number, place, &mut values);
+            let status = failure.as_ref().map(|_| LaneStatus::Failed);
+            if status.is_some() {
+                values.fill(f64::NAN);
+            }
+            let lane = report_of(*slot, &values, budget, seconds);
+            let lane = LaneReport { status: status.unwrap_or(lane.status), failure, ..lane };
+            // The batch is whole: each of its lanes is reported, even if the first report ends the run.
+            if report(lane).is_break() {
+                flow = ControlFlow::Break(());
+            }
+        }
+        if flow.is_break() {
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 impl Plan {
@@ -135,12 +212,7 @@ impl Batches {
         Ok(batches)
     }
 
-    /// Members that a batch may have now.
-    pub(super) fn most(&self) -> usize {
-        self.most
-    }
-
-    /// Values `[word][member]` of points `[word][member]`, no more than [`Batches::most`] of them; `None` when the stop flag
+    /// Values `[word][member]` of points `[word][member]`, no more than a batch may have; `None` when the stop flag
     /// was raised.
     pub(super) fn evaluate(
         &mut self,
@@ -154,13 +226,8 @@ impl Batches {
         values
     }
 
-    /// Says that all that was asked of a batch is there: a loss from here on is the first again.
-    pub(super) fn settled(&mut self) {
-        self.losses_in_a_row = 0;
-    }
-
     /// After a loss another device, after a lack of memory smaller batches; an error where neither helps.
-    pub(super) fn recover(&mut self, error: ResidentError) -> Result<(), BackendError> {
+    fn recover(&mut self, error: ResidentError) -> Result<(), BackendError> {
         self.room = None;
         match error {
             ResidentError::Lost { reason, .. } => {

@@ -1,14 +1,13 @@
 //! A user's shader on a GPU: a batch of points with the keys of their streams goes there, each lane's values come back, or the
 //! reason why it has none.
 
-use super::batches::{Batches, Layout, Plan};
-use super::{Lanes, report_of};
+use super::Lanes;
+use super::batches::{self, Batches, Evaluate, Layout, Plan};
 use crate::backend::gpu::{Gpu, ResidentError};
-use crate::backend::{BackendError, Lane, LaneReport, LaneStatus, Slot, StopFlag, Trainer, Weights};
+use crate::backend::{BackendError, Lane, LaneReport, Slot, StopFlag, Trainer, Weights};
 use crate::space::Points;
 use crate::study::objective::WgslObjective;
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 /// A shader opened on a GPU.
 pub struct WgslTrainer<'a> {
@@ -18,7 +17,7 @@ pub struct WgslTrainer<'a> {
 }
 
 /// What came back of a lane.
-struct Evaluated {
+pub(super) struct Evaluated {
     values: Vec<f64>,
     /// How it ended: one of [`WgslObjective`]'s numbers.
     reason: u32,
@@ -45,7 +44,7 @@ impl<'a> WgslTrainer<'a> {
     }
 
     /// What becomes of lanes at these rows of the points and of these repeats; `None` when the stop flag was raised.
-    fn evaluate(
+    fn evaluate_in(
         &mut self,
         places: &[(usize, usize)],
         layout: Layout,
@@ -68,25 +67,6 @@ impl<'a> WgslTrainer<'a> {
             reason: word(values, member),
         };
         Ok(Some((0..count).map(evaluated).collect()))
-    }
-
-    /// The same, but lanes whose loops the driver has ended are evaluated again, each by itself. One driver counts the turns of
-    /// several lanes together, and what a lane gives must not depend on its neighbours.
-    fn evaluate_whole(
-        &mut self,
-        places: &[(usize, usize)],
-        stop: &StopFlag,
-    ) -> Result<Option<Vec<Evaluated>>, ResidentError> {
-        let Some(mut all) = self.evaluate(places, Layout::Dense, stop)? else { return Ok(None) };
-        let is_cut = |one: &Evaluated| one.reason == WgslObjective::CUT;
-        let cut: Vec<usize> = all.iter().enumerate().filter(|(_, one)| is_cut(one)).map(|(member, _)| member).collect();
-        if !cut.is_empty() {
-            let again: Vec<(usize, usize)> = cut.iter().map(|member| places[*member]).collect();
-            let Some(alone) = self.evaluate(&again, Layout::Apart, stop)? else { return Ok(None) };
-            cut.into_iter().zip(alone).for_each(|(member, one)| all[member] = one);
-        }
-        self.batches.settled();
-        Ok(Some(all))
     }
 
     /// Why a lane has no value, if it has none.
@@ -118,6 +98,52 @@ impl<'a> WgslTrainer<'a> {
     }
 }
 
+impl Evaluate for WgslTrainer<'_> {
+    type Found = Vec<Evaluated>;
+
+    fn batches(&mut self) -> &mut Batches {
+        &mut self.batches
+    }
+
+    fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
+    /// Lanes whose loops the driver has ended are evaluated again, each by itself. One driver counts the turns of several lanes
+    /// together, and what a lane gives must not depend on its neighbours.
+    fn evaluate(
+        &mut self,
+        places: &[(usize, usize)],
+        stop: &StopFlag,
+    ) -> Result<Option<Vec<Evaluated>>, ResidentError> {
+        let Some(mut all) = self.evaluate_in(places, Layout::Dense, stop)? else { return Ok(None) };
+        let is_cut = |one: &Evaluated| one.reason == WgslObjective::CUT;
+        let cut: Vec<usize> = all.iter().enumerate().filter(|(_, one)| is_cut(one)).map(|(member, _)| member).collect();
+        if !cut.is_empty() {
+            let again: Vec<(usize, usize)> = cut.iter().map(|member| places[*member]).collect();
+            let Some(alone) = self.evaluate_in(&again, Layout::Apart, stop)? else { return Ok(None) };
+            cut.into_iter().zip(alone).for_each(|(member, one)| all[member] = one);
+        }
+        Ok(Some(all))
+    }
+
+    fn values(
+        &self,
+        found: &Vec<Evaluated>,
+        number: usize,
+        _place: (usize, usize),
+        values: &mut Vec<f64>,
+    ) -> Option<String> {
+        let evaluated = &found[number];
+        values.clone_from(&evaluated.values);
+        self.failure(evaluated)
+    }
+
+    fn explained(error: BackendError) -> BackendError {
+        of_shader(error)
+    }
+}
+
 impl Trainer for WgslTrainer<'_> {
     fn start(&mut self, points: &Points, lanes: &[Lane]) -> Result<Vec<Slot>, BackendError> {
         Ok(self.lanes.start(points, lanes))
@@ -131,42 +157,7 @@ impl Trainer for WgslTrainer<'_> {
         stop: &StopFlag,
         report: &mut dyn FnMut(LaneReport) -> ControlFlow<()>,
     ) -> Result<(), BackendError> {
-        let mut waiting = slots;
-        while !waiting.is_empty() && !stop.is_raised() {
-            let begun = Instant::now();
-            let (batch, others) = waiting.split_at(waiting.len().min(self.batches.most()));
-            let places = batch.iter().map(|slot| self.lanes.place(*slot)).collect::<Result<Vec<_>, _>>()?;
-            let found = match self.evaluate_whole(&places, stop) {
-                Ok(Some(found)) => found,
-                Ok(None) => return Ok(()),
-                Err(error) => {
-                    self.batches.recover(error).map_err(of_shader)?;
-                    continue;
-                }
-            };
-            waiting = others;
-            let seconds = begun.elapsed().as_secs_f64() / batch.len() as f64;
-            let mut flow = ControlFlow::Continue(());
-            for (slot, evaluated) in batch.iter().zip(&found) {
-                let failure = self.failure(evaluated);
-                let lane = match &failure {
-                    None => report_of(*slot, &evaluated.values, budget, seconds),
-                    Some(_) => {
-                        let nothing = vec![f64::NAN; evaluated.values.len()];
-                        let status = LaneStatus::Failed;
-                        LaneReport { status, failure, ..report_of(*slot, &nothing, budget, seconds) }
-                    }
-                };
-                // The batch is whole: each of its lanes is reported, even if the first report ends the run.
-                if report(lane).is_break() {
-                    flow = ControlFlow::Break(());
-                }
-            }
-            if flow.is_break() {
-                return Ok(());
-            }
-        }
-        Ok(())
+        batches::advance(self, slots, budget, stop, report)
     }
 
     /// A shader has no weights.
@@ -203,6 +194,7 @@ pub(in crate::study) fn of_shader(error: BackendError) -> BackendError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::LaneStatus;
     use crate::backend::gpu::{GpuOptions, Provoked, open_for_test};
     use crate::study::StudyConfig;
     use crate::study::objective::Objective;
