@@ -9,3 +9,4 @@ pub mod permutation;
 pub mod random;
 pub mod rank_tests;
 pub mod registry;
+pub mod shell;

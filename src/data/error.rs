@@ -1,6 +1,7 @@
 //! What can be wrong with data: what happened and where, then, on lines of their own, what to do.
 
 use crate::base::registry::nearest;
+use crate::base::shell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -435,9 +436,8 @@ fn shown(text: &str) -> String {
 
 /// A path as a command line takes it: in quotes where a shell would take it apart.
 pub(crate) fn in_shell(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || "/\\._-+:,@%".contains(c);
-    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    // Where it parts folders no shell is known to take it for anything else.
+    shell::in_shell(&path.display().to_string(), if cfg!(windows) { "\\" } else { "" })
 }
 
 fn did_you_mean(near: Option<&str>) -> impl fmt::Display {

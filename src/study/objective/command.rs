@@ -3,8 +3,9 @@
 use super::bounds::Bounds;
 use super::options::{ObjectiveOptions, check_repeats};
 use super::template::{CHECKPOINT, CommandLine, GIVEN, Template, Unknown, is_name};
-use super::{Objective, Resolved, shell};
+use super::{Objective, Resolved};
 use crate::backend::cpu::CpuOptions;
+use crate::base::shell::is_plain;
 use crate::data::metrics::Direction;
 use crate::space::{Domain, Space, Value};
 use crate::study::config::{BackendChoice, RunOptions, StudyConfig};
@@ -208,7 +209,7 @@ pub(super) fn resolve(config: &mut StudyConfig, source: &Source) -> Result<Resol
 
 /// Whether a value is the same word in quotes and out of them.
 fn is_plain_value(value: &Value) -> bool {
-    value.to_string().chars().all(shell::is_plain)
+    value.to_string().chars().all(is_plain)
 }
 
 fn check_ranges(options: &ObjectiveOptions, run: &RunOptions) -> Result<(), ConfigError> {

@@ -2,6 +2,7 @@
 //! with quotes of its own would not be in quotes at all.
 
 use super::template::Piece;
+use crate::base::shell::in_shell;
 
 /// Where a name stands in a shell's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,19 +31,6 @@ impl Place {
             Place::Backquoted => value.to_owned(),
         }
     }
-}
-
-/// A word for a shell: in quotes where it is not plain. `also` are further plain characters.
-pub(super) fn in_shell(word: &str, also: &str) -> String {
-    match !word.is_empty() && word.chars().all(|c| is_plain(c) || also.contains(c)) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
-}
-
-/// Whether a character is itself wherever it stands.
-pub(super) fn is_plain(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c)
 }
 
 /// Says of each name in a shell's text where it stands.

@@ -1,7 +1,8 @@
 //! A command as a study writes it, and what becomes of it for a candidate: `{name}` takes a parameter's value.
 
-use super::shell::{self, Place, in_shell};
+use super::shell::{self, Place};
 use crate::base::registry::nearest;
+use crate::base::shell::in_shell;
 use indexmap::IndexMap;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
