@@ -45,6 +45,7 @@ mod search;
 pub mod source;
 pub mod stopping;
 mod sweep;
+mod trial;
 
 pub use config::{LoadedConfig, StudyConfig};
 pub use error::StudyError;
