@@ -1,7 +1,7 @@
 """Schedulers that end candidates early against those of Ray Tune and Optuna, on the same learning curves at equal lane-epochs.
 
     python benches/early.py [--data FOLDER] [--models gbdt,mlp] [--tables wine,sonar] [--seeds 5]
-                            [--cache FILE] [--program FILE] [--example FILE]
+                            [--cache FILE] [--program FILE] [--example FILE] [--report]
 
 Needs `pip install -r benches/requirements.txt`. CANDIDATES random candidates are trained on three folds with a budget of 81, once for
 each table and seed, and scored after 1, 3, 9, 27 and 81 units: the rungs of every scheduler here. The peers' own objects (Ray's
@@ -12,7 +12,8 @@ searches the same candidates with the same seed and batches of as many places; t
 
 What counts is the best score so far of a candidate with its whole budget, after a share of the lane-epochs that all candidates
 take in full: as regret, the distance to the best of all candidates in units of that from their median to their best. Every search
-is kept in the cache file as a line of JSON, and is not run again. Writes benches/results/early.md and a plot beside it.
+is kept in the cache file as a line of JSON, and is not run again; --report trains nothing and reports what is there in whole sets.
+Writes benches/results/early.md and a plot beside it.
 """
 
 import argparse
@@ -403,8 +404,9 @@ def report(found, sets, arguments):
                 trained = statistics.median(found[*key, search, workers][-1][0] / whole(found[*key, "curves", 0]) for group in groups.values() for key in group)
                 rows.append([*cells, f"{100 * trained:.1f} %"])
                 if workers == WORKERS[0]:
-                    # As far as it goes.
-                    shares = [*(share for share in (LOW * 1.05**i for i in range(100)) if share < trained), trained]
+                    # Until the last one has ended.
+                    last = max(found[*key, search, workers][-1][0] / whole(found[*key, "curves", 0]) for group in groups.values() for key in group)
+                    shares = [*(share for share in (LOW * 1.05**i for i in range(100)) if share < last), last]
                     lines[model, search] = [(share, interval(regrets(search, share), 40)[0]) for share in shares]
             header = ["scheduler", *(f"{100 * share:g} %" for share in MARKS), "end", "trained"]
             parts.append(f"{workers} worker{'s' * (workers > 1)}:\n\n{common.table(header, rows)}")
@@ -429,7 +431,7 @@ def report(found, sets, arguments):
 def plot(lines):
     """Medians of the regret over the training, a panel a kind of scheduler and model."""
     models = list(dict.fromkeys(model for model, _ in lines))
-    width, height, left, top, gap = 330, 250, 56, 62, 40
+    width, height, left, top, gap, legend = 330, 296, 56, 62, 40, 46
     low, high, most = LOW, 1.0, 0.5
     parts = [f'<text x="16" y="26" font-size="16" font-weight="600">Regret at equal lane-epochs, {WORKERS[0]} workers</text>']
     whole = left + 3 * width + 10
@@ -439,9 +441,11 @@ def plot(lines):
         for column, (title, searches) in enumerate(GROUPS.items()):
             x0, y0 = left + column * width, top + row * (height + gap)
             x1, y1 = x0 + width - 40, y0 + height - 30
+            # In two columns above the panel.
+            title_at, y0 = y0 - 10, y0 + legend
             x = lambda share: x0 + (x1 - x0) * math.log(share / low) / math.log(high / low)
             y = lambda value: y1 - (y1 - y0) * min(value, most) / most
-            parts.append(f'<text x="{x0}" y="{y0 - 10}" font-weight="600">{html.escape(f"{model}: {title}")}</text>')
+            parts.append(f'<text x="{x0}" y="{title_at}" font-weight="600">{html.escape(f"{model}: {title}")}</text>')
             for tick in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0):
                 parts.append(f'<line x1="{x(tick):.1f}" y1="{y0}" x2="{x(tick):.1f}" y2="{y1}" stroke="{common.TEXT}" opacity="0.25"/>')
                 parts.append(f'<text x="{x(tick):.1f}" y="{y1 + 15}" text-anchor="middle" font-size="11">{100 * tick:g} %</text>')
@@ -454,11 +458,11 @@ def plot(lines):
                 parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2.5"{dashes}/>')
                 if points:
                     parts.append(f'<circle cx="{x(points[-1][0]):.1f}" cy="{y(points[-1][1]):.1f}" r="4.5" fill="{colour}"/>')
-                at = y0 + 16 + 19 * place
-                parts.append(f'<line x1="{x1 - 152}" y1="{at - 4}" x2="{x1 - 122}" y2="{at - 4}" stroke="{colour}" stroke-width="2.5"{dashes}/>')
-                parts.append(f'<text x="{x1 - 116}" y="{at}" font-size="12">{html.escape(search)}</text>')
+                at, beside = title_at + 24 + 19 * (place % 2), x0 + 155 * (place // 2)
+                parts.append(f'<line x1="{beside}" y1="{at - 4}" x2="{beside + 30}" y2="{at - 4}" stroke="{colour}" stroke-width="2.5"{dashes}/>')
+                parts.append(f'<text x="{beside + 36}" y="{at}" font-size="12">{html.escape(search)}</text>')
     bottom = top + len(models) * (height + gap)
-    parts.append(f'<text x="{whole / 2:.0f}" y="{bottom - 20}" text-anchor="middle" font-size="12">lane-epochs, of what all candidates take in full; regret of the best so far, the median over tables and seeds; a dot where the search ends</text>')
+    parts.append(f'<text x="{whole / 2:.0f}" y="{bottom - 20}" text-anchor="middle" font-size="12">lane-epochs, of what all candidates take in full; regret of the best so far, the median over tables and seeds; a dot where the last search ends</text>')
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole} {bottom}" width="{whole}" role="img" '
         f'font-family="system-ui, \'DejaVu Sans\', sans-serif" font-size="13" fill="{common.TEXT}">\n<title>Early stopping at equal lane-epochs</title>\n'
