@@ -52,6 +52,8 @@ struct Situation {
     candidates: u64,
     batch: u64,
     objectives: usize,
+    /// See [`StrategyOptions::ends_early`].
+    ends_early: bool,
     /// What the search's time and training come to, where that has a limit.
     seconds: Option<Seconds>,
 }
@@ -102,6 +104,7 @@ impl Situation {
             candidates: options.candidates,
             batch: options.batch,
             objectives: options.directions.len(),
+            ends_early: options.ends_early,
             seconds: None,
         }
     }
@@ -216,6 +219,12 @@ fn choose(situation: &Situation) -> Choice {
             false => take(&nsga2::Nsga2, format!("{objectives} objectives and {candidates} candidates")),
         };
     }
+    if situation.ends_early {
+        let why = format!(
+            "{candidates} candidates with budgets of different size, which it does not compare with each other"
+        );
+        return take(&tpe::Tpe, why);
+    }
     let axes = situation.axes();
     let most_axes = if situation.conditional == 0 { AXES_OF_A_PROCESS } else { AXES_UNDER_CONDITIONS };
     let has_time = situation.has_time_to_think();
@@ -243,6 +252,8 @@ fn choose(situation: &Situation) -> Choice {
 /// What goes on where a method has stopped finding anything better; nothing where the method restarts by itself.
 fn successor(situation: &Situation, name: &str) -> Option<&'static dyn StrategyEntry> {
     match name {
+        // Scores of different budgets do not show whether there is anything better.
+        _ if situation.ends_early => None,
         "gp" | "tpe" | "smac" if situation.objectives == 1 && situation.numbers > 0 => Some(&cmaes::CmaEs),
         _ => None,
     }
@@ -401,6 +412,17 @@ mod tests {
         let options = StrategyOptions { batch, ..options(1, candidates) };
         let mut search = Search::new(Arc::new(space), &options);
         (search.leg.name(), search.decisions().remove(0))
+    }
+
+    #[test]
+    fn under_a_scheduler_it_takes_what_compares_like_with_like_and_keeps_it() {
+        let options = StrategyOptions { batch: 10, ends_early: true, ..options(1, 200) };
+        let mut search = Search::new(Arc::new(box_space(4)), &options);
+        let why = search.decisions().remove(0);
+        assert!(search.leg.name() == "tpe" && why.contains("budgets"), "{why}");
+        search.barren = 1000;
+        search.consider(50);
+        assert_eq!(search.leg.name(), "tpe");
     }
 
     #[test]

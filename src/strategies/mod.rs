@@ -51,13 +51,25 @@ pub struct Outcome {
     /// Its share of the wall time that the search trained, in seconds, what is trained beside it taken off; 0 where it was not
     /// trained.
     pub seconds: f64,
+    /// The budgets that a scheduler gave it so far, ascending, with the first objective there, none where it failed before; None
+    /// without a scheduler.
+    pub rungs: Option<Vec<(u64, f64)>>,
 }
 
 impl Outcome {
     /// Of a candidate with one objective and nothing else to say.
     pub fn new(candidate: u64, point: Vec<f64>, value: f64) -> Outcome {
         let values = vec![value];
-        Outcome { candidate, point, folds: values.clone(), values, violation: 0.0, gradient: None, seconds: 0.0 }
+        Outcome {
+            candidate,
+            point,
+            folds: values.clone(),
+            values,
+            violation: 0.0,
+            gradient: None,
+            seconds: 0.0,
+            rungs: None,
+        }
     }
 
     /// The first objective.
@@ -115,6 +127,8 @@ pub struct StrategyOptions {
     pub mutation_rate: Option<f64>,
     /// `portfolio`: encoded values of points that are thought good, allowed ones.
     pub points: Vec<Vec<f64>>,
+    /// Whether a scheduler ends candidates on their way, so that values are of different budgets.
+    pub ends_early: bool,
     /// `grid`: points along each continuous parameter, and at most so many along whole numbers.
     pub resolution: u64,
     /// `grid`: whether points come in a random order.
@@ -139,6 +153,7 @@ impl StrategyOptions {
             crossover_rate: None,
             mutation_rate: None,
             points: Vec::new(),
+            ends_early: false,
             resolution: 5,
             shuffle: false,
         }

@@ -21,7 +21,7 @@ use crate::base::hash::Hasher;
 use crate::base::random::Key;
 use crate::base::registry::UnknownName;
 use crate::data::metrics::Direction;
-use crate::schedulers::{self, SchedulerEntry};
+use crate::schedulers::{self, SchedulerEntry, Unit};
 use crate::space::Space;
 use crate::strategies::cube::Cube;
 use crate::strategies::generation;
@@ -220,6 +220,8 @@ impl Study {
             mutation_rate: self.config.search.mutation_rate,
             resolution: self.config.search.resolution,
             points: self.known.clone(),
+            // Fewer folds say the same with less certainty.
+            ends_early: self.scheduler.ends_early() && self.scheduler.unit() == Unit::Epoch,
             shuffle: self.config.search.shuffle,
         }
     }

@@ -1,8 +1,8 @@
 //! Parameters that exist under the same conditions, and the two densities over them: of the good outcomes and of the
 //! others.
 
+use super::levels::{Levels, Told};
 use super::parzen::{Dimension, Observation, Parzen, Width};
-use super::ranking::Ranking;
 use crate::base::random::{Key, below};
 use crate::space::{Codec, Condition, Space};
 use crate::strategies::cube::Cube;
@@ -46,7 +46,7 @@ pub(super) struct Group {
     /// Outcomes in which the group exists, by number.
     members: Vec<u32>,
     /// The best of these.
-    best: Ranking,
+    best: Levels,
     models: Option<Models>,
     /// What must hold for the group to exist, and for that to: ancestors first.
     pub(super) needs: Vec<Condition>,
@@ -88,7 +88,7 @@ pub(super) fn groups(space: &Space, cube: &Cube, codecs: &[Codec], objectives: u
     for (column, codec) in codecs.iter().enumerate() {
         let number = *known.entry(conditions(column)).or_insert(groups.len());
         if number == groups.len() {
-            groups.push(Group { best: Ranking::new(objectives), ..Group::default() });
+            groups.push(Group { best: Levels::new(objectives), ..Group::default() });
         }
         groups[number].columns.push(column);
         if let Some(axis) = axes.next_if(|axis| cube.column(*axis) == column) {
@@ -126,11 +126,11 @@ pub(super) fn goods(outcomes: usize) -> usize {
 }
 
 impl Group {
-    /// Learns an outcome by its number, the places of all axes, and its values, each to be minimised.
-    pub(super) fn tell(&mut self, number: u32, places: &[f64], values: &[f64], violation: f64) {
+    /// Learns an outcome at these places of all axes.
+    pub(super) fn tell(&mut self, places: &[f64], told: &Told) {
         if self.exists(places) {
-            self.members.push(number);
-            self.best.tell(number, values, violation);
+            self.members.push(told.number);
+            self.best.tell(told);
         }
     }
 
@@ -271,12 +271,13 @@ mod tests {
 
     /// Tells rows with their values, and learns.
     fn learn(groups: &mut [Group], cube: &Cube, outcomes: &[([f64; 3], f64)]) {
-        let mut all = Ranking::new(1);
+        let mut all = Levels::new(1);
         let mut places = Vec::new();
         for (number, (row, value)) in (0..).zip(outcomes) {
             let place = cube.encode(row);
-            groups.iter_mut().for_each(|group| group.tell(number, &place, &[*value], 0.0));
-            all.tell(number, &[*value], 0.0);
+            let told = Told { number, values: vec![*value], violation: 0.0, rungs: None };
+            groups.iter_mut().for_each(|group| group.tell(&place, &told));
+            all.tell(&told);
             places.extend(place);
         }
         let top = all.best(goods(outcomes.len()));
@@ -346,7 +347,8 @@ mod tests {
             let mut places = Vec::new();
             for number in 0..200u32 {
                 let place = vec![if number < 20 { 0.5 } else { 0.1 }; axes];
-                groups[0].tell(number, &place, &[f64::from(number)], 0.0);
+                let told = Told { number, values: vec![f64::from(number)], violation: 0.0, rungs: None };
+                groups[0].tell(&place, &told);
                 places.extend(place);
             }
             let rows = Rows { places: &places, width: axes, width_of_good: Width::Spread };

@@ -3,9 +3,10 @@
 //!
 //! Parameters that exist under the same conditions are modelled together, parents before their children. Some candidates are
 //! kept to a branch of the space, and modelled by what there is in it. Candidates that are out count as bad ones, so that a
-//! batch spreads.
+//! batch spreads. Under a scheduler who is good is judged budget by budget.
 
 mod group;
+mod levels;
 mod parzen;
 mod ranking;
 pub(super) mod remainder;
@@ -17,8 +18,8 @@ use crate::base::registry::Named;
 use crate::data::metrics::Direction;
 use crate::space::{Codec, Points, Space};
 use group::{Group, Models, Rows, goods, groups};
+use levels::{Levels, Told};
 use parzen::Width;
-use ranking::Ranking;
 use rayon::prelude::*;
 use remainder::{Found, Remainder};
 use std::collections::{HashMap, VecDeque};
@@ -80,7 +81,7 @@ struct Search {
     starts: Vec<Vec<f64>>,
     groups: Vec<Group>,
     /// The best of all outcomes; None where the one group knows them.
-    best: Option<Ranking>,
+    best: Option<Levels>,
     /// Places of every outcome on every axis, one outcome after another.
     places: Vec<f64>,
     told: usize,
@@ -102,7 +103,7 @@ impl Search {
         let groups = groups(&space, &cube, &codecs, objectives);
         Search {
             starts: space.starts(),
-            best: (groups.len() > 1).then(|| Ranking::new(objectives)),
+            best: (groups.len() > 1).then(|| Levels::new(objectives)),
             groups,
             key: options.key,
             directions: options.directions.clone(),
@@ -123,12 +124,17 @@ impl Search {
     /// Puts an outcome to the others.
     fn take(&mut self, outcome: &Outcome) {
         let places = self.cube.encode(&outcome.point);
-        let number = self.told as u32;
-        let values: Vec<f64> = minimized(&self.directions, &outcome.values).collect();
-        self.groups.iter_mut().for_each(|group| group.tell(number, &places, &values, outcome.violation));
-        if let Some(best) = &mut self.best {
-            best.tell(number, &values, outcome.violation);
-        }
+        let sign = self.directions.first().map_or(1.0, |direction| -direction.sign());
+        let minimized_rungs =
+            |rungs: &Vec<(u64, f64)>| rungs.iter().map(|(budget, value)| (*budget, sign * value)).collect();
+        let told = Told {
+            number: self.told as u32,
+            values: minimized(&self.directions, &outcome.values).collect(),
+            violation: outcome.violation,
+            rungs: outcome.rungs.as_ref().map(minimized_rungs),
+        };
+        self.groups.iter_mut().for_each(|group| group.tell(&places, &told));
+        self.best.iter_mut().for_each(|best| best.tell(&told));
         self.places.extend_from_slice(&places);
         self.told += 1;
     }
@@ -471,6 +477,33 @@ mod tests {
         let infinite =
             search(&space, "tpe", 2, &[16, 32], |row| if row[0] < 0.0 { f64::INFINITY } else { f64::NEG_INFINITY });
         assert_eq!(infinite.len(), 48);
+    }
+
+    #[test]
+    fn under_a_scheduler_scores_are_compared_with_those_of_the_same_budget() {
+        // With little budget everything scores better than with all of it, and best far from where it is best in the end.
+        let space = bowl_space(2);
+        let with = |budget: u64, row: &[f64]| match budget {
+            1 => (row[0] + 4.0).abs() + row[1].abs(),
+            _ => 100.0 + (row[0] - 3.0).abs() + row[1].abs(),
+        };
+        let mut strategy = find("tpe").expect("tpe").open(space.clone(), &batches(6, 20));
+        let mut middle = 0.0;
+        for round in 0..8 {
+            let Ask::Proposals(points) = strategy.ask(20 * round, 20) else { panic!("no end") };
+            let mut xs: Vec<f64> = points.rows().map(|row| row[0]).collect();
+            xs.sort_by(f64::total_cmp);
+            middle = xs[10];
+            let outcome = |(candidate, row): (u64, &[f64])| {
+                // Every other one has the whole budget.
+                let budgets = if candidate.is_multiple_of(2) { &[1, 9][..] } else { &[1] };
+                let rungs: Vec<(u64, f64)> = budgets.iter().map(|budget| (*budget, with(*budget, row))).collect();
+                let value = rungs.last().map_or(f64::NAN, |(_, value)| *value);
+                Outcome { rungs: Some(rungs), ..Outcome::new(candidate, row.to_vec(), value) }
+            };
+            strategy.tell(&(20 * round..).zip(points.rows()).map(outcome).collect::<Vec<_>>());
+        }
+        assert!((middle - 3.0).abs() < 1.5, "half of the last candidates are below {middle}");
     }
 
     #[test]

@@ -75,27 +75,37 @@ impl Ranking {
         }
     }
 
-    /// The best `count`, by number.
-    pub(super) fn best(&self, count: usize) -> Vec<u32> {
-        self.weighted(count).into_iter().map(|(number, _)| number).collect()
+    /// The best `count`, best first.
+    pub(super) fn ordered(&self, count: usize) -> Vec<u32> {
+        match self {
+            Ranking::One(best) => best.iter().take(count).map(|(.., number)| *number).collect(),
+            Ranking::Several(archive) => archive.best(count, SWEPT),
+        }
     }
 
     /// The best `count`, by number, with weights of mean 1. Of one objective, the better count for more: by the logarithms
     /// of their ranks, as parents do in CMA-ES (Hansen 2016, arXiv:1604.00772), so that any scale of values is as good as
     /// another. Of several objectives all count alike.
     pub(super) fn weighted(&self, count: usize) -> Vec<(u32, f64)> {
-        let mut weighted: Vec<(u32, f64)> = match self {
-            Ranking::One(best) => {
-                let count = count.min(best.len());
-                let weight = |rank: usize| libm::log(count as f64 + 0.5) - libm::log(rank as f64 + 1.0);
-                let mean = (0..count).map(weight).sum::<f64>() / count as f64;
-                best[..count].iter().enumerate().map(|(rank, (.., number))| (*number, weight(rank) / mean)).collect()
+        match self {
+            Ranking::One(_) => weighted(&self.ordered(count)),
+            Ranking::Several(archive) => {
+                let mut best = archive.best(count, SWEPT);
+                best.sort_unstable();
+                best.into_iter().map(|number| (number, 1.0)).collect()
             }
-            Ranking::Several(archive) => archive.best(count, SWEPT).into_iter().map(|number| (number, 1.0)).collect(),
-        };
-        weighted.sort_unstable_by_key(|(number, _)| *number);
-        weighted
+        }
     }
+}
+
+/// Numbers, best first, with the weights of their ranks; by number.
+pub(super) fn weighted(best: &[u32]) -> Vec<(u32, f64)> {
+    let weight = |rank: usize| libm::log(best.len() as f64 + 0.5) - libm::log(rank as f64 + 1.0);
+    let mean = (0..best.len()).map(weight).sum::<f64>() / best.len() as f64;
+    let weight = |(rank, number): (usize, &u32)| (*number, weight(rank) / mean);
+    let mut weighted: Vec<(u32, f64)> = best.iter().enumerate().map(weight).collect();
+    weighted.sort_unstable_by_key(|(number, _)| *number);
+    weighted
 }
 
 impl Archive {
@@ -166,6 +176,13 @@ fn reference(points: &[&[f64]], objectives: usize) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::base::random::{Key, uniform_f64};
+
+    impl Ranking {
+        /// The best `count`, by number.
+        fn best(&self, count: usize) -> Vec<u32> {
+            self.weighted(count).into_iter().map(|(number, _)| number).collect()
+        }
+    }
 
     fn ranked(objectives: usize, outcomes: &[(&[f64], f64)]) -> Ranking {
         let mut ranking = Ranking::new(objectives);

@@ -433,9 +433,23 @@ impl<'a> Search<'a> {
                 Some(budget) => self.history.at(candidate, budget)?,
                 None => self.history.trials.get(&candidate)?,
             };
-            Some(self.study.outcome(trial, self.history.point(candidate), self.clocks))
+            let outcome = self.study.outcome(trial, self.history.point(candidate), self.clocks);
+            Some(Outcome { rungs: self.rungs(trial, stands), ..outcome })
         };
         told.into_iter().filter_map(outcome).collect()
+    }
+
+    /// The budgets that a scheduler gave a candidate until it stood on one of them, or until its end, and its scores there.
+    fn rungs(&self, trial: &Trial, stands: Option<u64>) -> Option<Vec<(u64, f64)>> {
+        if !self.study.scheduler.ends_early() {
+            return None;
+        }
+        let is_whole = trial.status.is_scored() && trial.status != TrialStatus::Pruned;
+        let last = stands.or(is_whole.then(|| self.axis.whole()));
+        let is_below = |budget: &u64| last.is_none_or(|last| *budget < last);
+        let score = |budget: u64| Some((budget, self.history.at(trial.candidate, budget)?.reached()));
+        let below = self.history.rungs_of(trial.candidate).filter(is_below).filter_map(score);
+        Some(below.chain(last.map(|last| (last, trial.reached()))).collect())
     }
 
     /// Passes on what the strategy decided.
