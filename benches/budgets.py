@@ -1,21 +1,23 @@
 """What early stopping saves: searches under a scheduler against random search with full budgets, on the same folds.
 
-    python benches/budgets.py [--data FOLDER] [--seeds 5] [--schedulers hyperband,hyperband+tpe,halving,median]
+    python benches/budgets.py [--data FOLDER] [--models gbdt:5,mlp:1] [--schedulers hyperband,hyperband+tpe]
     python benches/budgets.py --races [--data FOLDER] [--models knn:3,logistic:1] [--sets KEY=VALUE ...] [--cache FILE]
 
 Every search is kept in the cache file as a line of JSON, so that what was interrupted goes on where it was; begin a new one where the
 program has changed. With --races the other part alone: a race over five folds against random search on all of them, the same candidates in both,
 for so many seeds of each model. Writes benches/results/races.md.
 
-Of each search the units of budget (epochs, trees) that all lanes had are noted with the best score so far of a candidate that
-had its whole budget. After a + stands the strategy that proposes, random where there is none. Random search trains CANDIDATES of them in full; a scheduler's search has MORE times as many.
-What counts is how little of random search's training it takes to reach its final score. Writes benches/results/budgets.md and
-a plot beside it.
+Random search trains CANDIDATES in full, for so many seeds of each model; rungs begin at LEAST. Of each search the units of budget
+(epochs, trees) that all lanes had are noted with the best score so far of a candidate that had its whole budget. After a + stands the
+strategy that proposes, random where there is none. A scheduler's search ends where it is as good as random search was at its end, or
+once it has had MORE times as many candidates. What counts is how little of random search's training it takes. Writes
+benches/results/budgets.md and a plot beside it.
 """
 
 import argparse
 import concurrent.futures
 import html
+import itertools
 import json
 import math
 import statistics
@@ -25,10 +27,15 @@ from pathlib import Path
 
 import common
 
-CANDIDATES = 81
-MORE = 6
-# Three rungs and more at eta = 3.
+CANDIDATES = 243
+# Under hyperband that takes about as much training as random search.
+MORE = 4
+# Rungs of 3, 9, 27 and 81 units: one tree, or one epoch, says next to nothing.
 BUDGETS = {"mlp": 81, "gbdt": 81}
+LEAST = 3
+# How many trees there are is what the scheduler says.
+SPACES = {"gbdt": {"space.trees": 81}, "mlp": {}}
+MODELS = "gbdt:5,mlp:1"
 CLASSES = ["breast_cancer", "wine", "sonar", "credit_g", "titanic", "pima_diabetes"]
 # Folds of a race, and candidates in it; the models that race, and for how many seeds.
 FOLDS = 5
@@ -55,7 +62,7 @@ def searched(job):
         "search.scheduler": scheduler, "search.batch": CANDIDATES, "run.backend": "cpu", "run.threads": 1,
     }
     if model in BUDGETS:
-        sets["model.budget"] = BUDGETS[model]
+        sets |= {"model.budget": BUDGETS[model]}
     sets |= more
     command = [program, "-", *(f"{key}={value}" for key, value in sets.items())]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
@@ -63,6 +70,7 @@ def searched(job):
         sys.exit(f"{scheduler} of {model} on {name} failed: {done.stderr}")
     told = json.loads(done.stdout.splitlines()[-1])
     sign = -1.0 if told["direction"] == "maximize" else 1.0
+    told["target"] = told["curve"][-1][1] if told["curve"] else None
     return (name, model, seed, search), [(units, sign * value) for units, value in told["curve"]], told
 
 
@@ -74,45 +82,58 @@ def reached(curve, score):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--data", default="data")
-    arguments.add_argument("--seeds", type=int, default=5)
-    arguments.add_argument("--schedulers", default="hyperband,hyperband+tpe,halving,median")
+    arguments.add_argument("--seeds", type=int, default=5, help="of models without a number of their own")
+    arguments.add_argument("--schedulers", default="hyperband,hyperband+tpe")
     arguments.add_argument("--models")
     arguments.add_argument("--races", action="store_true")
     arguments.add_argument("--sets", nargs="*", default=[], help="--races: further settings, as search.level=0.05")
     arguments.add_argument("--cache", default=common.ROOT / "target" / "budgets.jsonl", help="where searches are kept")
     arguments.add_argument("--program", help="the example that is built already")
     arguments = arguments.parse_args()
-    arguments.models = arguments.models or (RACES if arguments.races else "mlp,gbdt")
     program = arguments.program or common.build("budgets")
+    seeds = numbers(arguments.models or (RACES if arguments.races else MODELS), arguments.seeds)
     if arguments.races:
-        return races(program, arguments)
+        return races(program, seeds, arguments)
     schedulers = arguments.schedulers.split(",")
-    jobs = [
-        (program, arguments.data, name, model, scheduler, seed, {})
-        for seed in range(arguments.seeds)
-        for model in arguments.models.split(",")
-        for name in DATA
-        for scheduler in ["full", *schedulers]
-    ]
     cache = Path(arguments.cache)
     cache.parent.mkdir(parents=True, exist_ok=True)
     lines = map(json.loads, cache.read_text().splitlines() if cache.exists() else [])
-    curves = {tuple(line["search"]): line["curve"] for line in lines if "curve" in line}
-    jobs = [job for job in jobs if job[2:6] not in {(name, model, scheduler, seed) for name, model, seed, scheduler in curves}]
+    lines = [line for line in lines if "curve" in line]
+    curves = {tuple(line["search"]): line["curve"] for line in lines}
+    targets = {tuple(line["search"]): line["target"] for line in lines}
+    # Random search first: the others end where it ended.
+    for round in (["full"], schedulers):
+        jobs = []
+        for model, number in seeds.items():
+            for name, seed, scheduler in itertools.product(DATA, range(number), round):
+                key = (name, model, seed, scheduler)
+                more = {"search.min_budget": LEAST, **SPACES[model]}
+                if scheduler != "full":
+                    more["stop.target"] = targets[name, model, seed, "full"]
+                if key not in curves:
+                    jobs.append((program, arguments.data, *key[:2], scheduler, seed, more))
+        run(jobs, curves, targets, cache)
+    report(curves, schedulers, seeds)
+
+
+def run(jobs, curves, targets, cache):
+    """Runs searches side by side, and keeps their curves and the scores that they ended with."""
     with cache.open("a") as out, concurrent.futures.ProcessPoolExecutor(common.CORES) as pool:
-        for number, (key, curve, _) in enumerate(pool.map(searched, jobs), 1):
-            curves[key] = curve
-            out.write(json.dumps({"search": key, "curve": curve}) + "\n")
+        for number, (key, curve, told) in enumerate(pool.map(searched, jobs), 1):
+            curves[key], targets[key] = curve, told["target"]
+            out.write(json.dumps({"search": key, "curve": curve, "target": told["target"]}) + "\n")
             out.flush()
             if number % 10 == 0:
                 print(f"{number} of {len(jobs)} searches", flush=True)
-    report(curves, schedulers, arguments)
 
 
-def races(program, arguments):
+def numbers(models, seeds):
+    """Of each model how many seeds, from 0 on."""
+    return {model: int(number or seeds) for model, _, number in (word.partition(":") for word in models.split(","))}
+
+
+def races(program, seeds, arguments):
     """Runs the races that the cache file does not hold, and reports all of them."""
-    # Of each model how many seeds, from 0 on.
-    seeds = {model: int(number or arguments.seeds) for model, _, number in (word.partition(":") for word in arguments.models.split(","))}
     sets = {"validate.folds": FOLDS, "search.candidates": RACERS, **dict(word.split("=", 1) for word in arguments.sets)}
     wanted = [
         (name, model, seed, scheduler)
@@ -181,35 +202,36 @@ def raced(found, seeds, sets):
     return "\n\n".join(parts) + "\n"
 
 
-def report(curves, schedulers, arguments):
+def report(curves, schedulers, seeds):
     """Of random search's training the share that each scheduler takes to its final score: medians over seeds, then over data."""
     rows, shares = [], {}
-    for model in arguments.models.split(","):
+    for model, number in seeds.items():
         for name in DATA:
             cells = [f"{model} on {name}"]
             for scheduler in schedulers:
                 found = []
-                for seed in range(arguments.seeds):
+                for seed in range(number):
                     full = curves[name, model, seed, "full"]
                     found.append(reached(curves[name, model, seed, scheduler], full[-1][1]) / full[-1][0])
                 share = statistics.median(found)
                 shares.setdefault((model, scheduler), []).append(share)
                 cells.append(shown(share))
             rows.append(cells)
-    for model in arguments.models.split(","):
+    for model in seeds:
         medians = [shown(statistics.median(shares[model, scheduler])) for scheduler in schedulers]
         rows.append([f"**{model}, median of {len(DATA)} data sets**", *(f"**{median}**" for median in medians)])
+    budgets = ", ".join(f"{model} {BUDGETS[model]}, {number} {'seed' if number == 1 else 'seeds'}" for model, number in seeds.items())
     intro = (
-        f"Random search trains {CANDIDATES} candidates on three folds with their whole budget ("
-        + ", ".join(f"{model} {BUDGETS[model]}" for model in arguments.models.split(","))
-        + f"). A search under a scheduler, of random candidates or of those of the strategy behind the +, takes the share of that training that stands here until a "
-        "candidate with its whole budget scores as well as random search's best: medians of "
-        f"{arguments.seeds} seeds; a dash where more than half of them never did in {MORE} times as many candidates. "
+        f"Random search trains {CANDIDATES} candidates on three folds with their whole budget ({budgets}). A search under a scheduler "
+        f"(`search.min_budget={LEAST}`), of random candidates or of those of the strategy behind the +, takes the share of that training "
+        "that stands here until a candidate with its whole budget scores as well as random search's best: medians over seeds; a dash where "
+        f"more than half of them never did in {MORE} times as many candidates, which under hyperband train about as much as random search. "
+        "Without a strategy said, `auto` takes `tpe` under these schedulers. "
         f"Measured on {common.machine()}; units of budget do not depend on the machine."
     )
     text = "\n\n".join(["# Early stopping", intro, common.table(["search", *schedulers], rows), "![](budgets.svg)"]) + "\n"
     (common.RESULTS / "budgets.md").write_text(text)
-    (common.RESULTS / "budgets.svg").write_text(plot(shares, schedulers, arguments.models.split(",")))
+    (common.RESULTS / "budgets.svg").write_text(plot(shares, schedulers, list(seeds)))
     print(text)
 
 
