@@ -27,6 +27,13 @@ pub enum Walk {
     Alone,
 }
 
+/// Values in one place of every `stride`th vector.
+struct Run {
+    first: usize,
+    stride: usize,
+    place: usize,
+}
+
 /// One layer of a group or of a network, its optimizer's moments beside its weights.
 #[derive(Clone)]
 pub struct Layer {
@@ -96,9 +103,37 @@ impl Walk {
 
     /// The vector of an array, and the place in it, that hold what belongs to an input and a unit of a lane.
     fn place(self, inputs: usize, input: usize, unit: usize, lane: usize) -> (usize, usize) {
-        match self {
-            Walk::Together => ((unit / 2 * inputs + input) * 2 + unit % 2, lane),
-            Walk::Alone => (unit / LANES * inputs + input, unit % LANES),
+        let Run { first, stride, place } = self.units(inputs, lane)(unit);
+        (first + stride * input, place)
+    }
+
+    /// Where the values of a lane's units are, one for each of `inputs`.
+    fn units(self, inputs: usize, lane: usize) -> impl Fn(usize) -> Run {
+        move |unit| match self {
+            Walk::Together => Run { first: unit / 2 * inputs * 2 + unit % 2, stride: 2, place: lane },
+            Walk::Alone => Run { first: unit / LANES * inputs, stride: 1, place: unit % LANES },
+        }
+    }
+}
+
+/// Copies what belongs to one lane, `inputs` values of each of `units` units, from one array to another. `to` and `from` say
+/// of a unit where its first value is.
+fn copy_units(
+    target: &mut [Lanes],
+    to: impl Fn(usize) -> Run,
+    source: &[Lanes],
+    from: impl Fn(usize) -> Run,
+    inputs: usize,
+    units: usize,
+) {
+    if inputs == 0 {
+        return;
+    }
+    for unit in 0..units {
+        let (to, from) = (to(unit), from(unit));
+        let values = source[from.first..].iter().step_by(from.stride).take(inputs);
+        for (vector, value) in target[to.first..].iter_mut().step_by(to.stride).zip(values) {
+            vector.0[to.place] = value.0[from.place];
         }
     }
 }
@@ -211,10 +246,15 @@ impl Networks {
 
     /// Takes over a lane of other networks, moments included.
     pub fn copy_lane(&mut self, to: usize, source: &Networks, from: usize, params: &MlpParams, fold: &MlpFold) {
-        for (layer, shape) in params.shapes(fold.features, fold.outputs).enumerate() {
-            for array in 0..3 {
-                let (weights, biases) = source.values(from, layer, array, shape);
-                self.set_values(to, layer, array, shape, &weights, &biases);
+        let walks = (self.walk, source.walk);
+        for (layer, (inputs, units)) in params.shapes(fold.features, fold.outputs).enumerate() {
+            let (target, source) = (self.layer_mut(to, layer), source.layer(from, layer));
+            let heights = (target.inputs, source.inputs);
+            for (target, source) in target.weights.iter_mut().zip(&source.weights) {
+                copy_units(target, walks.0.units(heights.0, to), source, walks.1.units(heights.1, from), inputs, units);
+            }
+            for (target, source) in target.biases.iter_mut().zip(&source.biases) {
+                copy_units(target, walks.0.units(1, to), source, walks.1.units(1, from), 1, units);
             }
         }
     }

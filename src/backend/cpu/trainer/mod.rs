@@ -6,6 +6,7 @@
 
 mod frozen;
 mod kept;
+mod regroup;
 mod scores;
 mod turns;
 
@@ -16,7 +17,7 @@ use super::simd::{LANES, Level};
 use crate::backend::{BackendError, Lane, LaneReport, LaneStatus, Slot, StopFlag, Trainer, Weights};
 use crate::data::Problem;
 use crate::space::Points;
-use kept::{Kept, KeptGroup};
+use kept::Kept;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
@@ -92,9 +93,6 @@ impl<M: LaneModel> Job<M> {
         Job { fold, slots, params, state: None, had: 0, turns: Vec::new(), stood: false, begins_anew: false }
     }
 }
-
-/// A lane of a kept group that goes on without some of its neighbours: its key, its group, its place there, its slot.
-type Survivor = (GroupKey, usize, usize, Slot);
 
 /// Folds whose lanes are trained together.
 struct Wave {
@@ -197,50 +195,6 @@ impl<M: LaneModel> CpuTrainer<M> {
             SlotState::Started { params, .. } => params.clone(),
             _ => unreachable!("only started slots are grouped afresh"),
         }
-    }
-
-    fn trained_jobs(&mut self, trained: BTreeMap<(usize, usize), Vec<(usize, Slot)>>) -> Vec<Job<M>> {
-        let mut jobs = Vec::new();
-        // By fold, and by the units that they have had: who walks in step has come as far.
-        let mut survivors: BTreeMap<(usize, u64), Vec<Survivor>> = BTreeMap::new();
-        for ((fold, group), mut lanes) in trained {
-            let Some(kept) = self.kept.get(group) else { continue };
-            // Until they are put back they are nowhere: nobody else may take them for lanes that stand.
-            lanes.iter().for_each(|(_, slot)| self.slots[slot.0 as usize] = SlotState::Spent);
-            lanes.sort_unstable();
-            // A lane that was forked has several slots: each takes a copy.
-            let is_whole = lanes.len() == kept.params.len() && kept.users == lanes.len();
-            if is_whole && lanes.iter().enumerate().all(|(place, (lane, _))| place == *lane) {
-                let Some(kept) = self.kept.take(group) else { continue };
-                let slots = lanes.into_iter().map(|(_, slot)| slot).collect();
-                let (state, had) = (Some(kept.state), kept.had);
-                jobs.push(Job { state, had, stood: true, ..Job::fresh(fold, slots, kept.params) });
-            } else {
-                survivors.entry((fold, kept.had)).or_default().extend(
-                    lanes.into_iter().map(|(lane, slot)| (self.model.key(&kept.params[lane]), group, lane, slot)),
-                );
-            }
-        }
-        for ((fold, had), mut lanes) in survivors {
-            lanes.sort_by(|a, b| b.cmp(a));
-            let prepared = self.fold(fold);
-            let most = self.group_lanes();
-            for members in lanes.chunk_by(|a, b| a.0.step == b.0.step).flat_map(|alike| alike.chunks(most)) {
-                let sources: Vec<(&KeptGroup<M>, usize)> = members
-                    .iter()
-                    .filter_map(|(_, group, lane, _)| self.kept.get(*group).map(|kept| (kept, *lane)))
-                    .collect();
-                let states: Vec<(&M::Group, usize)> = sources.iter().map(|(kept, lane)| (&kept.state, *lane)).collect();
-                let slots = members.iter().map(|(.., slot)| *slot).collect();
-                let params = sources.iter().map(|(kept, lane)| kept.params[*lane].clone()).collect();
-                let state = Some(self.model.gather(prepared, &states));
-                jobs.push(Job { state, had, stood: true, ..Job::fresh(fold, slots, params) });
-            }
-            for (_, group, ..) in lanes {
-                self.kept.leave(group);
-            }
-        }
-        jobs
     }
 
     fn group_lanes(&self) -> usize {
