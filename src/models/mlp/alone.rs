@@ -32,21 +32,26 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn new(rows: usize, features: usize, networks: &[Vec<Layer>]) -> Scratch {
+    /// With room for what is needed in training, or to predict.
+    fn new(rows: usize, features: usize, networks: &[Vec<Layer>], is_training: bool) -> Scratch {
         let depth = networks.iter().map(Vec::len).max().unwrap_or(0);
         let widest = |layer: usize| networks.iter().map(|layers| layers[layer].biases[0].len()).max().unwrap_or(0);
-        let panels = || (0..depth).map(|layer| vec![Lanes::ZERO; widest(layer) * rows]).collect::<Vec<_>>();
+        let panels = |is_wanted: bool| -> Vec<Vec<Lanes>> {
+            let height = if is_wanted { rows } else { 0 };
+            (0..depth).map(|layer| vec![Lanes::ZERO; widest(layer) * height]).collect()
+        };
         let transposed = networks.iter().flat_map(|layers| layers.iter().skip(1));
         let transposed = transposed.map(|layer| layer.inputs.div_ceil(LANES) * layer.biases[0].len() * LANES);
+        let transposed = if is_training { transposed.max().unwrap_or(0) } else { 0 };
         let outputs = if depth == 0 { 0 } else { widest(depth - 1) };
         Scratch {
             x: vec![Lanes::ZERO; features.div_ceil(LANES) * rows],
             classes: vec![0; rows],
             values: vec![0.0; rows],
-            activations: panels(),
-            derivatives: panels(),
-            deltas: panels(),
-            transposed: vec![Lanes::ZERO; transposed.max().unwrap_or(0)],
+            activations: panels(true),
+            derivatives: panels(true),
+            deltas: panels(is_training),
+            transposed: vec![Lanes::ZERO; transposed],
             turned: vec![ZERO_PAIR; outputs * LANES / 2 * turned_rows(rows)],
         }
     }
@@ -92,7 +97,7 @@ impl Kernel for Training<'_> {
         let batch = params[0].batch as usize;
         let steps_per_epoch = params[0].steps_per_epoch(fold.rows);
         let widest_batch = batch.min(fold.rows).next_multiple_of(ROWS);
-        let mut scratch = Scratch::new(widest_batch, fold.features, layers);
+        let mut scratch = Scratch::new(widest_batch, fold.features, layers, true);
         let mut optimizers: Vec<Step> = params.chunks(1).map(Step::new).collect();
         optimizers.iter_mut().for_each(|optimizer| optimizer.skip_to(from * steps_per_epoch));
         for epoch in from..until {
@@ -206,7 +211,7 @@ impl Kernel for Predicting<'_, '_> {
     fn run<V: Simd>(self) {
         let Predicting { fold, params, layers, x, out } = self;
         let outputs = fold.outputs;
-        let mut scratch = Scratch::new(PREDICT_BLOCK, fold.features, layers);
+        let mut scratch = Scratch::new(PREDICT_BLOCK, fold.features, layers, false);
         for (block, out) in out.chunks_mut(PREDICT_BLOCK * outputs).enumerate() {
             let block_rows =
                 (0..out.len() / outputs).map(|row| x.row(block * PREDICT_BLOCK + row).to_slice().unwrap_or(&[]));

@@ -27,15 +27,19 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn new(rows: usize, features: usize, layers: &[Layer]) -> Scratch {
-        let panels = || layers.iter().map(|layer| vec![ZERO_PAIR; layer.pairs() * rows]).collect::<Vec<_>>();
+    /// With room for what these activations need, in training or to predict.
+    fn new(rows: usize, features: usize, layers: &[Layer], hidden: &Hidden, is_training: bool) -> Scratch {
+        let panels = |is_wanted: bool| -> Vec<Vec<Pair>> {
+            let height = if is_wanted { rows } else { 0 };
+            layers.iter().map(|layer| vec![ZERO_PAIR; layer.pairs() * height]).collect()
+        };
         Scratch {
             x: Shared::zeros(rows, features),
             classes: vec![0; rows],
             values: vec![0.0; rows],
-            activations: panels(),
-            derivatives: panels(),
-            deltas: panels(),
+            activations: panels(true),
+            derivatives: panels(!hidden.is_plain_relu()),
+            deltas: panels(is_training),
         }
     }
 
@@ -66,7 +70,8 @@ impl Kernel for Training<'_> {
         let batch = params[0].batch as usize;
         let steps_per_epoch = params[0].steps_per_epoch(fold.rows);
         let widest_batch = batch.min(fold.rows).next_multiple_of(ROWS);
-        let mut scratch = Scratch::new(widest_batch, fold.features, layers);
+        let hidden = Hidden::new(params);
+        let mut scratch = Scratch::new(widest_batch, fold.features, layers, &hidden, true);
         let mut step = from * steps_per_epoch;
         let mut optimizer = Step::new(params);
         optimizer.skip_to(step);
@@ -77,7 +82,8 @@ impl Kernel for Training<'_> {
                 let rows = scratch.gather(fold, minibatch);
                 optimizer.next(params, step, steps_per_epoch * of);
                 let weights = weights.as_ref().map(|weights| minibatch.iter().map(|row| weights.of(*row)));
-                train_step::<V>(fold, params, layers, &mut scratch, rows, minibatch.len(), weights, step, &optimizer);
+                let loss = LossGradient::new(params, fold.outputs, minibatch.len());
+                train_step::<V>(fold, layers, &mut scratch, rows, &hidden, &loss, weights, step, &optimizer);
                 step += 1;
             }
         }
@@ -88,19 +94,17 @@ impl Kernel for Training<'_> {
 #[allow(clippy::too_many_arguments)]
 fn train_step<V: Simd>(
     fold: &MlpFold,
-    params: &[MlpParams],
     layers: &mut [Layer],
     scratch: &mut Scratch,
     rows: usize,
-    real_rows: usize,
+    hidden: &Hidden,
+    loss: &LossGradient,
     weights: Option<impl Iterator<Item = Lanes> + Clone>,
     step: u64,
     optimizer: &Step,
 ) {
-    let hidden = Hidden::new(params);
     let last = layers.len() - 1;
-    forward::<V>(fold, layers, scratch, rows, &hidden, step);
-    let loss = LossGradient::new(params, fold.outputs, real_rows);
+    forward::<V>(fold, layers, scratch, rows, hidden, step);
     let output = &mut scratch.activations[last][..];
     let output = &mut output[..layers[last].pairs() * rows];
     match &fold.y {
@@ -119,7 +123,7 @@ fn train_step<V: Simd>(
         if layer > 0 {
             let below_units = layers[layer - 1].pairs();
             let outputs = &scratch.activations[layer - 1][..below_units * rows];
-            let derivatives = &scratch.derivatives[layer - 1][..below_units * rows];
+            let derivatives = &scratch.derivatives[layer - 1];
             let below = &mut below[layer - 1][..below_units * rows];
             let Layer { inputs, weights, .. } = &layers[layer];
             hidden.backward::<V>(delta, rows, in_pairs(&weights[0]), *inputs, outputs, derivatives, below);
@@ -183,8 +187,8 @@ impl Kernel for Predicting<'_, '_> {
     #[inline(always)]
     fn run<V: Simd>(self) {
         let Predicting { fold, params, layers, x, out } = self;
-        let mut scratch = Scratch::new(PREDICT_BLOCK, fold.features, layers);
         let hidden = Hidden::for_prediction(params);
+        let mut scratch = Scratch::new(PREDICT_BLOCK, fold.features, layers, &hidden, false);
         let last = layers.len() - 1;
         for (block, out) in out.chunks_mut(PREDICT_BLOCK * fold.outputs).enumerate() {
             let real_rows = out.len() / fold.outputs;
