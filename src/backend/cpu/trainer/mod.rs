@@ -409,9 +409,16 @@ impl<M: LaneModel> CpuTrainer<M> {
         reports
     }
 
-    /// Advances a group to its budget, a stride at a time so that a stop is heard.
-    fn walk(&self, fold: &M::Fold, group: &mut M::Group, budget: u64, stop: &StopFlag) -> Option<Vec<LaneProgress>> {
-        let (mut stride, mut until) = ((budget / FIRST_STRIDE).max(1), 0);
+    /// Advances a group that has had `from` units to its budget, a stride at a time so that a stop is heard.
+    fn walk(
+        &self,
+        fold: &M::Fold,
+        group: &mut M::Group,
+        from: u64,
+        budget: u64,
+        stop: &StopFlag,
+    ) -> Option<Vec<LaneProgress>> {
+        let (mut stride, mut until) = ((budget / FIRST_STRIDE).max(1), from);
         loop {
             until = budget.min(until + stride);
             let began = Instant::now();

@@ -118,15 +118,17 @@ impl<M: LaneModel> CpuTrainer<M> {
         budget: u64,
         stop: &StopFlag,
     ) -> Option<Vec<LaneProgress>> {
+        let mut had = job.had;
         for turns in job.turns.chunk_by(|a, b| a.0 == b.0) {
-            if let Some((at, ..)) = turns.first().filter(|(at, ..)| *at > job.had) {
-                self.walk(fold, group, *at, stop)?;
+            if let Some((at, ..)) = turns.first().filter(|(at, ..)| *at > had) {
+                self.walk(fold, group, had, *at, stop)?;
+                had = *at;
             }
             for (_, lane, params) in turns {
                 self.model.turn(fold, group, *lane, params);
                 job.params[*lane] = params.clone();
             }
         }
-        self.walk(fold, group, budget, stop)
+        self.walk(fold, group, had, budget, stop)
     }
 }
