@@ -177,6 +177,10 @@ pub trait Trainer: Send {
         if slots.is_empty() { Ok(()) } else { Err(BackendError::Unforkable) }
     }
 
+    /// Whether lanes are to be scored on their training rows from now on, which takes time; at first they are. Without, a lane's
+    /// status goes by the rows to score alone. A trainer may score them all the same.
+    fn want_training_scores(&mut self, _wanted: bool) {}
+
     /// Whether lanes that are kept are to report where they stand from now on; at first they don't.
     fn want_states(&mut self, _wanted: bool) {}
 

@@ -132,6 +132,10 @@ impl Trainer for PipelineTrainer<'_> {
         self.trainers.iter_mut().for_each(|trainer| trainer.want_states(wanted));
     }
 
+    fn want_training_scores(&mut self, wanted: bool) {
+        self.trainers.iter_mut().for_each(|trainer| trainer.want_training_scores(wanted));
+    }
+
     fn thaw(&mut self, slot: Slot, had: u64, state: &[u8]) -> bool {
         let Ok((index, inner)) = self.place(slot) else { return false };
         let Some(pipeline) = self.pipelines.iter().nth(index) else { return false };

@@ -13,6 +13,7 @@ use thousandfold::data::Task;
 use thousandfold::models::{DataShape, MODELS, Model};
 use thousandfold::schedulers::{SCHEDULERS, SchedulerEntry};
 use thousandfold::space::{Points, Space, Value};
+use thousandfold::study::journal::{Frame, read};
 use thousandfold::study::result::RunResult;
 use thousandfold::study::run_dir::Existing;
 use thousandfold::study::{LoadedConfig, Start, StudyConfig, tune};
@@ -231,6 +232,60 @@ fn who_took_over_is_in_the_lineage_and_on_as_many_rungs_as_there_are() {
         }
     }
     assert!(own > 0 && others > 0, "{own}, {others}");
+}
+
+#[test]
+fn training_rows_are_scored_where_members_end_and_where_anybody_else_may() {
+    let scored = |sets: &[&str]| {
+        let folder = Folder::new();
+        let result = run(study(&folder, sets), Existing::Refuse);
+        assert!(result.top.iter().all(|one| one.train_value.is_some()), "{sets:?}");
+        let frames = read(&folder.path().join("run/journal.tfj"), false).unwrap().0;
+        let on_the_way = |frame: &Frame| match frame {
+            Frame::Rung(rung) => rung.outcomes.train.clone(),
+            _ => Vec::new(),
+        };
+        let on_the_way: Vec<f32> = frames.iter().flat_map(on_the_way).collect();
+        assert!(on_the_way.len() >= 20, "{sets:?}");
+        on_the_way.iter().filter(|value| !value.is_nan()).count()
+    };
+    for entry in populations() {
+        assert_eq!(scored(&[&format!("search.scheduler={}", entry.name())]), 0, "{}", entry.name());
+    }
+    assert!(scored(&["search.scheduler=asha"]) >= 20);
+}
+
+#[test]
+fn lanes_whose_training_rows_are_not_scored_train_and_score_as_others_do() {
+    for model in schedulable() {
+        let task = model.tasks()[0];
+        let problem = problem(2, 80, 9, if task == Task::Classification { 3 } else { 1 }, BUDGET);
+        let space = model.space(DataShape { task, rows: 80, features: 9, outputs: problem.outputs });
+        let points = mixed_points(&space, 7, 8.0);
+        let course = |wanted: [bool; 2]| {
+            let mut trainer = open_cpu(model, &space, &problem, &CpuOptions::default());
+            let slots = start(&mut *trainer, &points);
+            let mut reports: Vec<(u64, Slot, Vec<u64>, f64)> = Vec::new();
+            for (budget, wanted) in [TURNS[0], BUDGET].into_iter().zip(wanted) {
+                trainer.want_training_scores(wanted);
+                let mut report = |lane: LaneReport| {
+                    let evals = lane.evals.iter().map(|value| value.to_bits()).collect();
+                    reports.push((budget, lane.slot, evals, lane.train));
+                    ControlFlow::Continue(())
+                };
+                trainer.advance(&slots, budget, true, &StopFlag::default(), &mut report).unwrap();
+            }
+            reports.sort_by_key(|report| (report.0, report.1));
+            reports
+        };
+        let (all, few) = (course([true, true]), course([false, true]));
+        assert_eq!(all.len(), 2 * points.len());
+        for (one, other) in all.iter().zip(&few) {
+            assert_eq!((one.0, one.1, &one.2), (other.0, other.1, &other.2), "{}", model.name());
+            let is_scored = other.0 == BUDGET && one.3.to_bits() == other.3.to_bits();
+            assert!(!one.3.is_nan() && (is_scored || (other.0 < BUDGET && other.3.is_nan())), "{}", model.name());
+        }
+    }
 }
 
 #[test]

@@ -121,6 +121,9 @@ impl Search<'_> {
             self.effort.admitted += leg.work * leg.lanes.len() as f64;
         }
         trainer.want_states(self.wants_states());
+        // Whom a population's scheduler lets go on comes to its end later: nobody reads how it scored on its training rows here.
+        let wants_training_scores = !(goes_on && self.explorer.is_some());
+        trainer.want_training_scores(wants_training_scores);
         let lane_of: HashMap<Slot, (usize, usize)> = slots
             .iter()
             .zip(&legs)
@@ -139,6 +142,9 @@ impl Search<'_> {
         let mut report = |mut report: LaneReport| {
             let Some(&(place, lane)) = lane_of.get(&report.slot) else { return ControlFlow::Continue(()) };
             let leg = &legs[place];
+            if !wants_training_scores {
+                report.train = f64::NAN;
+            }
             self.lanes += 1;
             self.effort.done += leg.work;
             let had = leg.used.get(lane).copied().unwrap_or(0);

@@ -59,6 +59,7 @@ pub struct CpuTrainer<M: LaneModel> {
     memory: u64,
     wants_gradients: bool,
     wants_states: bool,
+    wants_training_scores: bool,
     slots: Vec<SlotState<M>>,
     free_slots: Vec<u32>,
     kept: Kept<M>,
@@ -118,6 +119,7 @@ impl<M: LaneModel> CpuTrainer<M> {
             memory: options.memory_limit(),
             wants_gradients: false,
             wants_states: false,
+            wants_training_scores: true,
             slots: Vec::new(),
             free_slots: Vec::new(),
             kept: Kept::default(),
@@ -366,7 +368,7 @@ impl<M: LaneModel> CpuTrainer<M> {
         };
         let rows = &self.problem.folds[job.fold];
         let lanes = job.slots.len();
-        let train = match self.model.scores_training_rows() {
+        let train = match self.wants_training_scores && self.model.scores_training_rows() {
             true => self.score(fold, &mut group, 0, &rows.train, lanes),
             false => vec![LaneScore { score: f64::NAN, is_finite: true }; lanes],
         };
@@ -497,6 +499,10 @@ impl<M: LaneModel> Trainer for CpuTrainer<M> {
 
     fn want_states(&mut self, wanted: bool) {
         self.wants_states = wanted;
+    }
+
+    fn want_training_scores(&mut self, wanted: bool) {
+        self.wants_training_scores = wanted;
     }
 
     fn thaw(&mut self, slot: Slot, had: u64, state: &[u8]) -> bool {
