@@ -121,10 +121,15 @@ def table(header, rows):
 
 
 def write(name, title, parts, plot):
-    """Writes benches/results/NAME.md with its plot beside it, and prints it. `parts` are its paragraphs."""
+    """Writes benches/results/NAME.md with its plot beside it, if there is one, and prints it. `parts` are its paragraphs."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / f"{name}.svg").write_text(plot)
-    text = "\n\n".join([f"# {title}", *parts, f"![{title}]({name}.svg)"]) + "\n"
+    picture = RESULTS / f"{name}.svg"
+    if plot is None:
+        picture.unlink(missing_ok=True)
+    else:
+        picture.write_text(plot)
+        parts = [*parts, f"![{title}]({name}.svg)"]
+    text = "\n\n".join([f"# {title}", *parts]) + "\n"
     (RESULTS / f"{name}.md").write_text(text)
     print(text)
 

@@ -247,18 +247,12 @@ def report(scores, times, arguments):
         }
         peer = of(THEIRS)
         for method in [*OURS, THEIRS]:
-            found = of(method)
-            both = [seed for seed in found if seed in peer]
-            wins = "" if method == THEIRS or not both else f"{100 * sum(found[seed] < peer[seed] for seed in both) / len(both):.0f} %"
+            # Of the same seeds, where the peer's are not all there yet.
+            found = {seed: score for seed, score in of(method).items() if not peer or seed in peer}
+            wins = f"{100 * sum(found[seed] < peer[seed] for seed in found) / len(found):.0f} %" if method != THEIRS and peer and found else ""
             if found:
                 rows.append([f"{method} on {table}", str(len(found)), f"{statistics.median(found.values()):.4f}", wins])
     parts.append(common.table(["population", "seeds", "log loss", "wins"], rows))
-    parts.append(
-        f"Seconds of a whole search, here the median of up to {arguments.runs} runs, and how many times as many lane-epochs a second `pbt` and `pb2` train. "
-        f"{THEIRS}: scikit-learn's networks in actors that are used again for whoever comes next (`reuse_actors=True`, `reset_config`), which report every "
-        f"{EVERY} epochs; the fastest way that was found. {GUIDE}: a function that reports every epoch and gives a checkpoint every {EVERY}, and Ray's defaults, by "
-        f"which each member's turn begins a process; it does the same, and is not scored."
-    )
     rows, bars = [], []
     for table in tables:
         found = {}
@@ -275,8 +269,16 @@ def report(scores, times, arguments):
             times_as_fast = ["" if method in OURS or not ours[one] else f"{ours[one] / rate(key):,.0f}" for one in OURS]
             rows.append([f"{method} on {table}", str(members), f"{statistics.median(found[key]):,.1f}", f"{rate(key):,.0f}", *times_as_fast])
             bars.append((f"{method}, {table}", [min(rates[key]), rate(key), max(rates[key])], method in OURS))
-    parts.append(common.table(["population", "members", "seconds", "lane-epochs a second", *(f"times as fast: {one}" for one in OURS)], rows))
-    plot = common.plot("Population-based training", "lane-epochs a second", bars, log=True) if bars else ""
+    plot = None
+    if rows:
+        parts.append(
+            f"Seconds of a whole search, here the median of up to {arguments.runs} runs, and how many times as many lane-epochs a second `pbt` and `pb2` train. "
+            f"{THEIRS}: scikit-learn's networks in actors that are used again for whoever comes next (`reuse_actors=True`, `reset_config`), which report every "
+            f"{EVERY} epochs; the fastest way that was found. {GUIDE}: a function that reports every epoch and gives a checkpoint every {EVERY}, and Ray's defaults, by "
+            f"which each member's turn begins a process; it does the same, and is not scored."
+        )
+        parts.append(common.table(["population", "members", "seconds", "lane-epochs a second", *(f"times as fast: {one}" for one in OURS)], rows))
+        plot = common.plot("Population-based training", "lane-epochs a second", bars, log=True)
     common.write("populations", "Population-based training", parts, plot)
 
 
