@@ -8,6 +8,7 @@ pub mod measure;
 pub mod random;
 mod score;
 pub mod simd;
+pub mod sparse;
 pub mod strips;
 mod trainer;
 

@@ -4,6 +4,7 @@ use super::networks::{Networks, Walk};
 use super::recipe::{MlpParams, row_weights};
 use super::{MlpLanes, alone, together};
 use crate::backend::cpu::simd::{LANES, Lanes, Level, dispatch};
+use crate::backend::cpu::sparse::SparseRows;
 use crate::backend::cpu::{GroupKey, LaneModel, LaneProgress, RowBlock};
 use crate::backend::{WeightArray, Weights, state};
 use crate::base::random::Key;
@@ -12,10 +13,14 @@ use crate::data::{Affine, Fold, Target};
 use crate::models::hypergradient::Features;
 use crate::models::hypergradient::mlp::{NAMES, Replayed, Targets, Training, replay_bytes};
 use crate::models::slopes;
+use ndarray::Array2;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rows that are predicted at a time: as few as in a minibatch, so that activations stay in the cache.
 pub const PREDICT_BLOCK: usize = 32;
+/// Where a smaller share of the features is not zero, only that is multiplied. Measured on two cores of a Sapphire Rapids, networks
+/// of 64 units on indicators: with shares of an eighth and a fifth 1.4 times as fast, with a quarter 1.02 to 1.07 times.
+const SPARSE: f64 = 0.25;
 /// Where training again in f64 ends further from a lane's weights, as a share of their size, rounding decides what the lane
 /// learns, and its slopes say nothing.
 const MOST_DRIFT: f64 = 0.01;
@@ -26,14 +31,52 @@ pub struct MlpFold {
     pub key: Key,
     pub rows: usize,
     pub features: usize,
-    /// `[rows, columns]`: the features, and zeros up to whole vectors.
-    x: Vec<f32>,
-    columns: usize,
+    pub x: Inputs,
     pub y: FoldTargets,
     pub outputs: usize,
     pub target: Affine,
     /// What rows count for, without and with classes balanced; `None` where all count alike.
     weights: [Option<Vec<f32>>; 2],
+}
+
+/// Features of training rows.
+pub enum Inputs {
+    Dense(DenseRows),
+    /// Zero for the most part.
+    Sparse(SparseRows),
+}
+
+/// `[rows, columns]`, with zeros up to whole vectors.
+pub struct DenseRows {
+    values: Vec<f32>,
+    columns: usize,
+}
+
+impl DenseRows {
+    fn of(x: &Array2<f32>) -> DenseRows {
+        let (rows, features) = x.dim();
+        let columns = features.next_multiple_of(LANES);
+        let mut values = vec![0.0; rows * columns];
+        for (to, from) in values.chunks_exact_mut(columns).zip(x.rows()) {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+        }
+        DenseRows { values, columns }
+    }
+
+    pub fn row(&self, row: u32) -> &[f32] {
+        &self.values[row as usize * self.columns..][..self.columns]
+    }
+}
+
+impl Inputs {
+    fn of(x: &Array2<f32>) -> Inputs {
+        let values = x.iter().filter(|value| **value != 0.0).count();
+        if (values as f64) < SPARSE * x.len() as f64 {
+            Inputs::Sparse(SparseRows::of(x.rows().into_iter().filter_map(|row| row.to_slice())))
+        } else {
+            Inputs::Dense(DenseRows::of(x))
+        }
+    }
 }
 
 /// What training rows count for in each lane.
@@ -62,11 +105,6 @@ impl MlpFold {
             *of_lane = self.weights[usize::from(params.is_balanced)].as_deref();
         }
         of_lane.iter().any(Option::is_some).then_some(RowWeights(of_lane))
-    }
-
-    /// A training row, with zeros up to whole vectors.
-    pub fn row(&self, row: u32) -> &[f32] {
-        &self.x[row as usize * self.columns..][..self.columns]
     }
 }
 
@@ -118,11 +156,6 @@ impl LaneModel for MlpLanes {
 
     fn open_fold(&self, fold: &Arc<Fold>) -> MlpFold {
         let (rows, features) = fold.train.x.dim();
-        let columns = features.next_multiple_of(LANES);
-        let mut x = vec![0.0; rows * columns];
-        for (to, from) in x.chunks_exact_mut(columns).zip(fold.train.x.rows()) {
-            to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-        }
         let Affine { shift, scale } = fold.target;
         let y = match &fold.train.y {
             Target::Classes { codes, .. } => FoldTargets::Classes(codes.clone()),
@@ -135,8 +168,7 @@ impl LaneModel for MlpLanes {
             key: fold.key,
             rows,
             features,
-            x,
-            columns,
+            x: Inputs::of(&fold.train.x),
             y,
             outputs,
             target: fold.target,
@@ -318,8 +350,19 @@ mod tests {
 
     /// A fold of so many rows, with none to score.
     fn fold(rows: usize, features: usize, classes: usize) -> MlpFold {
+        opened(drawn(11, rows, features, classes), classes)
+    }
+
+    /// The same with all but one in seven features zero.
+    fn sparse_fold(rows: usize, features: usize, classes: usize) -> MlpFold {
+        let mut train = drawn(11, rows, features, classes);
+        let zeros = train.x.indexed_iter_mut().filter(|((i, j), _)| (i + j) % 7 != 0);
+        zeros.for_each(|(_, value)| *value = 0.0);
+        opened(train, classes)
+    }
+
+    fn opened(train: Rows, classes: usize) -> MlpFold {
         let target = if classes == 1 { Affine { shift: 50.0, scale: 9.0 } } else { Affine::IDENTITY };
-        let train = drawn(11, rows, features, classes);
         model().open_fold(&Arc::new(Fold::of_numbers(Key::from_seed(11), train, Vec::new(), target)))
     }
 
@@ -406,17 +449,33 @@ mod tests {
     #[test]
     fn both_walks_give_every_lane_the_same_bits() {
         for (features, classes, batch, layers, is_plain) in CASES {
-            let fold = fold(70, features, classes);
-            for level in Level::available() {
+            let folds = [fold(70, features, classes), sparse_fold(70, features, classes)];
+            for (fold, level) in
+                folds.iter().flat_map(|fold| Level::available().into_iter().map(move |level| (fold, level)))
+            {
                 // Without instructions for it a fused multiply-add takes long: some lanes must do.
                 let count = if level == Level::Plain { 4 } else { LANES };
                 let params = lanes(count, batch, layers, classes, is_plain);
-                let together = trained(level, &fold, &params, Walk::Together);
-                let alone = trained(level, &fold, &params, Walk::Alone);
+                let together = trained(level, fold, &params, Walk::Together);
+                let alone = trained(level, fold, &params, Walk::Alone);
                 for (lane, (together, alone)) in together.iter().zip(&alone).enumerate() {
                     let what = (features, classes, batch, layers);
                     assert!(together == alone, "{what:?}, lane {lane}, {}", level.name());
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn features_that_are_mostly_zero_train_the_same_bits_as_if_all_were_multiplied() {
+        for (features, classes, batch, layers, is_plain) in CASES {
+            let (level, sparse) = (Level::detect(), sparse_fold(70, features, classes));
+            assert!(matches!(sparse.x, Inputs::Sparse(_)));
+            let mut dense = sparse_fold(70, features, classes);
+            dense.x = Inputs::Dense(DenseRows::of(&dense.fold.train.x));
+            let params = lanes(LANES, batch, layers, classes, is_plain);
+            for walk in [Walk::Together, Walk::Alone] {
+                assert!(trained(level, &sparse, &params, walk) == trained(level, &dense, &params, walk), "{walk:?}");
             }
         }
     }

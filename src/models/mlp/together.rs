@@ -4,18 +4,78 @@
 //! gradient), so padding changes no bit of any lane.
 
 use super::activation::{Hidden, LossGradient, PlainRelu, softmax, unscale};
-use super::cpu::{FoldTargets, MlpFold, PREDICT_BLOCK};
+use super::cpu::{DenseRows, FoldTargets, Inputs, MlpFold, PREDICT_BLOCK};
 use super::networks::{Layer, in_pairs};
 use super::optimizer::{Step, Update};
 use super::recipe::{self, MlpParams};
-use crate::backend::cpu::gemm::{self, AsIs, Pair, ROWS, Shared, ZERO_PAIR};
+use crate::backend::cpu::gemm::{self, AsIs, Consumer, Epilogue, Pair, ROWS, Shared, ZERO_PAIR};
 use crate::backend::cpu::simd::{Kernel, LANES, Lanes, Simd};
+use crate::backend::cpu::sparse::{self, SparseBatch, SparseRows};
 use ndarray::ArrayView2;
 
+/// A minibatch's features.
+enum Minibatch<'a> {
+    Dense(Shared, &'a DenseRows),
+    Sparse(SparseBatch, &'a SparseRows),
+}
+
+impl<'a> Minibatch<'a> {
+    /// With room for so many rows.
+    fn new(rows: usize, fold: &'a MlpFold) -> Minibatch<'a> {
+        match &fold.x {
+            Inputs::Dense(matrix) => Minibatch::Dense(Shared::zeros(rows, fold.features), matrix),
+            Inputs::Sparse(matrix) => Minibatch::Sparse(SparseBatch::new(fold.features), matrix),
+        }
+    }
+
+    /// Takes training rows. Returns their number, filled up with zeros to whole tiles.
+    fn gather(&mut self, fold: &MlpFold, order: &[u32]) -> usize {
+        match self {
+            Minibatch::Dense(x, matrix) => {
+                x.fill(order.iter().map(|&row| &matrix.row(row)[..fold.features]));
+                x.rows()
+            }
+            Minibatch::Sparse(x, matrix) => {
+                x.gather(matrix, order);
+                x.rows()
+            }
+        }
+    }
+
+    /// The same of rows to predict.
+    fn fill<'x>(&mut self, rows: impl ExactSizeIterator<Item = &'x [f32]>) -> usize {
+        match self {
+            Minibatch::Dense(x, _) => {
+                x.fill(rows);
+                x.rows()
+            }
+            Minibatch::Sparse(x, _) => {
+                x.fill(rows);
+                x.rows()
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn product<V: Simd, E: Epilogue<V>>(&self, w: &[Lanes], bias: &[Lanes], out: &mut [Pair], epilogue: &E) {
+        match self {
+            Minibatch::Dense(x, _) => gemm::forward_shared::<V, E>(x, in_pairs(w), in_pairs(bias), out, epilogue),
+            Minibatch::Sparse(x, _) => sparse::product::<V, E, 2, 2>(x, w, bias, out.as_flattened_mut(), epilogue),
+        }
+    }
+
+    #[inline(always)]
+    fn gradient<V: Simd, C: Consumer<V>>(&self, delta: &[Pair], consumer: &mut C) {
+        match self {
+            Minibatch::Dense(x, _) => gemm::gradient_shared::<V, C>(x, delta, consumer),
+            Minibatch::Sparse(x, _) => sparse::gradient::<V, C, 2, 2>(x, delta.as_flattened(), consumer),
+        }
+    }
+}
+
 /// Activations and gradients of a minibatch, allocated once a call.
-struct Scratch {
-    /// The minibatch's features.
-    x: Shared,
+struct Scratch<'a> {
+    x: Minibatch<'a>,
     classes: Vec<u32>,
     values: Vec<f32>,
     /// Each layer's outputs; the last one's become the loss's gradient.
@@ -26,15 +86,15 @@ struct Scratch {
     deltas: Vec<Vec<Pair>>,
 }
 
-impl Scratch {
+impl<'a> Scratch<'a> {
     /// With room for what these activations need, in training or to predict.
-    fn new(rows: usize, features: usize, layers: &[Layer], hidden: &Hidden, is_training: bool) -> Scratch {
+    fn new(rows: usize, fold: &'a MlpFold, layers: &[Layer], hidden: &Hidden, is_training: bool) -> Scratch<'a> {
         let panels = |is_wanted: bool| -> Vec<Vec<Pair>> {
             let height = if is_wanted { rows } else { 0 };
             layers.iter().map(|layer| vec![ZERO_PAIR; layer.pairs() * height]).collect()
         };
         Scratch {
-            x: Shared::zeros(rows, features),
+            x: Minibatch::new(rows, fold),
             classes: vec![0; rows],
             values: vec![0.0; rows],
             activations: panels(true),
@@ -45,9 +105,8 @@ impl Scratch {
 
     /// Gathers a minibatch; rows beyond it, up to a whole tile, are zero. Returns the padded number of rows.
     fn gather(&mut self, fold: &MlpFold, order: &[u32]) -> usize {
-        self.x.fill(order.iter().map(|&row| &fold.row(row)[..fold.features]));
         fold.y.gather(order, &mut self.classes, &mut self.values);
-        self.x.rows()
+        self.x.gather(fold, order)
     }
 }
 
@@ -71,7 +130,7 @@ impl Kernel for Training<'_> {
         let steps_per_epoch = params[0].steps_per_epoch(fold.rows);
         let widest_batch = batch.min(fold.rows).next_multiple_of(ROWS);
         let hidden = Hidden::new(params);
-        let mut scratch = Scratch::new(widest_batch, fold.features, layers, &hidden, true);
+        let mut scratch = Scratch::new(widest_batch, fold, layers, &hidden, true);
         let mut step = from * steps_per_epoch;
         let mut optimizer = Step::new(params);
         optimizer.skip_to(step);
@@ -132,7 +191,7 @@ fn train_step<V: Simd>(
         let weights = weights.each_mut().map(|array| &mut array[..]);
         let mut update = Update::<V>::new(optimizer, weights, true);
         if layer == 0 {
-            gemm::gradient_shared::<V, _>(&scratch.x, delta, &mut update);
+            scratch.x.gradient::<V, _>(delta, &mut update);
         } else {
             let below = &scratch.activations[layer - 1][..*inputs / 2 * rows];
             gemm::gradient_lanes::<V, _>(below, delta, rows, &mut update);
@@ -153,10 +212,8 @@ fn forward<V: Simd>(fold: &MlpFold, layers: &[Layer], scratch: &mut Scratch, row
         let (weights, biases) = (in_pairs(&layer.weights[0]), in_pairs(&layer.biases[0]));
         let is_relu = hidden.is_plain_relu() && index != last;
         match (index == 0, is_relu) {
-            (true, true) => {
-                gemm::forward_shared::<V, _>(&scratch.x, weights, biases, out, &PlainRelu);
-            }
-            (true, false) => gemm::forward_shared::<V, _>(&scratch.x, weights, biases, out, &AsIs),
+            (true, true) => scratch.x.product::<V, _>(&layer.weights[0], &layer.biases[0], out, &PlainRelu),
+            (true, false) => scratch.x.product::<V, _>(&layer.weights[0], &layer.biases[0], out, &AsIs),
             (false, is_relu) => {
                 let below = &below[index - 1][..layer.inputs / 2 * rows];
                 match is_relu {
@@ -188,13 +245,12 @@ impl Kernel for Predicting<'_, '_> {
     fn run<V: Simd>(self) {
         let Predicting { fold, params, layers, x, out } = self;
         let hidden = Hidden::for_prediction(params);
-        let mut scratch = Scratch::new(PREDICT_BLOCK, fold.features, layers, &hidden, false);
+        let mut scratch = Scratch::new(PREDICT_BLOCK, fold, layers, &hidden, false);
         let last = layers.len() - 1;
         for (block, out) in out.chunks_mut(PREDICT_BLOCK * fold.outputs).enumerate() {
             let real_rows = out.len() / fold.outputs;
             let rows = (0..real_rows).map(|row| x.row(block * PREDICT_BLOCK + row).to_slice().unwrap_or(&[]));
-            scratch.x.fill(rows);
-            let rows = scratch.x.rows();
+            let rows = scratch.x.fill(rows);
             forward::<V>(fold, layers, &mut scratch, rows, &hidden, 0);
             let logits = &mut scratch.activations[last];
             match fold.y {
