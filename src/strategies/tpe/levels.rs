@@ -74,6 +74,9 @@ impl Levels {
         let mut best: Vec<u32> = Vec::with_capacity(count);
         for level in self.levels.values().rev() {
             let room = level.count.div_ceil(GOING_ON).min(count - best.len());
+            if room == 0 {
+                break;
+            }
             // Who came further is known already.
             let here = level.best.ordered(best.len() + room);
             let more: Vec<u32> = here.into_iter().filter(|number| !best.contains(number)).take(room).collect();
