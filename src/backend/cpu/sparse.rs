@@ -6,6 +6,9 @@
 //! element is the chain of fused multiply-adds that those two make of it, in the same order, without those of zero, so which of the
 //! walks trains a network changes no bit.
 
+// Iterators over a register tile are not always inlined, and then take twice as long as all the rest.
+#![allow(clippy::needless_range_loop)]
+
 use super::gemm::{Consumer, Epilogue, ROWS};
 use super::simd::{Lanes, Simd};
 
@@ -154,16 +157,16 @@ fn panels<V: Simd, E: Epilogue<V>, const W: usize, const G: usize>(
     let (depth, height) = (x.columns * W, x.rows * W);
     for row in 0..x.rows {
         let mut sums = [[V::zero(); W]; G];
-        for (sums, bias) in sums.iter_mut().zip(bias.chunks_exact(W)) {
-            for (sum, bias) in sums.iter_mut().zip(bias) {
-                *sum = V::load(bias);
+        for panel in 0..G {
+            for i in 0..W {
+                sums[panel][i] = V::load(&bias[panel * W + i]);
             }
         }
         add_products(x.by_rows.get(row), w, depth, &mut sums);
-        for (panel, sums) in sums.iter().enumerate() {
-            for (i, sum) in sums.iter().enumerate() {
+        for panel in 0..G {
+            for i in 0..W {
                 let place = panel * height + row * W + i;
-                epilogue.finish(*sum, first + place).store(&mut out[place]);
+                epilogue.finish(sums[panel][i], first + place).store(&mut out[place]);
             }
         }
     }
@@ -202,9 +205,9 @@ fn gradient_panels<V: Simd, C: Consumer<V>, const W: usize, const G: usize>(
         for column in 0..ROWS {
             let mut sums = [[V::zero(); W]; G];
             add_products(x.by_columns.get(tile * ROWS + column), delta, height, &mut sums);
-            for (sums, gradients) in sums.iter().zip(&mut gradients) {
-                for (sum, gradient) in sums.iter().zip(&mut gradients[column]) {
-                    sum.store(gradient);
+            for panel in 0..G {
+                for i in 0..W {
+                    sums[panel][i].store(&mut gradients[panel][column][i]);
                 }
             }
         }
@@ -225,10 +228,10 @@ fn add_products<V: Simd, const W: usize, const G: usize>(
 ) {
     for entry in entries {
         let value = V::splat(entry.value);
-        for (panel, sums) in sums.iter_mut().enumerate() {
+        for panel in 0..G {
             let vectors = &vectors[panel * depth + entry.at as usize * W..][..W];
-            for (sum, vector) in sums.iter_mut().zip(vectors) {
-                *sum = value.mul_add(V::load(vector), *sum);
+            for i in 0..W {
+                sums[panel][i] = value.mul_add(V::load(&vectors[i]), sums[panel][i]);
             }
         }
     }
