@@ -91,13 +91,14 @@ impl Rule for LearningCurve {
     }
 
     fn learn(&mut self, curves: &[Vec<f64>]) {
-        self.curves.extend(curves.iter().filter(|curve| curve.iter().all(|value| value.is_finite())).cloned());
+        let whole = curves.iter().filter(|curve| curve.iter().all(|value| value.is_finite()));
+        self.best = whole.clone().filter_map(|curve| curve.last().copied()).fold(self.best, f64::min);
+        self.curves.extend(whole.cloned());
         self.curves.drain(..self.curves.len().saturating_sub(REMEMBERED));
         let mut ends: Vec<f64> = self.curves.iter().filter_map(|curve| curve.last().copied()).collect();
         ends.sort_by(|a, b| order::ascending(*a, *b));
         self.ends.clear();
-        let (Some(least), Some(most), true) = (ends.first(), ends.last(), ends.len() >= EARLIER) else { return };
-        self.best = self.best.min(*least);
+        let Some(most) = ends.last().filter(|_| ends.len() >= EARLIER) else { return };
         // Half of them may be equally good.
         let middle = Some(ends[ends.len() / 2]).filter(|middle| *middle > self.best);
         self.unit = middle.unwrap_or(*most) - self.best;
@@ -293,6 +294,13 @@ mod tests {
         let (kept, saved) = over_sets(&LearningCurveStopping, RuleOptions { level: Some(0.003), ..rule });
         let (kept_by_55, saved_by_55) = over_sets(&PercentileStopping, RuleOptions { percentile: 55.0, ..rule });
         assert!(kept > kept_by_55 && saved > saved_by_55, "{kept} {saved}: {kept_by_55} {saved_by_55}");
+    }
+
+    #[test]
+    fn the_best_counts_however_many_came_to_their_end_with_it() {
+        let mut curves = curves(9, 300, 0.0);
+        curves[0] = vec![0.5, 0.2, 0.1, 0.0, -7.0];
+        assert_eq!(learnt(&curves).best, -7.0);
     }
 
     #[test]

@@ -220,8 +220,10 @@ impl Study {
             mutation_rate: self.config.search.mutation_rate,
             resolution: self.config.search.resolution,
             points: self.known.clone(),
-            // Fewer folds say the same with less certainty.
-            ends_early: self.scheduler.ends_early() && self.scheduler.unit() == Unit::Epoch,
+            // Fewer folds say the same with less certainty, and of a population nobody ends.
+            ends_early: self.scheduler.ends_early()
+                && !self.scheduler.explores()
+                && self.scheduler.unit() == Unit::Epoch,
             shuffle: self.config.search.shuffle,
         }
     }

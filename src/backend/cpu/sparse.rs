@@ -4,7 +4,7 @@
 //! The other factor is of vectors side by side: `W` of them a column, `[panels][rows][W]`, which is a panel of
 //! [`super::gemm`] with two and a strip of [`super::strips`] with one. `G` panels at a time keep their sums in registers. An output
 //! element is the chain of fused multiply-adds that those two make of it, in the same order, without those of zero, so which of the
-//! walks trains a network changes no bit.
+//! walks trains a network changes no bit. Only where the other factor is not finite would zeros have changed it.
 
 // Iterators over a register tile are not always inlined, and then take twice as long as all the rest.
 #![allow(clippy::needless_range_loop)]

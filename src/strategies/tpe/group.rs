@@ -3,6 +3,7 @@
 
 use super::levels::{Levels, Told};
 use super::parzen::{Dimension, Observation, Parzen, Width};
+use super::ranking::weighted;
 use crate::base::random::{Key, below};
 use crate::space::{Codec, Condition, Space};
 use crate::strategies::cube::Cube;
@@ -138,9 +139,9 @@ impl Group {
         self.axes.first().is_some_and(|axis| !places[*axis].is_nan())
     }
 
-    /// Models outcomes anew: `top` are the best of all, by number, None where this group has all parameters.
+    /// Models outcomes anew: `top` are the best of all, best first, None where this group has all parameters.
     pub(super) fn learn(&mut self, rows: Rows<'_>, told: usize, top: Option<&[u32]>, key: Key) {
-        let good = self.best.weighted(if told < STARTUP { 0 } else { self.goods(top) });
+        let good = if told < STARTUP { Vec::new() } else { self.good(top) };
         self.models = Some(self.modelled(&good, &self.members, rows, key));
     }
 
@@ -180,14 +181,15 @@ impl Group {
         }
     }
 
-    /// How many outcomes count as good: those of the group that are among the best of all, so that a branch that holds them
+    /// The outcomes that count as good, with their weights: those of the group that are among the best of all, so that a branch that holds them
     /// is looked at as closely as it deserves. A branch that holds none is drawn from at random: the best of its own are no
     /// good ones, and to go on there would pass by the rest of it.
-    fn goods(&self, top: Option<&[u32]>) -> usize {
-        match top {
-            Some(top) => top.iter().filter(|number| self.members.binary_search(number).is_ok()).count(),
-            None => goods(self.members.len()),
-        }
+    fn good(&self, top: Option<&[u32]>) -> Vec<(u32, f64)> {
+        let Some(top) = top else { return self.best.weighted(goods(self.members.len())) };
+        let is_here = |number: &u32| self.members.binary_search(number).is_ok();
+        let here: Vec<u32> = top.iter().copied().filter(is_here).collect();
+        // With budgets the group's own best may be others: of how many candidates one is good depends on how many there are.
+        if self.best.are_several() { weighted(&here) } else { self.best.weighted(here.len()) }
     }
 
     /// Counts a candidate that is out as a bad one of this weight (the constant liar of Ginsbourger et al. 2010).
@@ -256,6 +258,25 @@ fn sample(members: &[u32], good: &[(u32, f64)], key: Key) -> Vec<(u32, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_group_those_are_good_that_are_among_the_best_of_all() {
+        let mut group = Group::default();
+        // Three came to the whole budget, with scores on the way that two others had better ones than.
+        let rungs = |number: u32| match number {
+            0..3 => vec![(1, 5.0), (9, f64::from(number))],
+            _ => vec![(1, f64::from(number))],
+        };
+        for number in 0..5 {
+            let rungs = rungs(number);
+            let values = rungs.last().map(|(_, value)| *value).into_iter().collect();
+            group.members.push(number);
+            group.best.tell(&Told { number, values, violation: 0.0, rungs: Some(rungs) });
+        }
+        let good = |top: &[u32]| group.good(Some(top)).into_iter().map(|(number, _)| number).collect::<Vec<u32>>();
+        assert_eq!(good(&[0, 1, 2, 9]), [0, 1, 2]);
+        assert!(good(&[8, 9]).is_empty());
+    }
     use crate::space::SpaceBuilder;
     use crate::strategies::cube;
     use std::sync::Arc;

@@ -40,8 +40,12 @@ impl Levels {
         Levels { objectives, levels: BTreeMap::new() }
     }
 
-    /// Learns an outcome. Who failed before it was scored anywhere is nowhere among the best.
+    /// Learns an outcome. What failed, wherever it stood, or is beyond a limit of the scheduler's study has no value and is
+    /// nowhere among the best.
     pub(super) fn tell(&mut self, told: &Told) {
+        if told.values.first().is_none_or(|value| value.is_nan()) {
+            return;
+        }
         match &told.rungs {
             None => self.put(u64::MAX, told, &told.values),
             Some(rungs) => rungs.iter().for_each(|(budget, value)| self.put(*budget, told, &[*value])),
@@ -55,16 +59,25 @@ impl Levels {
         level.count += 1;
     }
 
-    /// The best `count`, by number.
+    /// The best `count`, best first.
     pub(super) fn best(&self, count: usize) -> Vec<u32> {
-        self.weighted(count).into_iter().map(|(number, _)| number).collect()
+        let mut levels = self.levels.values().rev();
+        match (levels.next(), self.are_several()) {
+            (Some(only), false) => only.best.ordered(count),
+            _ => self.ordered(count),
+        }
+    }
+
+    /// Whether outcomes have different budgets.
+    pub(super) fn are_several(&self) -> bool {
+        self.levels.len() > 1
     }
 
     /// The best `count`, by number, with their weights: see [`Ranking::weighted`].
     pub(super) fn weighted(&self, count: usize) -> Vec<(u32, f64)> {
         let mut levels = self.levels.values().rev();
-        match (levels.next(), self.levels.len()) {
-            (Some(only), 1) => only.best.weighted(count),
+        match (levels.next(), self.are_several()) {
+            (Some(only), false) => only.best.weighted(count),
             _ => weighted(&self.ordered(count)),
         }
     }
@@ -122,7 +135,7 @@ mod tests {
     #[test]
     fn who_failed_is_not_among_the_best_of_any_budget() {
         let levels = told(&[&[], &[(1, f64::NAN)], &[(1, 2.0), (3, f64::NAN)], &[(1, 3.0)], &[(1, 4.0)]]);
-        assert_eq!(levels.best(4), [2, 3]);
+        assert_eq!(levels.best(4), [3, 4], "nor of one that it had passed before");
         let weights = levels.weighted(4);
         assert!((weights[0].1 + weights[1].1 - 2.0).abs() < 1e-12 && weights[0].1 > weights[1].1, "{weights:?}");
     }

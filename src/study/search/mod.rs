@@ -441,7 +441,8 @@ impl<'a> Search<'a> {
 
     /// The budgets that a scheduler gave a candidate until it stood on one of them, or until its end, and its scores there.
     fn rungs(&self, trial: &Trial, stands: Option<u64>) -> Option<Vec<(u64, f64)>> {
-        if !self.study.scheduler.ends_early() {
+        // Members of a population have other values where they end than where they stood.
+        if !self.study.scheduler.ends_early() || self.study.scheduler.explores() {
             return None;
         }
         let is_whole = trial.status.is_scored() && trial.status != TrialStatus::Pruned;
