@@ -45,16 +45,15 @@ COHORT = 81
 WORKERS = [16, 1]
 # Of the training that all candidates take in full.
 MARKS = [0.02, 0.05, 0.1, 0.2]
-# A number behind the name is `search.level`.
-OURS = ["asha", "median", "learning_curve", "learning_curve 0.2", "hyperband"]
+OURS = ["asha", "median", "learning_curve", "hyperband"]
 PEERS = ["Ray ASHA", "Optuna median", "Ray HyperBand", "Optuna Hyperband"]
 GROUPS = {
     "asha": ["asha", "Ray ASHA"],
-    "curve by curve": ["learning_curve", "learning_curve 0.2", "median", "Optuna median"],
+    "curve by curve": ["learning_curve", "median", "Optuna median"],
     "hyperband": ["hyperband", "Ray HyperBand", "Optuna Hyperband"],
 }
 PAIRS = [
-    ("asha", "Ray ASHA"), ("learning_curve", "median"), ("learning_curve 0.2", "median"), ("median", "Optuna median"),
+    ("asha", "Ray ASHA"), ("learning_curve", "median"), ("learning_curve", "Optuna median"), ("median", "Optuna median"),
     ("hyperband", "Ray HyperBand"), ("hyperband", "Optuna Hyperband"),
 ]
 
@@ -150,10 +149,7 @@ class Frame:
 
 def ours(example, job, scheduler, workers):
     """The lane-epochs after which each better score was found; the last entry says how many there were in all."""
-    scheduler, _, level = scheduler.partition(" ")
     file, sets = settings(job, scheduler, COHORT if scheduler == "hyperband" else workers)
-    if level:
-        sets["search.level"] = level
     sets |= {"data.file": file, "data.target": target(file)}
     told = json.loads(called([example, "-", *(f"{key}={value}" for key, value in sets.items())]).splitlines()[-1])
     sign = -1.0 if told["direction"] == "maximize" else 1.0
@@ -379,8 +375,7 @@ def report(found, sets, arguments):
         f"units (`eta` {ETA}). The peers' own objects run on recorded curves, this program searches by itself. Regret of the best candidate with its whole "
         "budget so far, after a share of the lane-epochs that all of them take in full: 0 is the best of all candidates, 1 their median; a dash "
         "where there is none yet. Medians over tables and seeds, and the middle 95 % of medians when tables are drawn again. "
-        f"Trained: the share of lane-epochs at the search's end, the median. `hyperband` here always has cohorts of {COHORT}. `learning_curve 0.2` is with `level = 0.2`, which was chosen on seed 0 of five of "
-        "the tables with gbdt. Nothing here depends on the machine."
+        f"Trained: the share of lane-epochs at the search's end, the median. `hyperband` here always has cohorts of {COHORT}. Nothing here depends on the machine."
     ]
     lines = {}
     for model in arguments.models.split(","):

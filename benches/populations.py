@@ -2,7 +2,7 @@
 long a population takes.
 
     python benches/populations.py [--data FOLDER] [--tables digits,adult] [--only scores|times] [--seeds 15] [--members 16]
-                                  [--large 256] [--guide 256] [--runs 5] [--cache FILE] [--times-cache FILE] [--program FILE]
+                                  [--large 256] [--peer 256] [--guide 256] [--runs 5] [--cache FILE] [--times-cache FILE] [--program FILE]
 
 Needs `pip install -r benches/requirements.txt`. All train networks of 64 hidden units (relu, Adam, minibatches of 32) for 30 epochs
 on one half of the rows and score them by their log loss on the other, and the other way round: two networks a member, on the same
@@ -17,7 +17,8 @@ time as there are cores, in one of two ways:
   that each member's turn has a process of its own. It differs in what it takes, not in what it does, and is timed alone.
 
 `--members` train with every seed for the scores; for the time `--large` train with the first one: here `--runs` times, of which the
-median counts, Ray once, as the guide has it with `--guide` members. `--only` leaves out scores or times that the cache files do not
+median counts, Ray once, with `--peer` members and, as the guide has it, with `--guide`: what takes hours with all of them takes as
+long a lane-epoch with fewer. `--only` leaves out scores or times that the cache files do not
 have: for times on a machine that does nothing else. Every population is kept there as a line of JSON, and is not trained again.
 Writes benches/results/populations.md and a plot beside it.
 """
@@ -235,7 +236,7 @@ def theirs(way, rows, seed, members):
 
 def report(scores, times, arguments):
     parts = [
-        f"Networks of {HIDDEN} hidden units, {EPOCHS} epochs, a quarter taking over every {EVERY}. On {common.machine()}. Scores: log loss "
+        f"Networks of {HIDDEN} hidden units, {EPOCHS} epochs, a quarter taking over every {EVERY}. Scores: log loss "
         f"of the best of {arguments.members} members, the mean of two halves each trained on and scored on the other, medians over seeds, after as many lane-epochs; "
         f"wins: the share of seeds in which it is lower than Ray Tune's."
     ]
@@ -262,7 +263,9 @@ def report(scores, times, arguments):
         rates = {key: [2 * key[1] * EPOCHS / seconds for seconds in found[key]] for key in found}
         rate = lambda key: statistics.median(rates[key]) if key in rates else None
         ours = {method: rate((method, arguments.large)) for method in OURS}
-        for key in [*((method, arguments.large) for method in [*OURS, THEIRS]), (GUIDE, arguments.guide)]:
+        # Of a peer the largest population that was timed.
+        largest = lambda method: (method, max((members for other, members in found if other == method), default=0))
+        for key in [*((method, arguments.large) for method in OURS), largest(THEIRS), largest(GUIDE)]:
             if key not in found:
                 continue
             method, members = key
@@ -272,7 +275,7 @@ def report(scores, times, arguments):
     plot = None
     if rows:
         parts.append(
-            f"Seconds of a whole search, here the median of up to {arguments.runs} runs, and how many times as many lane-epochs a second `pbt` and `pb2` train. "
+            f"Seconds of a whole search on {common.machine()}, here the median of up to {arguments.runs} runs, and how many times as many lane-epochs a second `pbt` and `pb2` train. "
             f"{THEIRS}: scikit-learn's networks in actors that are used again for whoever comes next (`reuse_actors=True`, `reset_config`), which report every "
             f"{EVERY} epochs; the fastest way that was found. {GUIDE}: a function that reports every epoch and gives a checkpoint every {EVERY}, and Ray's defaults, by "
             f"which each member's turn begins a process; it does the same, and is not scored."
@@ -317,6 +320,7 @@ def main():
     arguments.add_argument("--seeds", type=int, default=15)
     arguments.add_argument("--members", type=int, default=16)
     arguments.add_argument("--large", type=int, default=256)
+    arguments.add_argument("--peer", type=int, default=256, help="members of Ray Tune's population")
     arguments.add_argument("--guide", type=int, default=256, help="members of the guide's population; 0 leaves it out")
     arguments.add_argument("--runs", type=int, default=5, help="runs here for a time")
     arguments.add_argument("--cache", default=common.ROOT / "target" / "populations.jsonl")
@@ -331,7 +335,7 @@ def main():
         complete(scores, arguments.cache, wanted, arguments, program)
     if arguments.only != "scores":
         wanted = [(method, table, arguments.large, 0, run) for table in tables for run in range(arguments.runs) for method in OURS]
-        wanted += [(THEIRS, table, arguments.large, 0, 0) for table in tables]
+        wanted += [(THEIRS, table, arguments.peer, 0, 0) for table in tables if arguments.peer > 0]
         wanted += [(GUIDE, table, arguments.guide, 0, 0) for table in tables if arguments.guide > 0]
         complete(times, arguments.times_cache, wanted, arguments, program)
     report(scores, times, arguments)

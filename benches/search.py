@@ -39,7 +39,7 @@ PEERS = ["Optuna TPE", "pycma BIPOP", "SciPy DE"]
 # A GPU has f32.
 ON_CPU = "run.backend=cpu"
 MIXED = ["model_choice", "mixed_rastrigin", "choice_pairs", "training", "deep_choices"]
-REAL = ["breast_cancer", "wine", "sonar", "diabetes", "credit_g", "titanic", "pima_diabetes", "yacht", "concrete", "abalone"]
+REAL = ["breast_cancer", "wine", "sonar", "diabetes", "credit_g", "titanic", "pima_diabetes", "yacht", "concrete", "energy_efficiency"]
 
 
 class Problem:
