@@ -98,7 +98,7 @@ def main():
     cache = Path(arguments.cache)
     cache.parent.mkdir(parents=True, exist_ok=True)
     lines = map(json.loads, cache.read_text().splitlines() if cache.exists() else [])
-    lines = [line for line in lines if "curve" in line]
+    lines = [line for line in lines if "curve" in line and "target" in line]
     curves = {tuple(line["search"]): line["curve"] for line in lines}
     targets = {tuple(line["search"]): line["target"] for line in lines}
     # Random search first: the others end where it ended.
